@@ -37,7 +37,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: impl Iterator<Item = String>, out: &mut impl Write) -> Result<Report, String> {
+pub(crate) fn run(
+    args: impl Iterator<Item = String>,
+    out: &mut impl Write,
+) -> Result<Report, String> {
     let options = Options::parse(args)?;
     if options.help {
         write!(out, "{USAGE}").map_err(|fault| fault.to_string())?;
@@ -67,7 +70,11 @@ fn run(args: impl Iterator<Item = String>, out: &mut impl Write) -> Result<Repor
 
 /// Cancels the task of each line of `text`, reports to `out`, and writes the lines as they are
 /// afterwards to `after`.
-fn cancel_all(text: &[u8], out: &mut impl Write, after: &mut impl Write) -> io::Result<Report> {
+pub(crate) fn cancel_all(
+    text: &[u8],
+    out: &mut impl Write,
+    after: &mut impl Write,
+) -> io::Result<Report> {
     let mut report = Report::default();
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let lines = text.split(|&byte| byte == b'\n').enumerate();
@@ -81,7 +88,9 @@ fn cancel_all(text: &[u8], out: &mut impl Write, after: &mut impl Write) -> io::
             }
             Err(fault) => {
                 report.broken += 1;
-                let fault = fault.to_string().replace(" at line 1 column ", " at column ");
+                let fault = fault
+                    .to_string()
+                    .replace(" at line 1 column ", " at column ");
                 writeln!(out, "no task: {fault}")?;
                 after.write_all(line)?;
             }
@@ -94,7 +103,7 @@ fn cancel_all(text: &[u8], out: &mut impl Write, after: &mut impl Write) -> io::
 
 /// How many lines had each outcome.
 #[derive(Default)]
-struct Report {
+pub(crate) struct Report {
     cancelled: usize,
     reverted: usize,
     refused: usize,

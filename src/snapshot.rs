@@ -7,7 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 /// What an updating task reverts to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields, expecting = "a previous state"))]
+#[cfg_attr(
+    feature = "serde",
+    serde(deny_unknown_fields, expecting = "a previous state")
+)]
 #[cfg_attr(feature = "serde", serde(bound(deserialize = "T: Deserialize<'de>")))]
 pub struct Previous<T> {
     /// `Succeeded` or `Failed`.
@@ -49,7 +52,10 @@ pub struct Previous<T> {
 /// the columns and decide by [`State::from_parts`](crate::State::from_parts).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields, expecting = "a stored task"))]
+#[cfg_attr(
+    feature = "serde",
+    serde(deny_unknown_fields, expecting = "a stored task")
+)]
 #[cfg_attr(feature = "serde", serde(bound(deserialize = "T: Deserialize<'de>")))]
 pub struct Snapshot<T> {
     /// What a client sees.

@@ -1,0 +1,573 @@
+//! The laws, each as the property that the crate page names. A law fails too if its cases did not
+//! reach what it is about.
+
+mod common;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use common::{Step, Tally, check, events, history, operation, revision, state, status, task};
+use proptest::prelude::*;
+use task_lifecycle::{
+    Event, Operation, Previous, Snapshot, SnapshotError, State, Status, Task, Transition,
+    TransitionError,
+};
+
+/// Does a step; `None` for an edit.
+fn take<T>(task: &mut Task<T>, step: Step<T>) -> Option<Result<Transition<T>, TransitionError>> {
+    match step {
+        Step::Apply(event) => Some(task.apply(event)),
+        Step::Edit(payload) => {
+            task.edit(|current| *current = payload);
+            None
+        }
+    }
+}
+
+/// The sentences of the contract, from what a client can see: whether the status is one of those
+/// in which the operation is accepted, and whether there is a previous state to go back to.
+fn expected(
+    operation: Operation,
+    status: Status,
+    previous: Option<Status>,
+) -> Option<(Option<Status>, Option<Status>)> {
+    let to = |accepted: bool, status, previous| accepted.then_some((Some(status), previous));
+    let starting = status == Status::Starting;
+    let processing = status == Status::Processing;
+    match operation {
+        Operation::Start => to(starting, Status::Processing, previous),
+        Operation::Retry => to(processing, Status::Starting, previous),
+        Operation::Succeed => to(processing, Status::Succeeded, None),
+        Operation::Fail => to(
+            starting || processing,
+            previous.unwrap_or(Status::Failed),
+            None,
+        ),
+        Operation::Cancel => to(starting, previous.unwrap_or(Status::Cancelled), None),
+        Operation::Update => to(status.is_finished(), Status::Starting, Some(status)),
+        Operation::Delete => status.is_completed().then_some((None, None)),
+    }
+}
+
+#[test]
+fn prop_relation() {
+    let floors = [("accepted", 200), ("refused", 50), ("gone", 10)];
+    check(history(12), &floors, |(mut task, steps), tally| {
+        for step in steps {
+            for &operation in Operation::ALL {
+                let before = task.state();
+                let answer = before.apply(operation);
+                let expected = expected(operation, before.status(), before.previous());
+                let parts = answer
+                    .ok()
+                    .map(|next| (next.map(State::status), next.and_then(State::previous)));
+                prop_assert_eq!(parts, expected, "{} in {:?}", operation, before);
+                if expected == Some((None, None)) {
+                    tally.hit("gone");
+                }
+            }
+            let before = task.state();
+            match step {
+                Step::Edit(_) => {
+                    take(&mut task, step);
+                    prop_assert_eq!(task.state(), before);
+                }
+                Step::Apply(event) => {
+                    let answer = before.apply(event.operation());
+                    match task.apply(event) {
+                        Ok(_) => {
+                            tally.hit("accepted");
+                            prop_assert_eq!(answer, Ok(Some(task.state())));
+                        }
+                        Err(refused) => {
+                            tally.hit("refused");
+                            prop_assert_eq!(answer, Err(refused));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn prop_starting_only() {
+    let floors = [("new", 5), ("updating", 10), ("refused", 40)];
+    check(task(), &floors, |mut task, tally| {
+        let before = task.clone();
+        if let Ok(done) = task.cancel() {
+            tally.hit(if done.reverted { "updating" } else { "new" });
+            prop_assert_eq!(before.status(), Status::Starting);
+            let became = before
+                .previous()
+                .map_or(Status::Cancelled, |old| old.status);
+            prop_assert_eq!(task.status(), became);
+        } else {
+            tally.hit("refused");
+            prop_assert_ne!(before.status(), Status::Starting);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn prop_identity() {
+    let ends = prop::sample::select(vec![
+        ("cancel", vec![Event::Cancel]),
+        ("fail", vec![Event::Fail]),
+        ("start, fail", vec![Event::Start, Event::Fail]),
+    ]);
+    let rounds = prop::collection::vec(prop::collection::vec(3000..4000_u32, 0..3), 0..4);
+    let finished = prop::sample::select(vec![Status::Succeeded, Status::Failed])
+        .prop_flat_map(|status| common::task_in(State::from_parts(status, None).unwrap()));
+    let floors = [
+        ("cancel", 20),
+        ("fail", 20),
+        ("start, fail", 20),
+        ("Succeeded", 30),
+        ("Failed", 30),
+        ("retried", 40),
+        ("edited", 40),
+    ];
+    check(
+        (finished, 2000..3000_u32, rounds, ends),
+        &floors,
+        |case, tally| {
+            let (mut task, mut payload, rounds, (end, events)) = case;
+            let before = task.clone();
+            task.update(payload).unwrap();
+            for edits in rounds {
+                tally.hit("retried");
+                task.start().unwrap();
+                for edit in edits {
+                    tally.hit("edited");
+                    task.edit(|current| *current = edit);
+                    payload = edit;
+                }
+                task.retry().unwrap();
+            }
+            let last = events
+                .into_iter()
+                .map(|event| task.apply(event).unwrap())
+                .last()
+                .unwrap();
+
+            prop_assert_eq!(task.status(), before.status());
+            prop_assert_eq!(task.payload(), before.payload());
+            prop_assert_eq!(task.previous(), None);
+            prop_assert_eq!(last.to, before.status());
+            prop_assert!(last.reverted);
+            prop_assert_eq!(last.released, Some(payload));
+            tally.hit(end);
+            tally.hit(before.status().as_str());
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn prop_unchanged_on_refusal() {
+    let floors = [("refused", 200), ("refused delete", 40)];
+    check(history(6), &floors, |(mut task, steps), tally| {
+        for step in steps {
+            take(&mut task, step);
+            for event in events(9000) {
+                let mut tried = task.clone();
+                if tried.apply(event).is_err() {
+                    tally.hit("refused");
+                    prop_assert_eq!(&tried, &task);
+                }
+            }
+            if let Err(refused) = task.clone().delete() {
+                tally.hit("refused delete");
+                prop_assert_eq!(refused.into_task(), task.clone());
+            }
+        }
+        Ok(())
+    });
+}
+
+/// A payload that tells when it is dropped.
+struct Counted {
+    id: usize,
+    dropped: Rc<RefCell<Vec<usize>>>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.dropped.borrow_mut().push(self.id);
+    }
+}
+
+#[test]
+fn prop_nothing_lost() {
+    let floors = [
+        ("reverted", 20),
+        ("update succeeded", 10),
+        ("refused update", 20),
+        ("deleted", 10),
+        ("refused delete", 10),
+    ];
+    check(history(16), &floors, |(start, steps), tally| {
+        let dropped = Rc::default();
+        let mut made = 0;
+        let mut payload = || {
+            made += 1;
+            Counted {
+                id: made,
+                dropped: Rc::clone(&dropped),
+            }
+        };
+        let mut task = Task::try_from(Snapshot {
+            status: start.status(),
+            revision: start.revision(),
+            payload: payload(),
+            previous: start.previous().map(|old| Previous {
+                status: old.status,
+                payload: payload(),
+            }),
+        })
+        .unwrap();
+
+        let mut handed_out = Vec::new();
+        let mut refused = Vec::new();
+        for step in steps {
+            // An edit in place makes no payload and drops none.
+            if let Step::Edit(_) = step {
+                task.edit(|_| ());
+                continue;
+            }
+            let Step::Apply(event) = step.map(|_| payload()) else {
+                continue;
+            };
+            let offered = if let Event::Update(payload) = &event {
+                Some(payload.id)
+            } else {
+                None
+            };
+            match task.apply(event) {
+                Ok(done) => {
+                    match (done.operation, &done.released) {
+                        (Operation::Succeed, Some(_)) => tally.hit("update succeeded"),
+                        (_, Some(_)) => tally.hit("reverted"),
+                        (_, None) => {}
+                    }
+                    handed_out.extend(done.released);
+                }
+                Err(_) => {
+                    if let Some(id) = offered {
+                        tally.hit("refused update");
+                        refused.push(id);
+                    }
+                }
+            }
+            prop_assert_eq!(&*dropped.borrow(), &refused);
+        }
+        match task.delete() {
+            Ok(payload) => {
+                tally.hit("deleted");
+                handed_out.push(payload);
+            }
+            Err(kept) => {
+                tally.hit("refused delete");
+                let Snapshot {
+                    payload, previous, ..
+                } = kept.into_task().into();
+                handed_out.push(payload);
+                handed_out.extend(previous.map(|old| old.payload));
+            }
+        }
+        prop_assert_eq!(&*dropped.borrow(), &refused);
+        let mut ids: Vec<_> = handed_out.iter().map(|payload| payload.id).collect();
+        ids.extend(&refused);
+        ids.sort_unstable();
+        prop_assert_eq!(ids, (1..=made).collect::<Vec<_>>());
+        Ok(())
+    });
+}
+
+#[test]
+fn prop_monotonic() {
+    let floors = [
+        ("accepted", 200),
+        ("edited", 30),
+        ("refused", 50),
+        ("reverted", 20),
+        ("end", 5),
+    ];
+    check(history(16), &floors, |(mut task, steps), tally| {
+        for step in steps {
+            let before = task.revision();
+            let after = before.saturating_add(1);
+            match take(&mut task, step) {
+                Some(Ok(done)) => {
+                    tally.hit(if done.reverted {
+                        "reverted"
+                    } else {
+                        "accepted"
+                    });
+                    prop_assert_eq!(done.revision, task.revision());
+                    prop_assert_eq!(task.revision(), after);
+                }
+                None => {
+                    tally.hit("edited");
+                    prop_assert_eq!(task.revision(), after);
+                }
+                Some(Err(_)) => {
+                    tally.hit("refused");
+                    prop_assert_eq!(task.revision(), before);
+                }
+            }
+            if before == u64::MAX {
+                tally.hit("end");
+                continue;
+            }
+            // No reader of the moment before is taken for one of the moment after.
+            prop_assert_eq!(
+                task.check_revision(before).is_ok(),
+                task.revision() == before
+            );
+            prop_assert!(task.check_revision(task.revision()).is_ok());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn prop_dry_run() {
+    let floors = [("accepted", 20), ("refused", 40), ("deleted", 3)];
+    check(
+        (task(), operation()),
+        &floors,
+        |(mut task, operation), tally| {
+            let said = task.check(operation);
+            let event = events(9000)
+                .into_iter()
+                .find(|event| event.operation() == operation);
+            let did = match event {
+                Some(event) => task.apply(event).map(|done| Some(done.to)),
+                None => task.delete().map(|_| None).map_err(TransitionError::from),
+            };
+            tally.hit(match did {
+                Ok(Some(_)) => "accepted",
+                Ok(None) => "deleted",
+                Err(_) => "refused",
+            });
+            prop_assert_eq!(said, did);
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn prop_one_table() {
+    let floors = [("accepted", 20), ("refused", 40)];
+    check(
+        (task(), operation()),
+        &floors,
+        |(task, operation), tally| {
+            let status = task.status();
+            let accepted = task.state().apply(operation).is_ok();
+            tally.hit(if accepted { "accepted" } else { "refused" });
+            prop_assert_eq!(status.accepts(operation), accepted);
+            prop_assert_eq!(operation.accepted_in().contains(&status), accepted);
+            prop_assert_eq!(task.check(operation).is_ok(), accepted);
+            prop_assert_eq!(status, task.state().status());
+            prop_assert_eq!(task.is_update(), task.state().is_update());
+            prop_assert_eq!(
+                task.previous().map(|old| old.status),
+                task.state().previous()
+            );
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn prop_stored_form() {
+    let previous = prop::option::of((status(), 1000..2000_u32));
+    let floors = [
+        ("valid", 20),
+        ("unexpected", 20),
+        ("not finished", 5),
+        ("updating", 5),
+    ];
+    check(
+        (status(), revision(), 0..1000_u32, previous),
+        &floors,
+        |parts, tally| {
+            let (status, revision, payload, previous) = parts;
+            let previous = previous.map(|(status, payload)| Previous { status, payload });
+            let snapshot = Snapshot {
+                status,
+                revision,
+                payload,
+                previous,
+            };
+            match Task::try_from(snapshot.clone()) {
+                Ok(task) => {
+                    tally.hit(if task.is_update() {
+                        "updating"
+                    } else {
+                        "valid"
+                    });
+                    prop_assert!(State::ALL.contains(&task.state()));
+                    prop_assert_eq!(task.revision(), revision);
+                    prop_assert_eq!(task.payload(), &payload);
+                    let borrowed = Snapshot::from(&task);
+                    prop_assert_eq!(borrowed.status, snapshot.status);
+                    prop_assert_eq!(borrowed.revision, snapshot.revision);
+                    prop_assert_eq!(borrowed.payload, &snapshot.payload);
+                    prop_assert_eq!(
+                        borrowed.previous.map(|old| (old.status, *old.payload)),
+                        snapshot
+                            .previous
+                            .clone()
+                            .map(|old| (old.status, old.payload))
+                    );
+                    #[cfg(feature = "serde")]
+                    {
+                        let text = serde_json::to_string(&task).unwrap();
+                        prop_assert_eq!(&text, &serde_json::to_string(&snapshot).unwrap());
+                        let read: Snapshot<u32> = serde_json::from_str(&text).unwrap();
+                        prop_assert_eq!(&read, &snapshot);
+                        prop_assert_eq!(&serde_json::from_str::<Task<u32>>(&text).unwrap(), &task);
+                    }
+                    prop_assert_eq!(Snapshot::from(task), snapshot);
+                }
+                Err(SnapshotError::UnexpectedPrevious { status: named }) => {
+                    tally.hit("unexpected");
+                    prop_assert_eq!(named, status);
+                    prop_assert!(!status.is_active() && snapshot.previous.is_some());
+                }
+                Err(SnapshotError::PreviousNotFinished { status: named }) => {
+                    tally.hit("not finished");
+                    prop_assert!(status.is_active() && !named.is_finished());
+                    prop_assert_eq!(snapshot.previous.map(|old| old.status), Some(named));
+                }
+            }
+            Ok(())
+        },
+    );
+}
+
+#[test]
+fn prop_no_panic() {
+    let text = prop_oneof![any::<String>(), "[A-Z]?[a-z]{4,9}"];
+    let floors = [("end", 10), ("word", 1)];
+    let words = prop_oneof![text, status().prop_map(|word| word.to_string())];
+    check(
+        (history(24), words),
+        &floors,
+        |((mut task, steps), text), tally| {
+            if text.parse::<Status>().is_ok() || text.parse::<Operation>().is_ok() {
+                tally.hit("word");
+            }
+            #[cfg(feature = "serde")]
+            let _ = serde_json::from_str::<Task<u32>>(&text);
+            for step in steps {
+                let _ = take(&mut task, step);
+                let _ = format!("{task:?} {:?}", task.state());
+                for &operation in Operation::ALL {
+                    if let Err(refused) = task.check(operation) {
+                        let _ = (refused.to_string(), refused.is_repeat());
+                    }
+                }
+                if task.revision() == u64::MAX {
+                    tally.hit("end");
+                }
+            }
+            let _ = task.delete().map_err(|kept| format!("{kept} {kept:?}"));
+            Ok(())
+        },
+    );
+}
+
+/// A payload with no trait at all.
+struct Opaque;
+
+#[test]
+fn prop_parametric() {
+    fn replay<T>(task: &Task<u32>, steps: &[Step<u32>], payload: impl Fn(u32) -> T) -> Vec<String> {
+        let Snapshot {
+            status,
+            revision,
+            payload: current,
+            previous,
+        } = task.clone().into();
+        let previous = previous.map(|old| Previous {
+            status: old.status,
+            payload: payload(old.payload),
+        });
+        let mut task = Task::try_from(Snapshot {
+            status,
+            revision,
+            payload: payload(current),
+            previous,
+        })
+        .unwrap();
+        let answers = steps.iter().cloned().map(|step| {
+            let did = take(&mut task, step.map(&payload)).map(|did| did.map(record));
+            format!("{did:?} {:?} {}", task.state(), task.revision())
+        });
+        answers.collect()
+    }
+
+    /// What was done, without the payload.
+    fn record<T>(done: Transition<T>) -> Transition<()> {
+        let Transition {
+            operation,
+            from,
+            to,
+            revision,
+            reverted,
+            released,
+        } = done;
+        Transition {
+            operation,
+            from,
+            to,
+            revision,
+            reverted,
+            released: released.map(|_| ()),
+        }
+    }
+
+    check(history(16), &[("steps", 90)], |(task, steps), tally| {
+        if !steps.is_empty() {
+            tally.hit("steps");
+        }
+        let answers = replay(&task, &steps, |value| value);
+        prop_assert_eq!(&replay(&task, &steps, |_| ()), &answers);
+        prop_assert_eq!(&replay(&task, &steps, |_| Opaque), &answers);
+        prop_assert_eq!(&replay(&task, &steps, |value| vec![value; 3]), &answers);
+        prop_assert_eq!(
+            &replay(&task, &steps, |value| Some(Box::new(value))),
+            &answers
+        );
+        Ok(())
+    });
+}
+
+/// The floors are real: a property that reaches nothing fails.
+#[test]
+#[should_panic(expected = "nothing: reached 0 times")]
+fn a_floor_that_is_not_reached_fails() {
+    check(state(), &[("nothing", 1)], |_, _: &Tally| Ok(()));
+}
+
+/// A panic inside an edit is the caller's, and leaves a valid task.
+#[test]
+fn an_edit_that_panics_leaves_a_valid_task_and_counts() {
+    let mut task = Task::new(String::from("before"));
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        task.edit(|payload| {
+            payload.clear();
+            panic!("the caller's");
+        })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!((task.status(), task.revision()), (Status::Starting, 1));
+    assert!(task.cancel().is_ok());
+}

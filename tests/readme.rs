@@ -1,0 +1,184 @@
+//! The README says what the code does: table, diagram, laws, versions, features.
+
+use std::collections::BTreeSet;
+
+use task_lifecycle::{Operation, State, Status};
+
+const README: &str = include_str!("../README.md");
+const MANIFEST: &str = include_str!("../Cargo.toml");
+
+/// The lines between `start` and the next line that is `end`.
+fn block<'a>(start: &str, end: &str) -> impl Iterator<Item = &'a str> {
+    let lines = README
+        .lines()
+        .skip_while(move |line| *line != start)
+        .skip(1);
+    let lines: Vec<_> = lines.take_while(|line| *line != end).collect();
+    assert!(!lines.is_empty(), "no block after {start}");
+    lines.into_iter()
+}
+
+fn words(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// A state as the diagram names it.
+fn name(state: State) -> String {
+    match state.previous() {
+        None => state.status().to_string(),
+        Some(previous) => format!("{}After{previous}", state.status()),
+    }
+}
+
+#[test]
+fn the_diagram_is_the_relation() {
+    let mut drawn = BTreeSet::new();
+    for line in block("```mermaid", "```").filter(|line| line.contains("-->")) {
+        assert!(drawn.insert(line.trim().to_owned()), "drawn twice: {line}");
+    }
+    let mut expected = BTreeSet::from([format!("[*] --> {}: new", name(State::NEW))]);
+    for &state in State::ALL {
+        for &operation in Operation::ALL {
+            if let Ok(next) = state.apply(operation) {
+                let next = next.map_or("[*]".to_owned(), name);
+                expected.insert(format!("{} --> {next}: {operation}", name(state)));
+            }
+        }
+    }
+    assert_eq!(drawn, expected);
+}
+
+#[test]
+fn the_diagram_labels_each_update() {
+    let labels: Vec<_> = block("```mermaid", "```")
+        .filter(|line| line.contains(" as "))
+        .collect();
+    let updates = State::ALL.iter().filter(|state| state.is_update());
+    let expected: Vec<_> = updates
+        .map(|&state| {
+            let (status, previous) = (state.status(), state.previous().unwrap());
+            let name = name(state);
+            format!("    state \"{status} (an update, was {previous})\" as {name}")
+        })
+        .collect();
+    assert_eq!(labels, expected);
+}
+
+#[test]
+fn the_table_is_the_relation() {
+    let header = "| operation | accepted in | a new task becomes | an updating task becomes | payload let go |";
+    let rows: Vec<Vec<&str>> = block(header, "")
+        .skip(1)
+        .map(|line| line.split('|').skip(1).take(5).map(str::trim).collect())
+        .collect();
+    assert_eq!(rows.len(), Operation::ALL.len());
+    for (row, &operation) in rows.iter().zip(Operation::ALL) {
+        let [named, accepted_in, new, updating, let_go] = row[..] else {
+            panic!("{row:?}")
+        };
+        assert_eq!(words(named), [operation.to_string()]);
+        let statuses: Vec<&str> = operation
+            .accepted_in()
+            .iter()
+            .map(|status| status.as_str())
+            .collect();
+        assert_eq!(words(accepted_in), statuses, "{operation}");
+
+        // What it becomes, over all the states in which it is accepted.
+        let become_of = |update: bool| -> BTreeSet<String> {
+            let states = State::ALL
+                .iter()
+                .filter(|state| state.is_update() == update);
+            states
+                .filter_map(|&state| {
+                    let next = state.apply(operation).ok()?;
+                    Some(match next {
+                        None => "gone".to_owned(),
+                        Some(next) if update && next.is_update() => {
+                            assert_eq!(next.previous(), state.previous());
+                            format!("`{}`", next.status())
+                        }
+                        Some(next) if update && operation != Operation::Succeed => {
+                            assert_eq!(Some(next.status()), state.previous());
+                            "reverts".to_owned()
+                        }
+                        Some(next) if next.is_update() => format!("`{}`, updating", next.status()),
+                        Some(next) => format!("`{}`", next.status()),
+                    })
+                })
+                .collect()
+        };
+        let cell = |text: &str| -> BTreeSet<String> {
+            let text = text.trim_end_matches(", same previous state");
+            [text.to_owned()]
+                .into_iter()
+                .filter(|text| !text.is_empty())
+                .collect()
+        };
+        assert_eq!(become_of(false), cell(new), "{operation}, new");
+        assert_eq!(become_of(true), cell(updating), "{operation}, updating");
+
+        let released = match operation {
+            Operation::Start | Operation::Retry | Operation::Update => "none",
+            Operation::Succeed => "updating: the previous one",
+            Operation::Fail => "updating: the failed one",
+            Operation::Cancel => "updating: the cancelled one",
+            Operation::Delete => "the payload, handed out",
+        };
+        assert_eq!(let_go, released, "{operation}");
+    }
+}
+
+#[test]
+fn every_law_has_its_property() {
+    let named = |text: &str, before: &str, after: &str| -> Vec<String> {
+        let parts = text.split(before).skip(1);
+        let names = parts
+            .filter_map(|part| part.split_once(after))
+            .map(|(name, _)| name);
+        names
+            .filter(|name| name.starts_with("prop_"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let laws = named(README, ". `", "`");
+    assert_eq!(laws.len(), 11);
+    assert_eq!(laws, named(include_str!("laws.rs"), "fn ", "("));
+}
+
+#[test]
+fn versions_and_features_are_the_manifests() {
+    let version = env!("CARGO_PKG_VERSION").rsplit_once('.').unwrap().0;
+    assert!(
+        README.contains(&format!("task-lifecycle = \"{version}\"")),
+        "{version}"
+    );
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    assert!(README.contains(&format!("Rust {rust} or later")), "{rust}");
+
+    let listed: Vec<&str> = block("| feature | default | what it adds |", "")
+        .skip(1)
+        .map(|row| words(row)[0])
+        .collect();
+    let features = MANIFEST
+        .split("[features]")
+        .nth(1)
+        .unwrap()
+        .split("\n[")
+        .next()
+        .unwrap();
+    let declared: Vec<&str> = features
+        .lines()
+        .filter_map(|line| line.split_once(" = ["))
+        .map(|(name, _)| name)
+        .filter(|name| *name != "default")
+        .collect();
+    assert_eq!(listed, declared);
+}
+
+#[test]
+fn every_status_and_operation_is_named() {
+    for word in Status::ALL.iter().map(Status::to_string) {
+        assert!(README.contains(&format!("`{word}`")), "{word}");
+    }
+}

@@ -1,0 +1,213 @@
+//! The stored form: literal JSON in and out, and a corpus of what is refused.
+
+#![cfg(feature = "serde")]
+
+use serde_json::{Value, from_str, json, to_string};
+use task_lifecycle::{Event, Operation, Previous, Snapshot, Status, Task};
+
+/// A stored task of each state.
+const STORED: [&str; 9] = [
+    r#"{"status":"Starting","revision":0,"payload":"p"}"#,
+    r#"{"status":"Processing","revision":1,"payload":"p"}"#,
+    r#"{"status":"Succeeded","revision":2,"payload":"p"}"#,
+    r#"{"status":"Failed","revision":2,"payload":"p"}"#,
+    r#"{"status":"Cancelled","revision":1,"payload":"p"}"#,
+    r#"{"status":"Starting","revision":3,"payload":"n","previous":{"status":"Succeeded","payload":"p"}}"#,
+    r#"{"status":"Starting","revision":3,"payload":"n","previous":{"status":"Failed","payload":"p"}}"#,
+    r#"{"status":"Processing","revision":4,"payload":"n","previous":{"status":"Succeeded","payload":"p"}}"#,
+    r#"{"status":"Processing","revision":18446744073709551615,"payload":"n","previous":{"status":"Failed","payload":"p"}}"#,
+];
+
+#[test]
+fn every_state_is_read_and_written_to_the_letter() {
+    let states = STORED.map(|text| {
+        let task: Task<String> = from_str(text).expect(text);
+        assert_eq!(to_string(&task).unwrap(), text);
+        let snapshot: Snapshot<String> = from_str(text).expect(text);
+        assert_eq!(to_string(&snapshot).unwrap(), text);
+        assert_eq!(Snapshot::from(task.clone()), snapshot);
+        task.state()
+    });
+    assert_eq!(states, task_lifecycle::State::ALL);
+}
+
+#[test]
+fn a_previous_of_null_is_none() {
+    let text = r#"{"status":"Failed","revision":7,"payload":1,"previous":null}"#;
+    let task: Task<u8> = from_str(text).unwrap();
+    assert_eq!(
+        to_string(&task).unwrap(),
+        r#"{"status":"Failed","revision":7,"payload":1}"#
+    );
+}
+
+#[test]
+fn fields_may_come_in_any_order() {
+    let text = r#"{"previous":{"payload":1,"status":"Failed"},"payload":2,"revision":3,"status":"Starting"}"#;
+    let task: Task<u8> = from_str(text).unwrap();
+    assert_eq!(
+        task.previous(),
+        Some(Previous {
+            status: Status::Failed,
+            payload: &1
+        })
+    );
+    assert_eq!((task.payload(), task.revision()), (&2, 3));
+}
+
+#[test]
+fn what_is_no_task_is_refused_and_the_fault_is_named() {
+    #[rustfmt::skip]
+    let corpus = [
+        // The state.
+        (r#"{"status":"Succeeded","revision":1,"payload":1,"previous":{"status":"Failed","payload":1}}"#, "a task in status Succeeded cannot have a previous state"),
+        (r#"{"status":"Failed","revision":1,"payload":1,"previous":{"status":"Failed","payload":1}}"#, "a task in status Failed cannot have a previous state"),
+        (r#"{"status":"Cancelled","revision":1,"payload":1,"previous":{"status":"Starting","payload":1}}"#, "a task in status Cancelled cannot have a previous state"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"status":"Starting","payload":1}}"#, "a previous state must be Succeeded or Failed, not Starting"),
+        (r#"{"status":"Processing","revision":1,"payload":1,"previous":{"status":"Processing","payload":1}}"#, "a previous state must be Succeeded or Failed, not Processing"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"status":"Cancelled","payload":1}}"#, "a previous state must be Succeeded or Failed, not Cancelled"),
+        // The words.
+        (r#"{"status":"starting","revision":1,"payload":1}"#, "unknown variant `starting`"),
+        (r#"{"status":"STARTING","revision":1,"payload":1}"#, "unknown variant `STARTING`"),
+        (r#"{"status":"Canceled","revision":1,"payload":1}"#, "unknown variant `Canceled`"),
+        (r#"{"status":" Starting","revision":1,"payload":1}"#, "unknown variant ` Starting`"),
+        (r#"{"status":"","revision":1,"payload":1}"#, "unknown variant ``"),
+        (r#"{"status":null,"revision":1,"payload":1}"#, "expected value"),
+        (r#"{"status":0,"revision":1,"payload":1}"#, "expected value"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"status":"succeeded","payload":1}}"#, "unknown variant `succeeded`"),
+        // A field that is missing.
+        ("{}", "missing field `status`"),
+        (r#"{"revision":1,"payload":1}"#, "missing field `status`"),
+        (r#"{"status":"Starting","payload":1}"#, "missing field `revision`"),
+        (r#"{"status":"Starting","revision":1}"#, "missing field `payload`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{}}"#, "missing field `status`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"payload":1}}"#, "missing field `status`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"status":"Failed"}}"#, "missing field `payload`"),
+        // A field that is not known.
+        (r#"{"status":"Starting","revision":1,"payload":1,"prevoius":null}"#, "unknown field `prevoius`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"Payload":1}"#, "unknown field `Payload`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"status":"Failed","payload":1,"revision":0}}"#, "unknown field `revision`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"status":"Failed","payload":1,"previous":null}}"#, "unknown field `previous`"),
+        // A field that is repeated.
+        (r#"{"status":"Starting","status":"Starting","revision":1,"payload":1}"#, "duplicate field `status`"),
+        (r#"{"status":"Starting","revision":1,"revision":1,"payload":1}"#, "duplicate field `revision`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"payload":1}"#, "duplicate field `payload`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":null,"previous":null}"#, "duplicate field `previous`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"status":"Failed","status":"Failed","payload":1}}"#, "duplicate field `status`"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":{"status":"Failed","payload":1,"payload":1}}"#, "duplicate field `payload`"),
+        // A field of the wrong kind.
+        (r#"{"status":"Starting","revision":-1,"payload":1}"#, "invalid value: integer `-1`"),
+        (r#"{"status":"Starting","revision":1.0,"payload":1}"#, "invalid type: floating point `1.0`"),
+        (r#"{"status":"Starting","revision":"1","payload":1}"#, "invalid type: string \"1\""),
+        (r#"{"status":"Starting","revision":null,"payload":1}"#, "invalid type: null"),
+        (r#"{"status":"Starting","revision":18446744073709551616,"payload":1}"#, "invalid type: floating point"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":true}"#, "invalid type: boolean `true`, expected a previous state"),
+        (r#"{"status":"Starting","revision":1,"payload":1,"previous":"Failed"}"#, "expected a previous state"),
+        // No object, or not only one.
+        ("null", "invalid type: null, expected a stored task"),
+        (r#""Starting""#, "expected a stored task"),
+        ("", "EOF"),
+        (r#"{"status":"Starting","revision":1,"payload":1"#, "EOF"),
+        (r#"{"status":"Starting","revision":1,"payload":1}}"#, "trailing characters"),
+    ];
+    for (text, fault) in corpus {
+        for message in [
+            from_str::<Task<u8>>(text).expect_err(text).to_string(),
+            // `Option` must not make a missing payload `None`.
+            from_str::<Task<Option<u8>>>(text)
+                .expect_err(text)
+                .to_string(),
+            from_str::<Task<Value>>(text).expect_err(text).to_string(),
+        ] {
+            assert!(
+                message.contains(fault),
+                "{text}\n  says: {message}\n  not:  {fault}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_optional_payload_is_null_but_not_absent() {
+    let text = r#"{"status":"Starting","revision":1,"payload":null,"previous":{"status":"Failed","payload":null}}"#;
+    let task: Task<Option<u8>> = from_str(text).unwrap();
+    assert_eq!(task.payload(), &None);
+    assert_eq!(to_string(&task).unwrap(), text);
+    let snapshot = from_str::<Snapshot<Option<u8>>>(r#"{"status":"Starting","revision":1}"#);
+    assert!(
+        snapshot
+            .unwrap_err()
+            .to_string()
+            .contains("missing field `payload`")
+    );
+}
+
+#[test]
+fn hostile_payloads_come_back_as_they_were() {
+    for payload in [
+        "",
+        "'; DROP TABLE tasks; --",
+        "\"\\\u{0}\u{7f}\n",
+        "Größe 寸法 🦀\u{202e}",
+    ] {
+        let mut task = Task::new(payload.to_owned());
+        task.start().unwrap();
+        task.succeed().unwrap();
+        task.update(payload.repeat(1000)).unwrap();
+        let mut read: Task<String> = from_str(&to_string(&task).unwrap()).unwrap();
+        assert_eq!(read, task);
+        read.cancel().unwrap();
+        assert_eq!(read.payload(), payload);
+    }
+}
+
+#[test]
+fn writing_needs_no_clone_and_reading_may_borrow() {
+    #[derive(serde::Serialize)]
+    struct NotClone(&'static str);
+    let task = Task::new(NotClone("p"));
+    assert_eq!(to_string(&task).unwrap(), STORED[0]);
+
+    let task: Task<&str> = from_str(STORED[5]).unwrap();
+    assert_eq!(task.payload(), &"n");
+}
+
+#[test]
+fn status_and_operation_are_their_words() {
+    for &status in Status::ALL {
+        assert_eq!(json!(status), json!(status.as_str()));
+        assert_eq!(
+            serde_json::from_value::<Status>(json!(status.as_str())).unwrap(),
+            status
+        );
+    }
+    for &operation in Operation::ALL {
+        assert_eq!(json!(operation), json!(operation.to_string()));
+        let read: Operation = serde_json::from_value(json!(operation.to_string())).unwrap();
+        assert_eq!(read, operation);
+    }
+    assert!(from_str::<Status>(r#""processing""#).is_err());
+    assert!(from_str::<Operation>(r#""Start""#).is_err());
+}
+
+#[test]
+fn an_event_is_its_operation_and_an_update_brings_its_payload() {
+    let events = [
+        Event::Start,
+        Event::Retry,
+        Event::Succeed,
+        Event::Fail,
+        Event::Cancel,
+        Event::Update("p".to_owned()),
+    ];
+    let text = r#"["start","retry","succeed","fail","cancel",{"update":"p"}]"#;
+    assert_eq!(to_string(&events).unwrap(), text);
+    assert_eq!(from_str::<Vec<Event<String>>>(text).unwrap(), events);
+    for event in events {
+        let name = event.operation().to_string();
+        assert!(to_string(&event).unwrap().contains(&name), "{name}");
+    }
+    for text in [r#""update""#, r#""delete""#, r#""Start""#, r#"{"start":1}"#] {
+        assert!(from_str::<Event<String>>(text).is_err(), "{text}");
+    }
+}
