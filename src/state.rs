@@ -24,17 +24,32 @@ use crate::{Operation, SnapshotError, Status, TransitionError};
 pub struct State(Repr);
 
 /// The nine states, and no way to spell a tenth.
+///
+/// In three rows of three: in this order `start`, `retry` and `cancel` move down or up whole rows,
+/// which compiles to one comparison and one addition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Repr {
     Starting,
-    Processing,
-    Succeeded,
-    Failed,
-    Cancelled,
     StartingAfterSucceeded,
     StartingAfterFailed,
+
+    Processing,
     ProcessingAfterSucceeded,
     ProcessingAfterFailed,
+
+    Cancelled,
+    Succeeded,
+    Failed,
+}
+
+/// What the relation says of an operation in a state.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    /// Accepted.
+    To(State),
+    /// Accepted, and the task is no more.
+    Gone,
+    Refused,
 }
 
 impl State {
@@ -55,58 +70,90 @@ impl State {
         Self(Repr::ProcessingAfterFailed),
     ];
 
-    /// The relation: where `operation` leads from here, or that the status refuses it.
-    /// `Ok(None)`: the task is gone.
+    /// Where `operation` leads from here, or that the status refuses it. `Ok(None)`: the task is
+    /// gone.
     ///
-    /// Every other answer of this crate comes from here.
+    /// This is the relation; every other answer of this crate comes from it.
     ///
     /// # Errors
     ///
     /// [`TransitionError`] if the status does not accept the operation.
-    #[rustfmt::skip]
-    #[expect(clippy::match_same_arms, clippy::unnested_or_patterns, reason = "each arm is a row of the table")]
     #[inline]
     pub const fn apply(self, operation: Operation) -> Result<Option<Self>, TransitionError> {
+        match self.relation(operation) {
+            Answer::To(next) => Ok(Some(next)),
+            Answer::Gone => Ok(None),
+            Answer::Refused => Err(self.refusal(operation)),
+        }
+    }
+
+    /// The relation, whole. An update reverts where a new task would end.
+    ///
+    /// Every refusal is spelled out, so that a new status or operation does not compile before
+    /// someone has decided what it means.
+    #[rustfmt::skip]
+    #[expect(clippy::unnested_or_patterns, reason = "one row an operation")]
+    #[inline]
+    pub(crate) const fn relation(self, operation: Operation) -> Answer {
         use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
         use Repr::{
-            Cancelled, Failed, Processing, ProcessingAfterFailed, ProcessingAfterSucceeded,
-            Starting, StartingAfterFailed, StartingAfterSucceeded, Succeeded,
+            ProcessingAfterFailed, ProcessingAfterSucceeded, StartingAfterFailed, StartingAfterSucceeded,
         };
+        use Status::{Cancelled, Failed, Processing, Starting, Succeeded};
 
-        let next = match (operation, self.0) {
-            (Start,   Starting)                                          => Processing,
-            (Start,   StartingAfterSucceeded)                            => ProcessingAfterSucceeded,
-            (Start,   StartingAfterFailed)                               => ProcessingAfterFailed,
+        let next = match (operation, self.status()) {
+            //                                                     a new task        an update of a succeeded  or of a failed one
+            (Start,   Starting)                       => self.pick(Repr::Processing, ProcessingAfterSucceeded, ProcessingAfterFailed),
+            (Retry,   Processing)                     => self.pick(Repr::Starting,   StartingAfterSucceeded,   StartingAfterFailed),
+            (Succeed, Processing)                     => self.pick(Repr::Succeeded,  Repr::Succeeded,          Repr::Succeeded),
+            (Fail,    Starting | Processing)          => self.pick(Repr::Failed,     Repr::Succeeded,          Repr::Failed),
+            (Cancel,  Starting)                       => self.pick(Repr::Cancelled,  Repr::Succeeded,          Repr::Failed),
+            (Update,  Succeeded)                      => StartingAfterSucceeded,
+            (Update,  Failed)                         => StartingAfterFailed,
+            (Delete,  Succeeded | Failed | Cancelled) => return Answer::Gone,
 
-            (Retry,   Processing)                                        => Starting,
-            (Retry,   ProcessingAfterSucceeded)                          => StartingAfterSucceeded,
-            (Retry,   ProcessingAfterFailed)                             => StartingAfterFailed,
-
-            (Succeed, Processing | ProcessingAfterSucceeded | ProcessingAfterFailed) => Succeeded,
-
-            (Fail,    Starting | Processing)                             => Failed,
-            (Fail,    StartingAfterSucceeded | ProcessingAfterSucceeded) => Succeeded, // reverts
-            (Fail,    StartingAfterFailed | ProcessingAfterFailed)       => Failed,    // reverts
-
-            (Cancel,  Starting)                                          => Cancelled,
-            (Cancel,  StartingAfterSucceeded)                            => Succeeded, // reverts
-            (Cancel,  StartingAfterFailed)                               => Failed,    // reverts
-
-            (Update,  Succeeded)                                         => StartingAfterSucceeded,
-            (Update,  Failed)                                            => StartingAfterFailed,
-
-            (Delete,  Succeeded | Failed | Cancelled)                    => return Ok(None),
-
-            // Every refusal is spelled out, so that a new state or operation does not compile
-            // before someone has decided what it means.
-            (Start | Cancel, Processing | ProcessingAfterSucceeded | ProcessingAfterFailed | Succeeded | Failed | Cancelled)
-            | (Retry | Succeed, Starting | StartingAfterSucceeded | StartingAfterFailed | Succeeded | Failed | Cancelled)
-            | (Fail, Succeeded | Failed | Cancelled)
-            | (Update | Delete, Starting | StartingAfterSucceeded | StartingAfterFailed)
-            | (Update | Delete, Processing | ProcessingAfterSucceeded | ProcessingAfterFailed)
-            | (Update, Cancelled) => return Err(TransitionError::new(operation, self.status())),
+            (Start,     Processing | Succeeded | Failed | Cancelled)
+            | (Retry,   Starting   | Succeeded | Failed | Cancelled)
+            | (Succeed, Starting   | Succeeded | Failed | Cancelled)
+            | (Fail,                 Succeeded | Failed | Cancelled)
+            | (Cancel,  Processing | Succeeded | Failed | Cancelled)
+            | (Update,  Starting   | Processing         | Cancelled)
+            | (Delete,  Starting   | Processing)      => return Answer::Refused,
         };
-        Ok(Some(Self(next)))
+        Answer::To(Self(next))
+    }
+
+    /// One of three, by what the task would revert to: nothing, `Succeeded` or `Failed`.
+    #[inline]
+    const fn pick(self, new: Repr, succeeded: Repr, failed: Repr) -> Repr {
+        match self.0 {
+            Repr::Starting
+            | Repr::Processing
+            | Repr::Succeeded
+            | Repr::Failed
+            | Repr::Cancelled => new,
+            Repr::StartingAfterSucceeded | Repr::ProcessingAfterSucceeded => succeeded,
+            Repr::StartingAfterFailed | Repr::ProcessingAfterFailed => failed,
+        }
+    }
+
+    /// The error of a refused `operation`.
+    ///
+    /// The status comes from a table. From a second `match` it would be fused with the
+    /// relation's, and every operation of a task would go through a jump table.
+    #[inline]
+    pub(crate) const fn refusal(self, operation: Operation) -> TransitionError {
+        const STATUS: [Status; State::ALL.len()] = {
+            let mut table = [Status::Starting; State::ALL.len()];
+            let mut at = 0;
+            while at < table.len() {
+                let state = State::ALL[at];
+                table[state.0 as usize] = state.status();
+                at += 1;
+            }
+            table
+        };
+        TransitionError::new(operation, STATUS[self.0 as usize])
     }
 
     /// The state that a stored task has: its status and, if it is updating, the status of its

@@ -1,6 +1,7 @@
 use core::fmt;
 use core::mem;
 
+use crate::state::Answer;
 use crate::{
     DeleteError, Event, Operation, Previous, Snapshot, SnapshotError, StaleRevision, State, Status,
     Transition, TransitionError,
@@ -131,7 +132,8 @@ impl<T> Task<T> {
     /// [`TransitionError`] unless the status is `Starting`.
     #[inline]
     pub fn start(&mut self) -> Result<Transition<T>, TransitionError> {
-        self.step(Operation::Start)
+        let from = self.step(Operation::Start)?;
+        Ok(self.record(Operation::Start, from, None))
     }
 
     /// The run is given up and the task waits for another: `Processing` becomes `Starting`. An
@@ -144,7 +146,8 @@ impl<T> Task<T> {
     /// [`TransitionError`] unless the status is `Processing`.
     #[inline]
     pub fn retry(&mut self) -> Result<Transition<T>, TransitionError> {
-        self.step(Operation::Retry)
+        let from = self.step(Operation::Retry)?;
+        Ok(self.record(Operation::Retry, from, None))
     }
 
     /// The work is done: `Processing` becomes `Succeeded`. An update lets its previous payload go.
@@ -154,12 +157,10 @@ impl<T> Task<T> {
     /// [`TransitionError`] unless the status is `Processing`.
     #[inline]
     pub fn succeed(&mut self) -> Result<Transition<T>, TransitionError> {
-        let done = self.step(Operation::Succeed)?;
-        let released = self
-            .update
-            .take()
-            .map(|new| mem::replace(&mut self.base, new));
-        Ok(Transition { released, ..done })
+        let from = self.step(Operation::Succeed)?;
+        let update = self.update.take();
+        let released = update.map(|update| mem::replace(&mut self.base, update));
+        Ok(self.record(Operation::Succeed, from, released))
     }
 
     /// The work is given up: a new task becomes `Failed`; an updating one reverts, and lets the
@@ -198,9 +199,9 @@ impl<T> Task<T> {
     /// dropped: [`check`](Self::check) first to keep it.
     #[inline]
     pub fn update(&mut self, payload: T) -> Result<Transition<T>, TransitionError> {
-        let done = self.step(Operation::Update)?;
-        let released = self.update.replace(payload);
-        Ok(Transition { released, ..done })
+        let from = self.step(Operation::Update)?;
+        let released = self.update.replace(payload); // none was there
+        Ok(self.record(Operation::Update, from, released))
     }
 
     /// Removes a completed task and hands its payload out.
@@ -299,40 +300,52 @@ impl<T> Task<T> {
         }
     }
 
-    /// Takes the step that the relation allows. The caller moves the payloads.
+    /// Takes the step that the relation allows, and returns the state before it. The caller moves
+    /// the payloads.
     #[inline]
-    fn step(&mut self, operation: Operation) -> Result<Transition<T>, TransitionError> {
-        let from = self.status();
-        // `None` is a delete, which takes the whole task.
-        if let Some(next) = self.state.apply(operation)? {
-            self.state = next;
+    fn step(&mut self, operation: Operation) -> Result<State, TransitionError> {
+        let from = self.state;
+        match from.relation(operation) {
+            Answer::To(next) => self.state = next,
+            Answer::Gone => {} // a delete, which takes the whole task
+            Answer::Refused => return Err(from.refusal(operation)),
         }
         self.count();
+        Ok(from)
+    }
+
+    /// A step after which an updating task is as it was before the update.
+    #[inline]
+    fn step_back(&mut self, operation: Operation) -> Result<Transition<T>, TransitionError> {
+        let from = self.step(operation)?;
+        let released = if from.is_update() {
+            self.update.take()
+        } else {
+            None
+        };
         Ok(Transition {
-            operation,
-            from,
-            to: self.status(),
-            revision: self.revision,
-            reverted: false,
-            released: None,
+            reverted: from.is_update(),
+            ..self.record(operation, from, released)
         })
     }
 
-    /// A step that an updating task takes back to its previous state.
     #[inline]
-    fn step_back(&mut self, operation: Operation) -> Result<Transition<T>, TransitionError> {
-        let done = self.step(operation)?;
-        let released = self.update.take();
-        Ok(Transition {
-            reverted: released.is_some(),
+    fn record(&self, operation: Operation, from: State, released: Option<T>) -> Transition<T> {
+        Transition {
+            operation,
+            from: from.status(),
+            to: self.status(),
+            revision: self.revision,
+            reverted: false,
             released,
-            ..done
-        })
+        }
     }
 
     #[inline]
     const fn count(&mut self) {
-        self.revision = self.revision.saturating_add(1);
+        if let Some(next) = self.revision.checked_add(1) {
+            self.revision = next;
+        }
     }
 }
 
