@@ -221,8 +221,8 @@ impl<T> Task<T> {
     /// assert_eq!(task.delete().unwrap(), "payload");
     /// ```
     #[inline]
-    pub fn delete(self) -> Result<T, DeleteError<T>> {
-        match self.state.apply(Operation::Delete) {
+    pub fn delete(mut self) -> Result<T, DeleteError<T>> {
+        match self.step(Operation::Delete) {
             Ok(_) => Ok(self.base),
             Err(reason) => Err(DeleteError { reason, task: self }),
         }
@@ -307,7 +307,7 @@ impl<T> Task<T> {
         let from = self.state;
         match from.relation(operation) {
             Answer::To(next) => self.state = next,
-            Answer::Gone => {} // a delete, which takes the whole task
+            Answer::Gone => {} // delete takes the rest
             Answer::Refused => return Err(from.refusal(operation)),
         }
         self.count();
