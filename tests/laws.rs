@@ -348,7 +348,7 @@ fn asked() -> impl Strategy<Value = (Task<u32>, Operation)> {
 
 #[test]
 fn prop_dry_run() {
-    let floors = [("accepted", 10), ("refused", 20), ("deleted", 1)];
+    let floors = [("accepted", 10), ("refused", 10), ("deleted", 1)];
     check(asked(), &floors, |(mut task, operation), tally| {
         let said = task.check(operation);
         let event = events(9000)
@@ -370,7 +370,7 @@ fn prop_dry_run() {
 
 #[test]
 fn prop_one_table() {
-    let floors = [("accepted", 10), ("refused", 20)];
+    let floors = [("accepted", 10), ("refused", 10)];
     check(asked(), &floors, |(task, operation), tally| {
         let status = task.status();
         let accepted = task.state().apply(operation).is_ok();
