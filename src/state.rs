@@ -78,7 +78,11 @@ impl State {
     /// # Errors
     ///
     /// [`TransitionError`] if the status does not accept the operation.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "else the answer is packed and unpacked"
+    )]
+    #[inline(always)]
     pub const fn apply(self, operation: Operation) -> Result<Option<Self>, TransitionError> {
         match self.relation(operation) {
             Answer::To(next) => Ok(Some(next)),
@@ -93,7 +97,7 @@ impl State {
     /// someone has decided what it means.
     #[rustfmt::skip]
     #[expect(clippy::unnested_or_patterns, reason = "one row an operation")]
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn relation(self, operation: Operation) -> Answer {
         use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
         use Repr::{

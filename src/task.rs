@@ -72,6 +72,9 @@ impl<T> Task<T> {
     /// It only grows, through reverts too, so that no two moments of a task's life share one:
     /// commit with `WHERE id = ? AND revision = ?`. (At `u64::MAX` it stays. An id must not be
     /// used again after a delete.)
+    ///
+    /// What a program runs into that commits without it, ignores that zero rows changed, or takes
+    /// the old number back on a revert, is told step by step in `tests/README.md`.
     #[must_use]
     #[inline]
     pub const fn revision(&self) -> u64 {
@@ -248,6 +251,11 @@ impl<T> Task<T> {
     /// Whether the task is still as the caller read it: a stale message, request or writer stops
     /// here.
     ///
+    /// A worker checks the revision of its message before it starts, and ends a run with the
+    /// revision that it committed. Without the one, an old message starts the next update's run;
+    /// without the other, a worker thought dead ends a run that another has: `tests/README.md`
+    /// tells how.
+    ///
     /// # Errors
     ///
     /// [`StaleRevision`] unless `expected` is the task's revision.
@@ -302,7 +310,8 @@ impl<T> Task<T> {
 
     /// Takes the step that the relation allows, and returns the state before it. The caller moves
     /// the payloads.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `State::relation`, which it asks")]
+    #[inline(always)]
     fn step(&mut self, operation: Operation) -> Result<State, TransitionError> {
         let from = self.state;
         match from.relation(operation) {
@@ -315,17 +324,16 @@ impl<T> Task<T> {
     }
 
     /// A step after which an updating task is as it was before the update.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `step`")]
+    #[inline(always)]
     fn step_back(&mut self, operation: Operation) -> Result<Transition<T>, TransitionError> {
         let from = self.step(operation)?;
-        let released = if from.is_update() {
-            self.update.take()
-        } else {
-            None
+        let Some(update) = self.update.take() else {
+            return Ok(self.record(operation, from, None));
         };
         Ok(Transition {
-            reverted: from.is_update(),
-            ..self.record(operation, from, released)
+            reverted: true,
+            ..self.record(operation, from, Some(update))
         })
     }
 
@@ -343,9 +351,7 @@ impl<T> Task<T> {
 
     #[inline]
     const fn count(&mut self) {
-        if let Some(next) = self.revision.checked_add(1) {
-            self.revision = next;
-        }
+        self.revision = self.revision.saturating_add(1);
     }
 }
 
