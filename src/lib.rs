@@ -2,11 +2,19 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+// Only for other programs' tests.
+#[cfg(feature = "proptest")]
+extern crate std;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod operation;
 mod snapshot;
 mod state;
 mod status;
+#[cfg(feature = "proptest")]
+pub mod strategy;
 mod task;
 mod transition;
 

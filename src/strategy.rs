@@ -1,0 +1,248 @@
+//! Strategies for [`proptest`], for the property tests of a program that embeds the crate. Feature
+//! `proptest`.
+//!
+//! ```
+//! use proptest::prelude::*;
+//! use task_lifecycle::{State, Task, strategy};
+//!
+//! proptest!(|(mut task in strategy::task("[a-z]*"))| {
+//!     if task.cancel().is_ok() {
+//!         prop_assert!(task.status().is_completed());
+//!     }
+//! });
+//!
+//! let update = strategy::history(State::NEW, strategy::Aim::Updating, 0..12, 0..100_u32);
+//! proptest!(|(events in update)| {
+//!     let mut task = Task::new(0);
+//!     for event in events {
+//!         let _ = task.apply(event);
+//!     }
+//!     prop_assert!(task.fail().unwrap().reverted);
+//! });
+//! ```
+//!
+//! `Status`, `Operation`, `State`, `Event<T>` and `Task<T>` also implement
+//! [`Arbitrary`], so that `any::<Task<String>>()` is a task in any state.
+
+use core::fmt::Debug;
+use core::ops::RangeInclusive;
+use std::vec::Vec;
+
+use proptest::arbitrary::{Arbitrary, any, any_with};
+use proptest::collection::{SizeRange, vec};
+use proptest::prop_oneof;
+use proptest::sample::{Index, Select, select};
+use proptest::strategy::{BoxedStrategy, Strategy};
+
+use crate::{Event, Operation, Previous, Snapshot, State, Status, Task};
+
+/// Any status.
+pub fn status() -> Select<Status> {
+    select(Status::ALL)
+}
+
+/// Any operation.
+pub fn operation() -> Select<Operation> {
+    select(Operation::ALL)
+}
+
+/// Any of the nine states. Shrinks towards a new task's.
+pub fn state() -> Select<State> {
+    select(State::ALL)
+}
+
+/// Any revision, the ends of the range more often than chance would have them.
+pub fn revision() -> impl Strategy<Value = u64> + Clone {
+    const LAST: RangeInclusive<u64> = u64::MAX - 3..=u64::MAX;
+    prop_oneof![6 => 0..100_u64, 1 => any::<u64>(), 1 => LAST]
+}
+
+/// Any event, an update with a payload of `payload`.
+pub fn event<T: Debug>(payload: impl Strategy<Value = T>) -> impl Strategy<Value = Event<T>> {
+    (select(EVENTS), payload).prop_filter_map("a delete is no event", |(operation, payload)| {
+        to_event(operation, payload)
+    })
+}
+
+/// A task in any state, its payloads of `payload`.
+pub fn task<T: Debug>(payload: impl Strategy<Value = T> + Clone) -> impl Strategy<Value = Task<T>> {
+    state().prop_flat_map(move |state| task_in(state, payload.clone()))
+}
+
+/// A task in `state`, its payloads of `payload`.
+pub fn task_in<T: Debug>(
+    state: State,
+    payload: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = Task<T>> {
+    let previous = payload.clone();
+    (revision(), payload, previous).prop_filter_map(
+        "every state has a stored form",
+        move |(revision, payload, previous)| {
+            let previous = state.previous().map(|status| Previous {
+                status,
+                payload: previous,
+            });
+            Task::try_from(Snapshot {
+                status: state.status(),
+                revision,
+                payload,
+                previous,
+            })
+            .ok()
+        },
+    )
+}
+
+/// What a history is like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Aim {
+    /// Three of four events are accepted.
+    Legal,
+    /// Any event at any time, as from clients and workers that know nothing of each other.
+    Racing,
+    /// As `Legal`, and in the end an update is under way.
+    Updating,
+}
+
+/// Events for a task in state `from`, `length` of them (and up to two more for
+/// [`Aim::Updating`]).
+///
+/// Shrinks to the shortest history. A task that is cancelled before it started accepts no further
+/// event; `Updating` steers clear of that, and needs a `from` that is not `Cancelled`.
+pub fn history<T: Debug>(
+    from: State,
+    aim: Aim,
+    length: impl Into<SizeRange>,
+    payload: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = Vec<Event<T>>> {
+    let choices = vec((0..4_u8, any::<Index>(), payload.clone()), length);
+    (choices, payload).prop_map(move |(choices, last)| {
+        let mut state = from;
+        let mut events = Vec::with_capacity(choices.len() + 2);
+        for (luck, index, payload) in choices {
+            let wanted = |operation: &Operation| match (aim, state.apply(*operation)) {
+                (Aim::Racing, _) => true,
+                (Aim::Updating, Ok(Some(next))) => next.status() != Status::Cancelled,
+                (Aim::Legal | Aim::Updating, answer) => answer.is_ok() || luck == 0,
+            };
+            let operations = EVENTS.iter().copied().filter(wanted).collect::<Vec<_>>();
+            let operations = if operations.is_empty() {
+                EVENTS
+            } else {
+                &operations
+            };
+            let operation = *index.get(operations);
+            if let Ok(Some(next)) = state.apply(operation) {
+                state = next;
+            }
+            events.extend(to_event(operation, payload));
+        }
+        if aim == Aim::Updating && !state.is_update() {
+            if state.status().is_active() {
+                events.push(Event::Fail);
+            }
+            events.push(Event::Update(last));
+        }
+        events
+    })
+}
+
+/// A stored form that is a task.
+pub fn snapshot<T: Debug>(
+    payload: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = Snapshot<T>> {
+    task(payload).prop_map(Snapshot::from)
+}
+
+/// A stored form that no task has.
+pub fn broken_snapshot<T: Debug>(
+    payload: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = Snapshot<T>> {
+    let pairs = Status::ALL
+        .iter()
+        .flat_map(|&now| Status::ALL.iter().map(move |&old| (now, old)));
+    let faults = pairs.filter(|&(now, old)| State::from_parts(now, Some(old)).is_err());
+    let payloads = (payload.clone(), payload);
+    (select(faults.collect::<Vec<_>>()), revision(), payloads).prop_map(
+        |((status, old), revision, (payload, previous))| {
+            let previous = Some(Previous {
+                status: old,
+                payload: previous,
+            });
+            Snapshot {
+                status,
+                revision,
+                payload,
+                previous,
+            }
+        },
+    )
+}
+
+/// The operations that are events.
+pub(crate) const EVENTS: &[Operation] = &[
+    Operation::Start,
+    Operation::Retry,
+    Operation::Succeed,
+    Operation::Fail,
+    Operation::Cancel,
+    Operation::Update,
+];
+
+/// The event of an operation, with a payload if it takes one; a delete has none.
+pub(crate) fn to_event<T>(operation: Operation, payload: T) -> Option<Event<T>> {
+    match operation {
+        Operation::Start => Some(Event::Start),
+        Operation::Retry => Some(Event::Retry),
+        Operation::Succeed => Some(Event::Succeed),
+        Operation::Fail => Some(Event::Fail),
+        Operation::Cancel => Some(Event::Cancel),
+        Operation::Update => Some(Event::Update(payload)),
+        Operation::Delete => None,
+    }
+}
+
+impl Arbitrary for Status {
+    type Parameters = ();
+    type Strategy = Select<Self>;
+
+    fn arbitrary_with((): ()) -> Self::Strategy {
+        status()
+    }
+}
+
+impl Arbitrary for Operation {
+    type Parameters = ();
+    type Strategy = Select<Self>;
+
+    fn arbitrary_with((): ()) -> Self::Strategy {
+        operation()
+    }
+}
+
+impl Arbitrary for State {
+    type Parameters = ();
+    type Strategy = Select<Self>;
+
+    fn arbitrary_with((): ()) -> Self::Strategy {
+        state()
+    }
+}
+
+impl<T: Arbitrary + 'static> Arbitrary for Event<T> {
+    type Parameters = T::Parameters;
+    type Strategy = BoxedStrategy<Self>;
+
+    fn arbitrary_with(parameters: Self::Parameters) -> Self::Strategy {
+        event(any_with::<T>(parameters)).boxed()
+    }
+}
+
+impl<T: Arbitrary<Strategy: Clone> + 'static> Arbitrary for Task<T> {
+    type Parameters = T::Parameters;
+    type Strategy = BoxedStrategy<Self>;
+
+    fn arbitrary_with(parameters: Self::Parameters) -> Self::Strategy {
+        task(any_with::<T>(parameters)).boxed()
+    }
+}
