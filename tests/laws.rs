@@ -6,8 +6,11 @@ mod common;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use common::{Step, Tally, check, events, history, operation, revision, state, status, task};
+use common::{Step, Tally, check, events, history};
 use proptest::prelude::*;
+use task_lifecycle::strategy::{
+    broken_snapshot, operation, snapshot, state, status, task, task_in,
+};
 use task_lifecycle::{
     Event, Operation, Previous, Snapshot, SnapshotError, State, Status, Task, Transition,
     TransitionError,
@@ -94,7 +97,7 @@ fn prop_relation() {
 #[test]
 fn prop_starting_only() {
     let floors = [("new", 2), ("updating", 5), ("refused", 20)];
-    check(task(), &floors, |mut task, tally| {
+    check(task(0..2000_u32), &floors, |mut task, tally| {
         let before = task.clone();
         if let Ok(done) = task.cancel() {
             tally.hit(if done.reverted { "updating" } else { "new" });
@@ -120,7 +123,7 @@ fn prop_identity() {
     ]);
     let rounds = prop::collection::vec(prop::collection::vec(3000..4000_u32, 0..3), 0..4);
     let finished = prop::sample::select(vec![Status::Succeeded, Status::Failed])
-        .prop_flat_map(|status| common::task_in(State::from_parts(status, None).unwrap()));
+        .prop_flat_map(|status| task_in(State::from_parts(status, None).unwrap(), 0..2000_u32));
     let floors = [
         ("cancel", 10),
         ("fail", 10),
@@ -205,7 +208,7 @@ fn prop_nothing_lost() {
     let floors = [
         ("reverted", 20),
         ("update succeeded", 5),
-        ("refused update", 20),
+        ("refused update", 8),
         ("deleted", 10),
         ("refused delete", 10),
     ];
@@ -294,7 +297,7 @@ fn prop_monotonic() {
         ("edited", 30),
         ("refused", 25),
         ("reverted", 20),
-        ("end", 5),
+        ("end", 2),
     ];
     check(history(16), &floors, |(mut task, steps), tally| {
         for step in steps {
@@ -336,7 +339,7 @@ fn prop_monotonic() {
 
 /// A task and an operation, accepted as often as not.
 fn asked() -> impl Strategy<Value = (Task<u32>, Operation)> {
-    task().prop_flat_map(|task| {
+    task(0..2000_u32).prop_flat_map(|task| {
         let accepts = |operation: &Operation| task.state().apply(*operation).is_ok();
         let accepted: Vec<_> = Operation::ALL.iter().copied().filter(accepts).collect();
         (
@@ -390,21 +393,7 @@ fn prop_one_table() {
 
 #[test]
 fn prop_stored_form() {
-    let previous = (status(), 1000..2000_u32);
-    let previous = previous.prop_map(|(status, payload)| Previous { status, payload });
-    let parts = (
-        status(),
-        revision(),
-        0..1000_u32,
-        prop::option::of(previous),
-    );
-    let parts = parts.prop_map(|(status, revision, payload, previous)| Snapshot {
-        status,
-        revision,
-        payload,
-        previous,
-    });
-    let stored = prop_oneof![1 => task().prop_map(Snapshot::from), 2 => parts];
+    let stored = prop_oneof![snapshot(0..1000_u32), broken_snapshot(0..1000_u32)];
     let floors = [
         ("valid", 5),
         ("updating", 5),
@@ -467,7 +456,7 @@ fn prop_stored_form() {
 #[test]
 fn prop_no_panic() {
     let text = prop_oneof![any::<String>(), "[A-Z]?[a-z]{4,9}"];
-    let floors = [("end", 10), ("word", 1)];
+    let floors = [("end", 5), ("word", 1)];
     let words = prop_oneof![text, status().prop_map(|word| word.to_string())];
     check(
         (history(24), words),

@@ -1,4 +1,4 @@
-//! Strategies, and a runner that fails a property which did not reach what it is about.
+//! Histories with edits, and a runner that fails a property which did not reach what it is about.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
@@ -6,10 +6,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::Index;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
-use task_lifecycle::{Event, Operation, Previous, Snapshot, State, Status, Task};
+use task_lifecycle::strategy::{self, Aim};
+use task_lifecycle::{Event, Task};
 
 /// What was reached, by name, over all cases of a property.
 #[derive(Default)]
@@ -48,44 +50,6 @@ pub(crate) fn check<S: Strategy>(
     }
 }
 
-pub(crate) fn state() -> impl Strategy<Value = State> {
-    select(State::ALL)
-}
-
-pub(crate) fn operation() -> impl Strategy<Value = Operation> {
-    select(Operation::ALL)
-}
-
-pub(crate) fn status() -> impl Strategy<Value = Status> {
-    select(Status::ALL)
-}
-
-/// Any revision, the ends of the range among them.
-pub(crate) fn revision() -> impl Strategy<Value = u64> {
-    prop_oneof![6 => 0..100_u64, 1 => any::<u64>(), 1 => u64::MAX - 3..=u64::MAX]
-}
-
-/// A task in `state`, with payloads that differ.
-pub(crate) fn task_in(state: State) -> impl Strategy<Value = Task<u32>> {
-    (revision(), 0..1000_u32, 1000..2000_u32).prop_map(move |(revision, payload, old)| {
-        let previous = state.previous().map(|status| Previous {
-            status,
-            payload: old,
-        });
-        let snapshot = Snapshot {
-            status: state.status(),
-            revision,
-            payload,
-            previous,
-        };
-        Task::try_from(snapshot).expect("a state has a stored form")
-    })
-}
-
-pub(crate) fn task() -> impl Strategy<Value = Task<u32>> {
-    state().prop_flat_map(task_in)
-}
-
 /// One change of a task.
 #[derive(Clone, Debug)]
 pub(crate) enum Step<T> {
@@ -108,29 +72,18 @@ impl<T> Step<T> {
     }
 }
 
-/// A task and what happens to it: three of four operations are ones that it accepts.
+/// A task in any state, and what happens to it, edits among it.
 pub(crate) fn history(longest: usize) -> impl Strategy<Value = (Task<u32>, Vec<Step<u32>>)> {
-    let picks = prop::collection::vec((0..8_u8, any::<Index>(), 2000..3000_u32), 0..=longest);
-    (task(), picks).prop_map(|(task, picks)| {
-        let mut state = task.state();
-        let steps = picks.into_iter().map(|(kind, index, payload)| {
-            if kind == 7 {
-                return Step::Edit(payload);
-            }
-            let mut events = events(payload);
-            if kind >= 2 {
-                events.retain(|event| state.apply(event.operation()).is_ok());
-            }
-            // A cancelled task accepts no event at all.
-            let Some(event) = events.get(index.index(events.len().max(1))) else {
-                return Step::Apply(Event::Update(payload));
-            };
-            if let Ok(Some(next)) = state.apply(event.operation()) {
-                state = next;
-            }
-            Step::Apply(event.clone())
-        });
-        let steps = steps.collect();
+    let edits = vec((any::<Index>(), 2000..3000_u32), 0..3);
+    let history = strategy::task(0..2000_u32).prop_flat_map(move |task| {
+        let events = strategy::history(task.state(), Aim::Legal, 0..=longest, 2000..3000_u32);
+        (Just(task), events)
+    });
+    (history, edits).prop_map(|((task, events), edits)| {
+        let mut steps: Vec<_> = events.into_iter().map(Step::Apply).collect();
+        for (at, payload) in edits {
+            steps.insert(at.index(steps.len() + 1), Step::Edit(payload));
+        }
         (task, steps)
     })
 }
