@@ -47,8 +47,14 @@
 //! each client's view of every task is compared with the machine's. A failure prints the shortest
 //! history that shows it, what was expected and seen, and the [`Law`] that was broken.
 //!
-//! The methods of the trait are plain functions: an async store waits in each for its runtime
-//! (`self.runtime.block_on(…)`), so the crate needs to know none.
+//! The methods of the trait are plain functions, so the crate needs to know no runtime: an async
+//! store waits in each of them.
+//!
+//! ```ignore
+//! fn load(&mut self, id: &Uuid) -> Result<Option<Task<Document>>, sqlx::Error> {
+//!     self.runtime.block_on(self.tasks.load(id))
+//! }
+//! ```
 //!
 //! What it catches is shown by stores that are broken on purpose, each in a history of at most
 //! eight events:

@@ -17,7 +17,11 @@ use crate::{Operation, Status};
 /// assert_eq!(task.payload(), &"first configuration");
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
+// In this order a refusal's error lies over `operation` and `from`, which the compiler knows, and
+// not over a part of the payload, which it would take apart and put together again. The layout is
+// no promise.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
 pub struct Transition<T> {
     /// The operation that was accepted. `to` alone does not tell a success from a revert to one:
     /// bill and notify by this.
