@@ -104,7 +104,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::string::String;
 use std::vec::Vec;
 
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
 
 use crate::Task;
 use history::{History, history};
@@ -270,11 +270,7 @@ pub fn find_violation<S: Store>(mut open: impl FnMut() -> S) -> Result<Report, V
     for length in [4..=8, 8..=32] {
         let found = RefCell::new(None);
         let state = RefCell::new((&mut open, &mut report));
-        let config = Config {
-            failure_persistence: None,
-            max_shrink_iters: 10_000,
-            ..Config::default()
-        };
+        let config = Config::with_failure_persistence(FileFailurePersistence::Off);
         let played = TestRunner::new(config).run(&history(length), |history| {
             let (open, report) = &mut *state.borrow_mut();
             play(open(), &history, report).map_err(|violation| {
@@ -303,12 +299,11 @@ fn shorten<S: Store>(
     while at < history.acts.len() {
         let mut without = history.clone();
         without.acts.remove(at);
-        match play(open(), &without, &mut Report::default()) {
-            Err(shorter) if shorter.law == violation.law => {
-                (history, violation) = (without, shorter);
-                at = 0;
-            }
-            Err(_) | Ok(()) => at += 1,
+        if let Err(shorter) = play(open(), &without, &mut Report::default()) {
+            (history, violation) = (without, shorter);
+            at = 0;
+        } else {
+            at += 1;
         }
     }
     violation

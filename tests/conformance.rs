@@ -280,6 +280,10 @@ impl Store for Memory {
 fn a_right_store_passes_and_the_histories_reach_what_they_are_about() {
     check(|| Memory::new(None));
     let report = find_violation(|| Memory::new(None)).expect("it passed");
+    assert_eq!(
+        report.histories,
+        2 * proptest::test_runner::Config::default().cases
+    );
     let floors = [
         (report.commits, 1),
         (report.stale, 8),
@@ -373,7 +377,7 @@ fn every_broken_store_is_caught_by_the_law_that_it_breaks() {
             "//! | {fault:?} | {:?} |   ({events} events)",
             violation.law
         );
-        if violation.law != law || events > 8 {
+        if violation.law != law || events > 6 {
             wrong.push(format!("{fault:?}, not {law:?}: {violation}"));
         }
     }
@@ -385,4 +389,26 @@ fn every_broken_store_is_caught_by_the_law_that_it_breaks() {
             "{fault:?}"
         );
     }
+}
+
+#[test]
+fn a_violation_is_told_as_a_story() {
+    let violation = find_violation(|| Memory::new(Some(Fault::MaskedNotFound))).unwrap_err();
+    let told = violation.to_string();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "the store breaks the law AbsenceIsNoError:");
+    assert!(lines[1].starts_with("  1. client "), "{told}");
+    assert!(
+        lines[1].contains(" creates task 1: Starting, revision 0, payload \"plain 1\""),
+        "{told}"
+    );
+    assert!(told.contains(" of task 1 at revision 0 -> "), "{told}");
+    assert_eq!(lines[lines.len() - 2], "expected: task 1: none");
+    assert_eq!(lines[lines.len() - 1], "seen:     \"outage\"");
+}
+
+#[test]
+#[should_panic(expected = "the store breaks the law StaleIsRefused:")]
+fn check_panics_with_the_story() {
+    check(|| Memory::new(Some(Fault::UnconditionalWrite)));
 }

@@ -182,3 +182,40 @@ fn every_status_and_operation_is_named() {
         assert!(README.contains(&format!("`{word}`")), "{word}");
     }
 }
+
+/// The figures of the README are those that the commands wrote into the pages that it names.
+#[test]
+fn figures_are_those_of_the_pages() {
+    let section = |title: &str| {
+        let text = README.split(title).nth(1).expect(title);
+        text.split("\n## ").next().unwrap_or_default().to_owned()
+    };
+    let verified = section("## How it is verified").replace(',', "");
+    let figures: Vec<&str> = verified
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter(|it| it.len() > 3)
+        .collect();
+    assert_eq!(figures.len(), 2);
+    for figure in figures {
+        assert!(include_str!("README.md").contains(figure), "{figure}");
+    }
+
+    let costs = section("## What it costs");
+    let counts: Vec<&str> = costs
+        .split_whitespace()
+        .filter(|word| word.contains('/'))
+        .collect();
+    let counts = counts
+        .iter()
+        .map(|word| word.trim_end_matches(['.', ';']))
+        .take(2);
+    let counts: Vec<&str> = counts.collect();
+    let row = include_str!("../benches/README.md")
+        .lines()
+        .find(|line| line.starts_with("| by value, the next state |"))
+        .expect("the row of the decision");
+    assert_eq!(counts.len(), 2);
+    for count in counts {
+        assert!(row.contains(&format!(" {count} = ")), "{count}: {row}");
+    }
+}

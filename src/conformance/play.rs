@@ -312,7 +312,7 @@ impl<S: Store> Play<S> {
             Last::Accepted { client, .. } => client,
             Last::Refused { .. } | Last::Reopened => 0,
         };
-        for client in [first, 1 - first] {
+        for client in [first, usize::from(first == 0)] {
             for index in 0..self.rows.len() {
                 self.see(client, index)?;
             }
@@ -347,9 +347,7 @@ impl<S: Store> Play<S> {
                 Law::OthersAreUntouched
             }
             Last::Accepted { .. } | Last::Refused { .. } if row.is_none() => Law::DeletedIsGone,
-            Last::Accepted { client, .. } if client != viewer && self.handles.len() > 1 => {
-                Law::SeenByAll
-            }
+            Last::Accepted { client, .. } if client != viewer => Law::SeenByAll,
             Last::Accepted { .. } | Last::Refused { .. } => Law::StoredWhole,
         };
         let seen = format!("task {}: {}", index + 1, show(seen.as_ref()));
