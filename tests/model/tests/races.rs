@@ -26,7 +26,11 @@ fn no_order_of_events_breaks_a_law_with_a_third_request() {
         "start", "retry", "succeed", "fail", "cancel", "update", "delete", "edit",
     ];
     for won in names {
-        for lost in names {
+        // There is one edit, so it has no other to race with.
+        for lost in names
+            .into_iter()
+            .filter(|lost| (won, *lost) != ("edit", "edit"))
+        {
             let race = Happened::Race {
                 won: won.to_owned(),
                 lost: lost.to_owned(),
