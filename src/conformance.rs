@@ -94,6 +94,8 @@
 //! | DeletedIsBackAfterCrash | SurvivesCrash |
 //! | EveryThirdCommitRefused | CurrentIsAccepted |
 //! | Panics | NoError |
+//! | ConflictIsAnError | NoError |
+//! | CommitToNothingIsAnError | AbsenceIsNoError |
 
 mod history;
 mod play;

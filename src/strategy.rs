@@ -60,7 +60,7 @@ pub fn revision() -> impl Strategy<Value = u64> + Clone {
 
 /// Any event, an update with a payload of `payload`.
 pub fn event<T: Debug>(payload: impl Strategy<Value = T>) -> impl Strategy<Value = Event<T>> {
-    (select(EVENTS), payload).prop_filter_map("a delete is no event", |(operation, payload)| {
+    (operation(), payload).prop_filter_map("a delete is no event", |(operation, payload)| {
         to_event(operation, payload)
     })
 }

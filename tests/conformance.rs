@@ -43,6 +43,8 @@ enum Fault {
     DeletedIsBackAfterCrash,
     EveryThirdCommitRefused,
     Panics,
+    ConflictIsAnError,
+    CommitToNothingIsAnError,
 }
 
 type Row = Snapshot<String>;
@@ -190,12 +192,18 @@ impl Store for Memory {
         let row = self.written(task, before.as_ref())?;
         let mut table = self.table.borrow_mut();
         let Some(before) = before else {
+            if self.has(Fault::CommitToNothingIsAnError) {
+                return Err("no such task".to_owned());
+            }
             if self.has(Fault::UnknownIsCreated) {
                 table.rows.insert(*id, row);
             }
             return Ok(self.has(Fault::LostRaceAnswered200));
         };
         let current = before.revision == loaded || self.has(Fault::UnconditionalWrite);
+        if !current && self.has(Fault::ConflictIsAnError) {
+            return Err("conflict".to_owned());
+        }
         table.commits += 1;
         assert!(!self.has(Fault::Panics), "called `unwrap` on a row");
         if current && self.has(Fault::EveryThirdCommitRefused) && table.commits % 3 == 0 {
@@ -365,6 +373,8 @@ fn every_broken_store_is_caught_by_the_law_that_it_breaks() {
         (Fault::DeletedIsBackAfterCrash,     Law::SurvivesCrash),
         (Fault::EveryThirdCommitRefused,     Law::CurrentIsAccepted),
         (Fault::Panics,                      Law::NoError),
+        (Fault::ConflictIsAnError,           Law::NoError),
+        (Fault::CommitToNothingIsAnError,    Law::AbsenceIsNoError),
     ];
     let mut wrong = Vec::new();
     for (fault, law) in expected {

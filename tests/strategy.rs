@@ -101,6 +101,25 @@ fn a_history_is_as_it_was_aimed() {
 }
 
 #[test]
+fn an_update_is_reached_from_nothing() {
+    let of = |status| State::from_parts(status, None).unwrap();
+    for (from, length) in [
+        (State::NEW, 2),
+        (of(Status::Processing), 2),
+        (of(Status::Failed), 1),
+    ] {
+        check(
+            strategy::history(from, Aim::Updating, 0, 0..9_u8),
+            &[],
+            |events, _| {
+                prop_assert_eq!(events.len(), length);
+                Ok(())
+            },
+        );
+    }
+}
+
+#[test]
 fn a_broken_snapshot_is_no_task() {
     check(strategy::broken_snapshot(any::<u8>()), &[], |broken, _| {
         prop_assert!(Task::try_from(broken).is_err());
