@@ -88,7 +88,7 @@
 //! | RefusalCounts | RefusalWritesNothing |
 //! | UnknownIsCreated | RefusalWritesNothing |
 //! | CrossTalk | OthersAreUntouched |
-//! | IdUsedAgain | OthersAreUntouched |
+//! | IdUsedAgain | DeletedIsGone |
 //! | EditNotCounted | StoredWhole |
 //! | CommitsLostInCrash | SurvivesCrash |
 //! | DeletedIsBackAfterCrash | SurvivesCrash |
@@ -297,18 +297,18 @@ fn shorten<S: Store>(
     mut history: History,
     mut violation: Violation,
 ) -> Violation {
-    let mut at = 0;
-    while at < history.acts.len() {
-        let mut without = history.clone();
-        without.acts.remove(at);
-        if let Err(shorter) = play(open(), &without, &mut Report::default()) {
-            (history, violation) = (without, shorter);
-            at = 0;
-        } else {
-            at += 1;
+    loop {
+        let shorter = (0..history.acts.len()).find_map(|at| {
+            let mut without = history.clone();
+            without.acts.remove(at);
+            let violation = play(open(), &without, &mut Report::default()).err()?;
+            Some((without, violation))
+        });
+        match shorter {
+            Some(shorter) => (history, violation) = shorter,
+            None => return violation,
         }
     }
-    violation
 }
 
 /// Plays a history on a store.

@@ -261,7 +261,6 @@ impl<S: Store> Play<S> {
         };
         let row = self.rows[index].task.as_ref();
         let current = row.is_some_and(|row| row.revision() == loaded);
-        let stored = show(row);
         match answer {
             Ok(changed) if changed == current => {}
             Ok(true) => {
@@ -271,7 +270,7 @@ impl<S: Store> Play<S> {
                 };
                 return self.breaks(
                     law,
-                    format!("no row is changed, for it is: {stored}"),
+                    format!("no row is changed, for it is: {}", show(row)),
                     "one is",
                 );
             }
@@ -325,9 +324,12 @@ impl<S: Store> Play<S> {
         let id = self.rows[index].id.clone();
         let loaded = self.handle(viewer).load(&id);
         let row = self.rows[index].task.as_ref();
-        let expected = format!("task {}: {}", index + 1, show(row));
         let seen = match loaded {
             Ok(seen) if seen.as_ref() == row => return Ok(seen),
+            seen => seen,
+        };
+        let expected = format!("task {}: {}", index + 1, show(row));
+        let seen = match seen {
             Ok(seen) => seen,
             Err(error) => {
                 let law = if row.is_none() {
@@ -341,12 +343,12 @@ impl<S: Store> Play<S> {
         let law = match self.last {
             Last::Reopened => Law::SurvivesCrash,
             Last::Refused { index: refused } if refused == index => Law::RefusalWritesNothing,
+            Last::Accepted { .. } | Last::Refused { .. } if row.is_none() => Law::DeletedIsGone,
             Last::Accepted { index: changed, .. } | Last::Refused { index: changed }
                 if changed != index && self.watched =>
             {
                 Law::OthersAreUntouched
             }
-            Last::Accepted { .. } | Last::Refused { .. } if row.is_none() => Law::DeletedIsGone,
             Last::Accepted { client, .. } if client != viewer => Law::SeenByAll,
             Last::Accepted { .. } | Last::Refused { .. } => Law::StoredWhole,
         };
