@@ -311,7 +311,7 @@ impl<S: Store> Play<S> {
             Last::Accepted { client, .. } => client,
             Last::Refused { .. } | Last::Reopened => 0,
         };
-        for client in [first, usize::from(first == 0)] {
+        for client in if first == 0 { [0, 1] } else { [1, 0] } {
             for index in 0..self.rows.len() {
                 self.see(client, index)?;
             }
