@@ -161,6 +161,20 @@ fn hostile_payloads_come_back_as_they_were() {
     }
 }
 
+/// Found by fuzzing: without `float_roundtrip` serde_json itself reads the payload back as another
+/// number. The stored form hands on what the payload's own form says, to the digit.
+#[test]
+fn a_float_that_is_hard_to_read_is_the_payloads_own_matter() {
+    let text = r#"{"status":"Starting","revision":0,"payload":50000000000000000000000000000000000000000000000000000000000000000000000000000000000.000000000000000000012}"#;
+    let task: Task<Box<serde_json::value::RawValue>> = from_str(text).unwrap();
+    assert_eq!(to_string(&task).unwrap(), text);
+    let task: Task<f64> = from_str(text).unwrap();
+    assert_eq!(
+        from_str::<Task<f64>>(&to_string(&task).unwrap()).unwrap(),
+        task
+    );
+}
+
 #[test]
 fn writing_needs_no_clone_and_reading_may_borrow() {
     #[derive(serde::Serialize)]
