@@ -161,7 +161,7 @@ fn hostile_payloads_come_back_as_they_were() {
     }
 }
 
-/// Found by fuzzing: without `float_roundtrip` serde_json itself reads the payload back as another
+/// Found by fuzzing: without `float_roundtrip` `serde_json` itself reads the payload back as another
 /// number. The stored form hands on what the payload's own form says, to the digit.
 #[test]
 fn a_float_that_is_hard_to_read_is_the_payloads_own_matter() {
