@@ -29,7 +29,7 @@ struct Sent<S: Store> {
 #[derive(Clone, Copy)]
 enum Last {
     Accepted { index: usize, client: usize },
-    Refused { index: usize },
+    Refused,
     Reopened,
 }
 
@@ -298,7 +298,7 @@ impl<S: Store> Play<S> {
             self.rows[index].task.clone_from(task);
         } else {
             self.report.stale += 1;
-            self.last = Last::Refused { index };
+            self.last = Last::Refused;
             *copy = None; // load again, decide again
         }
         self.clients[client].sent = Some(sent);
@@ -309,7 +309,7 @@ impl<S: Store> Play<S> {
     fn look(&mut self) -> Outcome {
         let first = match self.last {
             Last::Accepted { client, .. } => client,
-            Last::Refused { .. } | Last::Reopened => 0,
+            Last::Refused | Last::Reopened => 0,
         };
         for client in if first == 0 { [0, 1] } else { [1, 0] } {
             for index in 0..self.rows.len() {
@@ -342,15 +342,13 @@ impl<S: Store> Play<S> {
         };
         let law = match self.last {
             Last::Reopened => Law::SurvivesCrash,
-            Last::Refused { index: refused } if refused == index => Law::RefusalWritesNothing,
-            Last::Accepted { .. } | Last::Refused { .. } if row.is_none() => Law::DeletedIsGone,
-            Last::Accepted { index: changed, .. } | Last::Refused { index: changed }
-                if changed != index && self.watched =>
-            {
+            Last::Refused => Law::RefusalWritesNothing,
+            Last::Accepted { .. } if row.is_none() => Law::DeletedIsGone,
+            Last::Accepted { index: changed, .. } if changed != index && self.watched => {
                 Law::OthersAreUntouched
             }
             Last::Accepted { client, .. } if client != viewer => Law::SeenByAll,
-            Last::Accepted { .. } | Last::Refused { .. } => Law::StoredWhole,
+            Last::Accepted { .. } => Law::StoredWhole,
         };
         let seen = format!("task {}: {}", index + 1, show(seen.as_ref()));
         self.breaks(law, expected, seen)
