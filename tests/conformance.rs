@@ -160,10 +160,7 @@ impl Store for Memory {
         let table = self.table.borrow();
         let row = table.rows.get(id).cloned();
         let row = match self.fault {
-            Some(Fault::StaleCopyIsRead) => {
-                row.map(|row| self.cache.entry(*id).or_insert(row).clone())
-            }
-            Some(Fault::StaleCopyOfOthers) => {
+            Some(Fault::StaleCopyIsRead | Fault::StaleCopyOfOthers) => {
                 row.map(|row| self.cache.entry(*id).or_insert(row).clone())
             }
             Some(Fault::MaskedNotFound) if row.is_none() => return Err("outage".to_owned()),

@@ -2,9 +2,12 @@
 
 #![cfg(feature = "serde")]
 
+mod common;
+
 use std::path::Path;
 use std::{env, fs};
 
+use common::events;
 use serde_json::{Value, json};
 use task_lifecycle::{Event, Operation, State, Status, Task};
 
@@ -52,23 +55,15 @@ fn relation() {
 /// Every history of up to three events from a new task, and some that are longer.
 #[test]
 fn histories() {
-    let events = |payload: String| {
-        [
-            Event::Start,
-            Event::Retry,
-            Event::Succeed,
-            Event::Fail,
-            Event::Cancel,
-            Event::Update(payload),
-        ]
-    };
     let mut histories = vec![Vec::new()];
     for length in 1..=3 {
         let longer: Vec<_> = histories
             .iter()
             .filter(|history: &&Vec<Event<String>>| history.len() == length - 1)
             .flat_map(|history| {
-                events(format!("payload {length}")).map(|event| [&history[..], &[event]].concat())
+                events(format!("payload {length}"))
+                    .into_iter()
+                    .map(|event| [&history[..], &[event]].concat())
             })
             .collect();
         histories.extend(longer);
