@@ -1,0 +1,40 @@
+-- Times are microseconds since 1970.
+CREATE TABLE tasks (
+    task_id          TEXT   NOT NULL PRIMARY KEY,
+    user_id          TEXT   NOT NULL,
+    created_at       BIGINT NOT NULL,
+    file_name        TEXT   NOT NULL,
+    -- The task: two words and a number to decide by, and its payloads.
+    status           TEXT   NOT NULL,
+    revision         BIGINT NOT NULL,
+    payload          TEXT   NOT NULL,
+    previous_status  TEXT,
+    previous_payload TEXT,
+    -- The queue: oldest first; who has a message or a run has it until then.
+    queued_at        BIGINT NOT NULL,
+    leased_until     BIGINT NOT NULL,
+    UNIQUE (user_id, created_at),
+    CHECK ((previous_status IS NULL) = (previous_payload IS NULL))
+);
+CREATE INDEX tasks_queue ON tasks (queued_at) WHERE status IN ('Starting', 'Processing');
+
+CREATE TABLE files (
+    task_id TEXT  NOT NULL PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,
+    content BLOB  NOT NULL
+);
+
+-- What happened. It outlives its task.
+CREATE TABLE events (
+    number    INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    task_id   TEXT    NOT NULL,
+    user_id   TEXT    NOT NULL,
+    at        BIGINT  NOT NULL,
+    by_whom   TEXT    NOT NULL,
+    operation TEXT    NOT NULL,
+    loaded    BIGINT  NOT NULL, -- the revision before
+    revision  BIGINT  NOT NULL, -- and after
+    status    TEXT,             -- none: the task is gone
+    reverted  BOOLEAN NOT NULL,
+    message   TEXT    NOT NULL
+);
+CREATE INDEX events_task ON events (task_id, number);

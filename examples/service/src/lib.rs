@@ -1,0 +1,24 @@
+//! An API server and its workers, on a database, built on `task-lifecycle`.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `routes.rs` | what a client can ask for: `cancel` is the function to read first |
+//! | `request.rs` | what it sends, and who it is |
+//! | `answer.rs` | what it is told |
+//! | `document.rs` | the payload, and the work |
+//! | `store.rs` | rows, the queue and the log, in SQLite or PostgreSQL |
+//! | `worker.rs` | a run |
+//! | `server.rs`, `run.rs` | connections; the program |
+//!
+//! Each change is the same four steps: load, decide, commit by the revision that was loaded,
+//! answer.
+
+pub mod answer;
+pub mod document;
+mod openapi;
+pub mod request;
+pub mod routes;
+pub mod run;
+mod server;
+pub mod store;
+pub mod worker;

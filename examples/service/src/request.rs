@@ -1,0 +1,228 @@
+//! What a client sends, and who it is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, header};
+use chrono::{DateTime, Utc};
+use data_url::{DataUrl, forgiving_base64};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use task_lifecycle::{StaleRevision, Status, Task};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::answer::Refusal;
+use crate::document::Document;
+use crate::store::{Key, Page, Row, Store};
+
+/// What every route has.
+#[derive(Clone)]
+pub struct App {
+    pub store: Arc<dyn Store>,
+    /// The user of each API key.
+    pub keys: Arc<HashMap<String, String>>,
+}
+
+impl App {
+    /// The task, if it is there, is the caller's and has not expired.
+    pub async fn load(&self, key: &Key) -> Result<Row, Refusal> {
+        let row = self.store.load(key).await?;
+        row.filter(|row| !is_expired(row)).ok_or(Refusal::NotFound)
+    }
+}
+
+pub fn is_expired(row: &Row) -> bool {
+    row.task
+        .payload()
+        .expires_at
+        .is_some_and(|at| at <= Utc::now())
+}
+
+fn text(parts: &Parts, name: HeaderName) -> Option<&str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
+/// The user whose API key is in `Authorization`, without a scheme word.
+pub struct Caller(pub String);
+
+impl FromRequestParts<App> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let user = text(parts, header::AUTHORIZATION).and_then(|key| app.keys.get(key));
+        user.map(|user| Self(user.clone()))
+            .ok_or(Refusal::Unauthorized)
+    }
+}
+
+/// The caller, and the task that the path names. What is no id names none.
+impl FromRequestParts<App> for Key {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let Caller(user) = Caller::from_request_parts(parts, app).await?;
+        let path = Path::<String>::from_request_parts(parts, app).await.ok();
+        let id = path.and_then(|Path(text)| {
+            let id = Uuid::try_parse(&text).ok()?;
+            (id.to_string() == text).then_some(id)
+        });
+        id.map(|id| Self { user, id }).ok_or(Refusal::NotFound)
+    }
+}
+
+/// The revision that a client names in `If-Match`, if it does.
+pub struct Expected(Option<u64>);
+
+impl Expected {
+    pub fn check(&self, task: &Task<Document>) -> Result<(), StaleRevision> {
+        self.0
+            .map_or(Ok(()), |revision| task.check_revision(revision))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Expected {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        if !parts.headers.contains_key(header::IF_MATCH) {
+            return Ok(Self(None));
+        }
+        let quoted = text(parts, header::IF_MATCH)
+            .and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
+        let fault = || Refusal::bad("If-Match: expected one revision in quotes, as ETag has it");
+        Ok(Self(Some(quoted.ok_or_else(fault)?)))
+    }
+}
+
+/// Where the client reached the server, for the addresses in its answers.
+pub struct Base(pub String);
+
+impl<S: Sync> FromRequestParts<S> for Base {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let host = text(parts, header::HOST).ok_or_else(|| Refusal::bad("Host: missing"))?;
+        Ok(Self(format!("http://{host}")))
+    }
+}
+
+/// Reads a body, whatever its declared type. Fields that are not known are passed over, as the
+/// public API does.
+pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    Ok(Json::from_bytes(body)?.0)
+}
+
+/// The document of a new task. Its configuration lies beside these fields.
+#[derive(Deserialize, ToSchema)]
+pub struct Upload {
+    /// Base64, or a `data:` URL.
+    pub file: String,
+    pub file_name: Option<String>,
+}
+
+impl Upload {
+    pub fn content(&self) -> Result<Vec<u8>, Refusal> {
+        let file = self.file.as_str();
+        if ["http:", "https:", "ch:"]
+            .iter()
+            .any(|scheme| file.starts_with(scheme))
+        {
+            return Err(Refusal::bad(
+                "file: expected base64 or a data: URL; others are not fetched",
+            ));
+        }
+        let content = if file.starts_with("data:") {
+            DataUrl::process(file)
+                .ok()
+                .and_then(|url| Some(url.decode_to_vec().ok()?.0))
+        } else {
+            forgiving_base64::decode_to_vec(file.as_bytes()).ok()
+        };
+        match content {
+            None => Err(Refusal::bad("file: expected base64 or a data: URL")),
+            Some(content) if content.is_empty() => Err(Refusal::bad("file: empty")),
+            Some(content) => Ok(content),
+        }
+    }
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Shown {
+    pub include_chunks: Option<bool>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct List {
+    /// Tasks on a page, 1 to 100; 10 if it is not said.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<DateTime<Utc>>,
+    /// Created then or later.
+    start: Option<DateTime<Utc>>,
+    /// Created then or earlier.
+    end: Option<DateTime<Utc>>,
+    /// `asc`, or `desc` if it is not said.
+    #[serde(default)]
+    #[param(inline)]
+    sort: Sort,
+    /// Separated by commas.
+    statuses: Option<String>,
+    /// Separated by commas. All tasks are `Parse`.
+    task_types: Option<String>,
+    /// `false` if it is not said.
+    #[serde(default)]
+    pub include_chunks: bool,
+}
+
+#[derive(Default, PartialEq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Sort {
+    Asc,
+    #[default]
+    Desc,
+}
+
+impl List {
+    /// The page that is asked for, with one task more than fits on it.
+    pub fn page(&self) -> Result<Page, Refusal> {
+        let limit = self.limit.unwrap_or(10);
+        if !(1..=100).contains(&limit) {
+            return Err(Refusal::bad("limit: expected 1 to 100"));
+        }
+        let mut statuses = match &self.statuses {
+            None => Status::ALL.to_vec(),
+            Some(list) => list.split(',').map(str::parse).collect::<Result<_, _>>()?,
+        };
+        if let Some(types) = &self.task_types {
+            if types
+                .split(',')
+                .any(|name| name != "Parse" && name != "Extract")
+            {
+                return Err(Refusal::bad("task_types: expected Parse or Extract"));
+            }
+            if types.split(',').all(|name| name != "Parse") {
+                statuses.clear();
+            }
+        }
+        let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
+        let ascending = self.sort == Sort::Asc;
+        let (after, before) = match (micros(self.cursor), ascending) {
+            (None, _) => (i64::MIN, i64::MAX),
+            (Some(cursor), true) => (cursor + 1, i64::MAX),
+            (Some(cursor), false) => (i64::MIN, cursor - 1),
+        };
+        Ok(Page {
+            from: micros(self.start).map_or(after, |start| start.max(after)),
+            to: micros(self.end).map_or(before, |end| end.min(before)),
+            statuses,
+            ascending,
+            limit: limit + 1,
+        })
+    }
+}
