@@ -19,7 +19,6 @@ pub struct Document {
 
 impl Document {
     /// A new task's payload, or an update's.
-    #[must_use]
     pub fn queued(configuration: Configuration, at: DateTime<Utc>) -> Self {
         let expires_in = configuration.expires_in.map(i64::from);
         Self {
@@ -32,9 +31,14 @@ impl Document {
         }
     }
 
+    pub fn queue_again(&mut self) {
+        self.started_at = None;
+        self.message = "Task queued again".to_owned();
+    }
+
     pub fn start(&mut self, at: DateTime<Utc>) {
         self.started_at = Some(at);
-        "Task started".clone_into(&mut self.message);
+        self.message = "Task started".to_owned();
     }
 
     pub fn finish(&mut self, at: DateTime<Utc>, message: impl Into<String>) {
@@ -47,24 +51,15 @@ impl Document {
 /// `chunk_processing` and `expires_in` have an effect, the others are kept and given back.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Configuration {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_processing: Option<ChunkProcessing>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error_handling: Option<ErrorHandling>,
     /// Seconds until the task is no longer to be seen.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub high_resolution: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub llm_processing: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ocr_strategy: Option<OcrStrategy>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Pipeline>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub segment_processing: Option<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub segmentation_strategy: Option<SegmentationStrategy>,
 }
 
@@ -84,19 +79,11 @@ impl Configuration {
             segmentation_strategy: self.segmentation_strategy.or(current.segmentation_strategy),
         }
     }
-
-    /// As a new task has it.
-    #[must_use]
-    pub fn or_default(mut self) -> Self {
-        self.chunk_processing.get_or_insert_default();
-        self
-    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct ChunkProcessing {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ignore_headers_and_footers: Option<bool>,
     /// Words in a chunk; 0: each paragraph is one.
     pub target_length: u32,
@@ -121,36 +108,19 @@ pub enum Tokenizer {
     String(String),
 }
 
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub enum KnownTokenizer {
-    Word,
-    Cl100kBase,
-    XlmRobertaBase,
-    BertBaseUncased,
+macro_rules! words {
+    ($($name:ident: $($word:ident),*;)*) => {$(
+        #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+        pub enum $name { $($word),* }
+    )*};
 }
 
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub enum ErrorHandling {
-    Fail,
-    Continue,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub enum OcrStrategy {
-    All,
-    Auto,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub enum Pipeline {
-    Azure,
-    Chunkr,
-}
-
-#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
-pub enum SegmentationStrategy {
-    LayoutAnalysis,
-    Page,
+words! {
+    KnownTokenizer: Word, Cl100kBase, XlmRobertaBase, BertBaseUncased;
+    ErrorHandling: Fail, Continue;
+    OcrStrategy: All, Auto;
+    Pipeline: Azure, Chunkr;
+    SegmentationStrategy: LayoutAnalysis, Page;
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -160,11 +130,7 @@ pub struct Chunk {
     pub words: usize,
 }
 
-/// The work: a text is cut into chunks of so many words.
-///
-/// # Errors
-///
-/// What the client is told if the document cannot be processed.
+/// The work: a text is cut into chunks of so many words. The error is for the client to read.
 pub fn cut(file: &[u8], configuration: &Configuration) -> Result<Vec<Chunk>, String> {
     let chunking = configuration.chunk_processing.clone().unwrap_or_default();
     if let Tokenizer::String(model) = chunking.tokenizer {
@@ -173,13 +139,8 @@ pub fn cut(file: &[u8], configuration: &Configuration) -> Result<Vec<Chunk>, Str
     let text = str::from_utf8(file).map_err(|_| "The file is not UTF-8 text")?;
     let words: Vec<Vec<&str>> = match chunking.target_length {
         0 => {
-            let paragraphs = text
-                .split("\n\n")
-                .map(|paragraph| paragraph.split_whitespace());
-            paragraphs
-                .map(Iterator::collect)
-                .filter(|words: &Vec<_>| !words.is_empty())
-                .collect()
+            let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace());
+            paragraphs.map(Iterator::collect).filter(|words: &Vec<_>| !words.is_empty()).collect()
         }
         length => {
             let words: Vec<_> = text.split_whitespace().collect();

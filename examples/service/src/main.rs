@@ -1,23 +1,13 @@
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use task_service::run::{Options, run};
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_max_level(tracing::Level::INFO)
         .with_writer(std::io::stderr)
         .init();
-    match run(Options::parse(), |store| Arc::new(store)).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("task-service: {fault}");
-            ExitCode::FAILURE
-        }
-    }
+    run(Options::parse(), |store| Arc::new(store)).await
 }

@@ -1,12 +1,13 @@
 //! The whole program: options, a store, a server, workers.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context, ensure};
 use tokio::net::TcpListener;
+use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use crate::request::App;
 use crate::routes::router;
 use crate::server::serve;
-use crate::store::{SqlStore, Store, StoreError};
+use crate::store::{SqlStore, Store};
 use crate::worker::Worker;
 
 /// Cuts documents into chunks, as tasks that can be cancelled and updated.
@@ -47,48 +48,22 @@ pub struct Options {
     pub lease_seconds: u64,
 }
 
-fn key_and_user(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, user)) if !key.is_empty() && !user.is_empty() => {
-            Ok((key.to_owned(), user.to_owned()))
-        }
-        _ => Err("expected KEY=USER".to_owned()),
-    }
-}
-
-/// Why the program cannot start.
-#[derive(thiserror::Error, Debug)]
-pub enum Fault {
-    #[error("{0}: {1}")]
-    Database(String, StoreError),
-    #[error("{0}: {1}")]
-    Listen(SocketAddr, io::Error),
-    #[error("{0} can be reached from elsewhere: name the --api-key that clients must send")]
-    NoKey(SocketAddr),
-    #[error("--no-server and --workers 0 leave nothing to do")]
-    Nothing,
-    #[error("signals: {0}")]
-    Signals(io::Error),
+fn key_and_user(text: &str) -> Result<(String, String), &'static str> {
+    let (key, user) = text.split_once('=').unwrap_or_default();
+    let is_whole = !key.is_empty() && !user.is_empty();
+    is_whole.then(|| (key.to_owned(), user.to_owned())).ok_or("expected KEY=USER")
 }
 
 /// Runs until it is interrupted. `wrap` is the identity, but for those who want a store to fail.
-///
-/// # Errors
-///
-/// If it cannot start.
 pub async fn run(
     options: Options,
     wrap: impl FnOnce(SqlStore) -> Arc<dyn Store>,
-) -> Result<(), Fault> {
-    if options.no_server && options.workers == 0 {
-        return Err(Fault::Nothing);
-    }
+) -> anyhow::Result<()> {
+    let Options { listen, database, .. } = options;
+    ensure!(options.workers > 0 || !options.no_server, "--no-server and --workers 0: no work");
     let lease = Duration::from_secs(options.lease_seconds);
-    let store = match SqlStore::open(&options.database, lease).await {
-        Ok(store) => wrap(store),
-        Err(fault) => return Err(Fault::Database(options.database, fault)),
-    };
-    let stopping = until_interrupted().map_err(Fault::Signals)?;
+    let store = wrap(SqlStore::open(&database, lease).await.context(database)?);
+    let mut terminate = signal(SignalKind::terminate())?;
     let (stop, stopped) = watch::channel(false);
     let mut running = JoinSet::new();
     for _ in 0..options.workers {
@@ -103,21 +78,19 @@ pub async fn run(
     if !options.no_server {
         let mut keys = options.api_keys;
         if keys.is_empty() {
-            if !options.listen.ip().is_loopback() {
-                return Err(Fault::NoKey(options.listen));
-            }
+            ensure!(listen.ip().is_loopback(), "{listen} is open to others: choose an --api-key");
             keys.push(("try-me".to_owned(), "demo".to_owned()));
         }
-        let listening = TcpListener::bind(options.listen).await;
-        let listener = listening.map_err(|fault| Fault::Listen(options.listen, fault))?;
-        let address = listener
-            .local_addr()
-            .map_err(|fault| Fault::Listen(options.listen, fault))?;
+        let listener = TcpListener::bind(listen).await.with_context(|| listen)?;
+        let address = listener.local_addr()?;
         greet(address, &keys[0]);
         let keys = Arc::new(HashMap::from_iter(keys));
         running.spawn(serve(listener, router(App { store, keys }), stopped));
     }
-    stopping.await;
+    tokio::select! {
+        _ = ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
     stop.send_replace(true);
     running.join_all().await;
     Ok(())
@@ -133,15 +106,4 @@ curl -si http://{address}/tasks/$ID/cancel -H 'Authorization: {key}'
 curl -s http://{address}/tasks/$ID -H 'Authorization: {key}'
 "#
     );
-}
-
-fn until_interrupted() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }

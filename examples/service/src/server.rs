@@ -31,13 +31,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         match accepted {
             Ok((stream, _)) => {
                 let service = TowerToHyperService::new(router.clone());
-                let connection = http.serve_connection(TokioIo::new(stream), service);
-                let connection = connections.watch(connection);
-                tokio::spawn(async move {
-                    if let Err(fault) = connection.await {
-                        tracing::debug!("connection: {fault}");
-                    }
-                });
+                let stream = TokioIo::new(stream);
+                let connection = connections.watch(http.serve_connection(stream, service));
+                tokio::spawn(async move { _ = connection.await }); // a fault is the client's
             }
             Err(fault) => {
                 tracing::warn!("no connection: {fault}");
@@ -46,7 +42,5 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         }
     }
     drop(listener);
-    if timeout(GRACE, connections.shutdown()).await.is_err() {
-        tracing::warn!("connections were cut off");
-    }
+    _ = timeout(GRACE, connections.shutdown()).await;
 }

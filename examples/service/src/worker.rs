@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use task_lifecycle::{StaleRevision, Status, TransitionError};
+use anyhow::{Context, Result, ensure};
+use task_lifecycle::{Status, Transition};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::document::cut;
+use crate::document::{Document, cut};
 use crate::routes::now;
-use crate::store::{Message, Note, Row, Store, StoreError};
+use crate::store::{Event, Message, Row, Store};
 
 /// How long a worker waits before it looks again for a message.
 const IDLE: Duration = Duration::from_millis(500);
@@ -22,21 +23,6 @@ pub struct Worker {
     pub takes: Duration,
     /// How long the store leaves a run alone without hearing of it.
     pub lease: Duration,
-}
-
-/// Why a message came to nothing, or a run does not count.
-#[derive(thiserror::Error, Debug)]
-enum Lost {
-    #[error("the task is gone")]
-    Gone,
-    #[error("the message is stale: {0}")]
-    Stale(#[from] StaleRevision),
-    #[error(transparent)]
-    Status(#[from] TransitionError),
-    #[error("the task was changed meanwhile")]
-    Conflict,
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl Worker {
@@ -60,32 +46,22 @@ impl Worker {
         }
     }
 
-    async fn handle(&self, message: &Message) -> Result<(), Lost> {
-        let mut row = self.store.load(&message.key).await?.ok_or(Lost::Gone)?;
+    async fn handle(&self, message: &Message) -> Result<()> {
+        let mut row = self.store.load(&message.key).await?.context("the task is gone")?;
         row.task.check_revision(message.revision)?;
 
         if row.task.status() == Status::Processing {
-            // Its worker has let the lease pass. If it lives, its revision is stale from now on.
+            // Its worker let the lease pass. If it lives, its revision is stale from now on.
+            row.task.edit(Document::queue_again);
             let done = row.task.retry()?;
-            return self
-                .commit(
-                    &row,
-                    message.revision,
-                    &Note::of(&done, &row.task, &self.name),
-                )
-                .await;
+            return self.commit(&row, message.revision, &done).await;
         }
 
         let done = row.task.start()?;
         row.task.edit(|document| document.start(now()));
-        self.commit(
-            &row,
-            message.revision,
-            &Note::of(&done, &row.task, &self.name),
-        )
-        .await?;
+        self.commit(&row, message.revision, &done).await?;
 
-        let file = self.store.file(&row.key).await?.ok_or(Lost::Gone)?;
+        let file = self.store.file(&row.key).await?.context("the task is gone")?;
         let configuration = row.task.payload().configuration.clone();
         let result = spawn_blocking(move || cut(&file, &configuration)).await;
         self.take_time(&mut row).await?;
@@ -105,29 +81,31 @@ impl Worker {
                 row.task.fail()?
             }
         };
-        self.commit(&row, started, &Note::of(&done, &row.task, &self.name))
-            .await
+        self.commit(&row, started, &done).await
+    }
+
+    async fn commit(&self, row: &Row, loaded: u64, done: &Transition<Document>) -> Result<()> {
+        self.write(row, loaded, Event::of(done, &self.name, loaded, &row.task)).await
+    }
+
+    async fn write(&self, row: &Row, loaded: u64, event: Event) -> Result<()> {
+        ensure!(self.store.commit(row, loaded, &event).await?, "the task was changed meanwhile");
+        Ok(())
     }
 
     /// Waits as long as a document takes, and renews the lease with word of how far it is.
-    async fn take_time(&self, row: &mut Row) -> Result<(), Lost> {
+    async fn take_time(&self, row: &mut Row) -> Result<()> {
         let pause = self.lease / 3;
         let mut left = self.takes;
         while left > pause {
             sleep(pause).await;
             left -= pause;
-            let message = format!("Task started, {} s to go", left.as_secs());
-            let note = Note::new(&self.name, "edit", &message);
             let loaded = row.task.revision();
-            row.task.edit(|document| document.message = message);
-            self.commit(row, loaded, &note).await?;
+            row.task.edit(|document| document.message = format!("Task started, {left:?} to go"));
+            let event = Event::new(&self.name, "edit", loaded, Some(&row.task));
+            self.write(row, loaded, event).await?;
         }
         sleep(left).await;
         Ok(())
-    }
-
-    async fn commit(&self, row: &Row, loaded: u64, note: &Note) -> Result<(), Lost> {
-        let is_current = self.store.commit(row, loaded, note).await?;
-        is_current.then_some(()).ok_or(Lost::Conflict)
     }
 }

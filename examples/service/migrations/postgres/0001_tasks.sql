@@ -23,18 +23,11 @@ CREATE TABLE files (
     content BYTEA NOT NULL
 );
 
--- What happened. It outlives its task.
+-- What happened, in JSON. It outlives its task.
 CREATE TABLE events (
-    number    BIGINT  NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    task_id   TEXT    NOT NULL,
-    user_id   TEXT    NOT NULL,
-    at        BIGINT  NOT NULL,
-    by_whom   TEXT    NOT NULL,
-    operation TEXT    NOT NULL,
-    loaded    BIGINT  NOT NULL, -- the revision before
-    revision  BIGINT  NOT NULL, -- and after
-    status    TEXT,             -- none: the task is gone
-    reverted  BOOLEAN NOT NULL,
-    message   TEXT    NOT NULL
+    number  BIGINT  NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    task_id TEXT    NOT NULL,
+    user_id TEXT    NOT NULL,
+    event   TEXT    NOT NULL
 );
 CREATE INDEX events_task ON events (task_id, number);

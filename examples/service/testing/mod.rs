@@ -1,0 +1,7 @@
+//! What the tests and the storm share: processes, a client, a database.
+
+#![allow(dead_code, reason = "each of them uses its part")]
+
+pub mod client;
+pub mod postgres;
+pub mod process;

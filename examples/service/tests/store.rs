@@ -1,0 +1,114 @@
+//! The store keeps tasks as the machine means them, on both databases.
+
+#[path = "../testing/mod.rs"]
+mod testing;
+
+use std::time::Duration;
+
+use chrono::{SubsecRound, Utc};
+use task_lifecycle::{Task, conformance};
+use task_service::document::{Configuration, Document};
+use task_service::store::{Event, Key, Row, SqlStore, Store};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use testing::postgres::Postgres;
+
+/// The store as the suite drives it: one user's, each call waited for.
+struct Suite<'a> {
+    runtime: &'a Runtime,
+    url: &'a str,
+    store: SqlStore,
+}
+
+impl<'a> Suite<'a> {
+    fn new(runtime: &'a Runtime, url: &'a str) -> Self {
+        let store = runtime.block_on(SqlStore::open(url, Duration::from_secs(30))).unwrap();
+        Self { runtime, url, store }
+    }
+}
+
+fn key(&id: &Uuid) -> Key {
+    Key { user: "suite".to_owned(), id }
+}
+
+fn row(key: Key, task: &Task<Document>) -> Row {
+    // To the microsecond, as a row is read back.
+    let created_at = Utc::now().trunc_subsecs(6);
+    Row { key, created_at, file_name: "file".to_owned(), task: task.clone() }
+}
+
+impl conformance::Store for Suite<'_> {
+    type Id = Uuid;
+    type Payload = Document;
+    type Error = sqlx::Error;
+
+    fn payload(text: &str) -> Document {
+        let mut document = Document::queued(Configuration::default(), Utc::now());
+        document.message = text.to_owned();
+        document.configuration.segment_processing =
+            Some([(text.to_owned(), text.into())].into_iter().collect());
+        document
+    }
+
+    fn create(&mut self, task: &Task<Document>) -> Result<Uuid, sqlx::Error> {
+        loop {
+            let id = Uuid::new_v4();
+            if self.runtime.block_on(self.store.create(&row(key(&id), task), b"file"))? {
+                return Ok(id);
+            } // else that microsecond is taken
+        }
+    }
+
+    fn load(&mut self, id: &Uuid) -> Result<Option<Task<Document>>, sqlx::Error> {
+        let row = self.runtime.block_on(self.store.load(&key(id)))?;
+        Ok(row.map(|row| row.task))
+    }
+
+    fn commit(
+        &mut self,
+        id: &Uuid,
+        loaded: u64,
+        task: &Task<Document>,
+    ) -> Result<bool, sqlx::Error> {
+        let event = Event::new("suite", "edit", loaded, Some(task));
+        self.runtime.block_on(self.store.commit(&row(key(id), task), loaded, &event))
+    }
+
+    fn delete(&mut self, id: &Uuid, loaded: u64) -> Result<bool, sqlx::Error> {
+        let event = Event::new("suite", "delete", loaded, None);
+        self.runtime.block_on(self.store.delete(&key(id), loaded, &event))
+    }
+
+    fn another(&mut self) -> Option<Self> {
+        Some(Self::new(self.runtime, self.url))
+    }
+
+    fn reopen(self) -> Self {
+        let Self { runtime, url, store } = self;
+        runtime.block_on(store.pool.close());
+        Self::new(runtime, url)
+    }
+}
+
+fn conforms(url: &str) {
+    let runtime = Runtime::new().unwrap();
+    let report = conformance::find_violation(|| Suite::new(&runtime, url));
+    let report = report.unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(report.commits > 500 && report.stale > 100 && report.reverts > 10, "{report:?}");
+    assert!(report.deletes > 10 && report.reopened > 50, "{report:?}");
+}
+
+#[test]
+fn conforms_on_sqlite() {
+    let dir = TempDir::new().unwrap();
+    conforms(&format!("sqlite://{}/tasks.db", dir.path().display()));
+}
+
+#[test]
+fn conforms_on_postgresql() {
+    if let Some(postgres) = Postgres::start() {
+        conforms(&postgres.database("conformance"));
+    }
+}
