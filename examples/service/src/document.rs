@@ -1,7 +1,8 @@
 //! What the service keeps about a task: the payload, and the work that is done on it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -51,6 +52,7 @@ impl Document {
 /// `chunk_processing` and `expires_in` have an effect, the others are kept and given back.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Configuration {
+    #[serde(default, deserialize_with = "object")]
     pub chunk_processing: Option<ChunkProcessing>,
     pub error_handling: Option<ErrorHandling>,
     /// Seconds until the task is no longer to be seen.
@@ -79,6 +81,12 @@ impl Configuration {
             segmentation_strategy: self.segmentation_strategy.or(current.segmentation_strategy),
         }
     }
+}
+
+/// The derive alone would read a list as well.
+fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ChunkProcessing>, D::Error> {
+    let map = Option::<Map<String, Value>>::deserialize(from)?;
+    map.map(|map| ChunkProcessing::deserialize(map).map_err(D::Error::custom)).transpose()
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]

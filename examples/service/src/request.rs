@@ -83,8 +83,11 @@ impl<S: Sync> FromRequestParts<S> for Base {
 
 /// Reads a body, whatever its declared type. Fields that are not known are passed over, as the
 /// public API does.
-pub fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    Ok(Json::from_bytes(body)?.0)
+pub fn json<T: DeserializeOwned>(body: &str) -> Result<T, Refusal> {
+    let Json(value) = Json::from_bytes(body.as_bytes())?;
+    // The derive would read a list as well.
+    let is_object = body.trim_start().starts_with('{');
+    is_object.then_some(value).ok_or_else(|| Refusal::bad("expected an object"))
 }
 
 /// The document of a new task. Its configuration lies beside these fields.

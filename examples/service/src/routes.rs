@@ -2,7 +2,6 @@
 
 use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -64,7 +63,7 @@ async fn create(
     State(app): State<App>,
     Caller(user): Caller,
     Base(base): Base,
-    body: Bytes,
+    body: String,
 ) -> Result<impl IntoResponse, Refusal> {
     let upload: Upload = json(&body)?;
     let mut configuration: Configuration = json(&body)?;
@@ -91,7 +90,7 @@ async fn update(
     State(app): State<App>,
     key: Key,
     Base(base): Base,
-    body: Bytes,
+    body: String,
 ) -> Result<impl IntoResponse, Refusal> {
     let form: Configuration = json(&body)?;
     loop {

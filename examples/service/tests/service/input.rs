@@ -1,0 +1,224 @@
+//! Bad input, at every route: a clear refusal, and nothing written.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use crate::testing::client::Client;
+use crate::{Service, alice, succeeded};
+
+/// All that a user has.
+async fn everything(client: &Client) -> Vec<Value> {
+    let tasks = client.call("GET", "/tasks?include_chunks=true").await.unwrap().json();
+    let mut everything = vec![tasks.clone()];
+    for task in tasks["tasks"].as_array().unwrap() {
+        let path = format!("/tasks/{}/events", task["task_id"].as_str().unwrap());
+        everything.push(client.call("GET", &path).await.unwrap().json());
+    }
+    everything
+}
+
+/// Bodies that are refused where a form is expected, with the codes that may say so.
+fn bad_forms() -> Vec<(Vec<u8>, &'static [u16])> {
+    let mut bad: Vec<(Vec<u8>, &'static [u16])> = vec![
+        (b"".into(), &[400]),
+        (b"{".into(), &[400]),
+        (b"{\"file\":\"\xff\"}".into(), &[400]),
+        (br#"{"file":"data:,a","segment_processing":{"a":"\ud800"}}"#.into(), &[400]),
+        (b"{\"file\":\"data:,a\"}}".into(), &[400]),
+        (b"\0".into(), &[400]),
+        ("[".repeat(100_000).into(), &[400, 422]),
+        (vec![b' '; task_service::routes::LARGEST_BODY + 1], &[413]),
+    ];
+    for wrong in [json!(null), json!(7), json!("text"), json!(["data:,a"])] {
+        bad.push((wrong.to_string().into(), &[400, 422]));
+    }
+    bad.push((
+        json!([{}, null, null, null, null, null, null, null, null]).to_string().into(),
+        &[400, 422],
+    ));
+    for (field, values) in [
+        (
+            "chunk_processing",
+            json!([7, "text", [], { "target_length": -1 }, { "target_length": 1.5 },
+            { "target_length": "2" }, { "target_length": 4_294_967_296_u64 }, { "target_length": null },
+            { "tokenizer": "Word" }, { "tokenizer": { "Enum": "word" } }, { "tokenizer": {} }]),
+        ),
+        ("expires_in", json!([-1, 0.5, "1", true, 4_294_967_296_u64])),
+        ("high_resolution", json!([1, "true"])),
+        ("error_handling", json!(["fail", 1, {}])),
+        ("ocr_strategy", json!(["Sometimes", false])),
+        ("pipeline", json!(["AZURE"])),
+        ("segmentation_strategy", json!(["Word"])),
+        ("segment_processing", json!([[], 1, "Table"])),
+        ("llm_processing", json!([[], 1])),
+    ] {
+        for value in values.as_array().unwrap() {
+            bad.push((json!({ "file": "data:,a", field: value }).to_string().into(), &[400, 422]));
+        }
+    }
+    bad
+}
+
+#[tokio::test]
+async fn a_bad_body_is_refused_and_nothing_is_written() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let id = succeeded(&service, &client).await.id();
+    let before = everything(&client).await;
+    let mut bad: Vec<_> = bad_forms()
+        .into_iter()
+        .flat_map(|(body, codes)| {
+            let update = format!("/tasks/{id}/parse");
+            [
+                ("POST", "/tasks/parse".to_owned(), body.clone(), codes),
+                ("PATCH", update, body, codes),
+            ]
+        })
+        .collect();
+    for file in [
+        json!(null),
+        json!(7),
+        json!(""),
+        json!("data:,"),
+        json!("data:"),
+        json!("%"),
+        json!("a"),
+        json!("data:text/plain;base64,%"),
+        json!("https://example.org/a"),
+        json!("ch://files/1"),
+        json!("file:///etc/passwd"),
+        json!("\0"),
+    ] {
+        bad.push((
+            "POST",
+            "/tasks/parse".to_owned(),
+            json!({ "file": file }).to_string().into(),
+            &[400, 422],
+        ));
+    }
+    bad.push(("POST", "/tasks/parse".to_owned(), b"{}".into(), &[422]));
+    bad.push((
+        "POST",
+        "/tasks/parse".to_owned(),
+        br#"{"file":"data:,a","file_name":7}"#.into(),
+        &[422],
+    ));
+
+    for (method, path, body, codes) in bad {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+        let answer = client.send(method, &path, body).await.unwrap();
+        assert!(codes.contains(&answer.code), "{method} {shown}: {answer:?}");
+        assert!(answer.content_type.starts_with("text/plain"), "{method} {shown}: {answer:?}");
+        assert!(!answer.text.is_empty(), "{method} {shown}");
+    }
+    assert_eq!(everything(&client).await, before);
+}
+
+#[tokio::test]
+async fn a_bad_query_is_refused() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let id = client.create("one", 1).await.unwrap().id();
+    for query in [
+        "limit=0",
+        "limit=101",
+        "limit=-1",
+        "limit=x",
+        "limit=99999999999",
+        "sort=up",
+        "cursor=x",
+        "cursor=2025-13-01T00:00:00Z",
+        "start=1",
+        "end=%00",
+        "statuses=starting",
+        "statuses=",
+        "statuses=Starting,,Failed",
+        "statuses=%27%20OR%201=1",
+        "include_chunks=maybe",
+        "limit=1&limit=2",
+    ] {
+        let answer = client.call("GET", &format!("/tasks?{query}")).await.unwrap();
+        assert_eq!(answer.code, 400, "{query}: {answer:?}");
+        assert!(answer.content_type.starts_with("text/plain"), "{query}: {answer:?}");
+    }
+    for query in ["include_chunks=maybe", "include_chunks=true&include_chunks=true"] {
+        let answer = client.call("GET", &format!("/tasks/{id}?{query}")).await.unwrap();
+        assert_eq!(answer.code, 400, "{query}: {answer:?}");
+    }
+    for query in
+        ["limit=100", "cursor=%2B262142-12-31T23:59:59Z", "cursor=-262143-01-01T00:00:00Z&sort=asc"]
+    {
+        let answer = client.call("GET", &format!("/tasks?{query}")).await.unwrap();
+        assert_eq!(answer.code, 200, "{query}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_or_path_is_refused() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let id = client.create("one", 1).await.unwrap().id();
+    for (method, path, code) in [
+        ("POST", format!("/tasks/{id}/cancel"), 405),
+        ("DELETE", format!("/tasks/{id}/cancel"), 405),
+        ("PUT", format!("/tasks/{id}"), 405),
+        ("TRACE", "/tasks".to_owned(), 405),
+        ("GET", "/tasks/parse".to_owned(), 405),
+        ("GET", "/".to_owned(), 404),
+        ("GET", format!("/tasks/{id}/"), 404),
+        ("GET", format!("/tasks/{id}/cancel/"), 404),
+        ("GET", "/tasks//cancel".to_owned(), 404),
+        ("GET", "/v1/tasks".to_owned(), 404),
+    ] {
+        let answer = client.call(method, &path).await.unwrap();
+        assert_eq!(answer.code, code, "{method} {path}: {answer:?}");
+        assert!(answer.content_type.starts_with("text/plain"), "{method} {path}: {answer:?}");
+    }
+    assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
+}
+
+/// Sends bytes as they are, and returns the first line of the answer.
+fn raw(url: &str, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    _ = stream.write_all(request);
+    let mut answer = Vec::new();
+    _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn an_id_of_a_megabyte_is_refused() {
+    let service = Service::new();
+    let server = service.server();
+    for length in [65_000, 70_000, 1 << 20, 2 << 20] {
+        let id = "x".repeat(length);
+        let request = format!(
+            "GET /tasks/{id}/cancel HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nConnection: close\r\n\r\n"
+        );
+        let answer = raw(&server.url, request.as_bytes());
+        let expected =
+            if length < 65_535 { "HTTP/1.1 404 Not Found" } else { "HTTP/1.1 414 URI Too Long" };
+        assert_eq!(answer, expected, "{length}");
+    }
+}
+
+#[test]
+fn what_is_no_http_is_refused() {
+    let service = Service::new();
+    let server = service.server();
+    for request in [
+        &b"\0\0\0\0\r\n\r\n"[..],
+        b"GET /tasks HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET /tasks HTTP/1.1\r\nHost: h\r\nAuthorization: \0\r\nConnection: close\r\n\r\n",
+        b"GET /tasks/\xff HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nConnection: close\r\n\r\n",
+        b"POST /tasks/parse HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nContent-Length: -1\r\nConnection: close\r\n\r\n",
+    ] {
+        let answer = raw(&server.url, request);
+        assert!(answer.starts_with("HTTP/1.1 4"), "{}: {answer}", request.escape_ascii());
+    }
+}

@@ -1,0 +1,88 @@
+//! The service as its clients meet it: a process, a database file, HTTP.
+
+#[path = "../../testing/mod.rs"]
+mod testing;
+
+mod clients;
+mod hazards;
+mod input;
+mod openapi;
+mod program;
+mod seed;
+mod workers;
+
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use testing::client::{Answer, Client};
+use testing::process::Process;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_task-service");
+
+/// A database of its own, and the processes that a test starts on it.
+struct Service {
+    dir: TempDir,
+}
+
+impl Service {
+    fn new() -> Self {
+        Self { dir: TempDir::new().unwrap() }
+    }
+
+    fn database(&self) -> String {
+        format!("sqlite://{}/tasks.db", self.dir.path().display())
+    }
+
+    fn start(&self, arguments: &[&str]) -> Process {
+        let database = self.database();
+        let common = ["--database", &database, "--api-key", "a=alice", "--api-key", "b=bob"];
+        let listen = ["--listen", "127.0.0.1:0"];
+        Process::start(PROGRAM, &[&common[..], &listen, arguments].concat())
+    }
+
+    /// A server alone: nothing starts what is queued.
+    fn server(&self) -> Process {
+        self.start(&["--workers", "0"])
+    }
+
+    /// A worker alone; a document takes it so many milliseconds, and its lease is one second.
+    fn worker(&self, takes: &str) -> Process {
+        self.start(&["--no-server", "--lease-seconds", "1", "--work-millis", takes])
+    }
+}
+
+fn alice(server: &Process) -> Client {
+    Client::new(&server.url, "a")
+}
+
+/// Polls until `done` of the answer.
+async fn until(client: &Client, id: &str, done: impl Fn(&Answer) -> bool) -> Answer {
+    let limit = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = client.get(id).await.unwrap();
+        if done(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < limit, "still {}", answer.text);
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn until_status(client: &Client, id: &str, status: &str) -> Answer {
+    until(client, id, |answer| answer.status() == status).await
+}
+
+/// A task that has succeeded, cut into chunks of two words.
+async fn succeeded(service: &Service, client: &Client) -> Answer {
+    let _worker = service.worker("0");
+    let id = client.create("one two three", 2).await.unwrap().id();
+    until_status(client, &id, "Succeeded").await
+}
+
+/// That the answer is a refusal: its code, a text, and no JSON.
+fn refused(answer: &Answer, code: u16, text: &str) {
+    assert_eq!((answer.code, answer.text.as_str()), (code, text));
+    assert!(answer.content_type.starts_with("text/plain"), "{answer:?}");
+}

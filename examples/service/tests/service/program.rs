@@ -1,0 +1,44 @@
+//! What the program says for itself.
+
+use std::process::{Command, Output};
+
+use crate::PROGRAM;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().unwrap()
+}
+
+#[test]
+fn help_names_every_option() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    for option in [
+        "--listen",
+        "--database",
+        "--workers",
+        "--no-server",
+        "--api-key",
+        "--work-millis",
+        "--lease-seconds",
+    ] {
+        assert!(help.contains(option), "{option}");
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (arguments, fault) in [
+        (&["--api-key", "no-user"][..], "KEY=USER"),
+        (&["--api-key", "=user"], "KEY=USER"),
+        (&["--lease-seconds", "0"], "0 is not in 1..=86400"),
+        (&["--workers", "-1"], "unexpected argument '-1'"),
+        (&["--listen", "nowhere"], "invalid socket address"),
+        (&["--no-server", "--workers", "0"], "no work"),
+        (&["--database", "mysql://localhost/x"], "mysql://localhost/x"),
+        (&["--database", "sqlite:///no/such/folder/tasks.db"], "unable to open database file"),
+        (&["--database", "sqlite::memory:", "--listen", "0.0.0.0:0"], "choose an --api-key"),
+    ] {
+        let output = run(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && text.contains(fault), "{arguments:?}: {text}");
+    }
+}

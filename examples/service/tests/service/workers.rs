@@ -1,0 +1,97 @@
+//! Workers that die, and restarts.
+
+use crate::{Service, alice, refused, succeeded, until, until_status};
+
+/// What happened to a task, in the words of the log.
+async fn story(client: &crate::Client, id: &str) -> Vec<String> {
+    let log = client.call("GET", &format!("/tasks/{id}/events")).await.unwrap().json();
+    let log = log.as_array().unwrap().iter();
+    log.map(|event| event["operation"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_dead_workers_run_is_retried() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let before = succeeded(&service, &client).await;
+    let id = before.id();
+    let dying = service.worker("60000");
+    client.update(&id, 1).await.unwrap();
+    until_status(&client, &id, "Processing").await;
+    drop(dying); // by SIGKILL
+
+    let _worker = service.worker("0");
+    let after = until(&client, &id, |task| {
+        let json = task.json();
+        // Never completed while it will still run: no client stops polling.
+        assert!(
+            json["completed"] == false || json["output"]["chunks"].as_array().unwrap().len() == 3,
+            "{json}"
+        );
+        json["completed"] == true
+    });
+    assert_eq!(after.await.status(), "Succeeded");
+    let story = story(&client, &id).await;
+    assert_eq!(
+        story.iter().filter(|what| *what != "edit").collect::<Vec<_>>(),
+        [
+            "create", "claim", "start", "succeed", "update", "claim", "start", // and death
+            "claim", "retry", "claim", "start", "succeed",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_living_worker_keeps_its_lease() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let _slow = service.worker("3000");
+    let id = client.create("one", 1).await.unwrap().id();
+    until_status(&client, &id, "Processing").await;
+    let _idle = service.worker("0");
+    until_status(&client, &id, "Succeeded").await;
+    let story = story(&client, &id).await;
+    assert!(!story.contains(&"retry".to_owned()), "{story:?}");
+    assert!(story.contains(&"edit".to_owned()), "{story:?}");
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let before = succeeded(&service, &client).await;
+    let id = before.id();
+    client.update(&id, 1).await.unwrap();
+    server.signal("TERM");
+    server.ended();
+
+    let server = service.server();
+    let client = alice(&server);
+    assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
+    assert_eq!(client.cancel(&id).await.unwrap().code, 200);
+    let port = |text: &str| text.replace(&server.url, "URL");
+    let after = client.get(&id).await.unwrap();
+    let url = before.json()["task_url"].as_str().unwrap().replace(&format!("/tasks/{id}"), "");
+    assert_eq!(port(&after.text), before.text.replace(&url, "URL"));
+    refused(
+        &client.cancel(&id).await.unwrap(),
+        400,
+        "task cannot be cancelled: status is Succeeded",
+    );
+}
+
+#[tokio::test]
+async fn a_worker_that_is_told_to_stop_ends_its_run() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let worker = service.worker("1000");
+    let id = client.create("one", 1).await.unwrap().id();
+    until_status(&client, &id, "Processing").await;
+    worker.signal("TERM");
+    worker.ended();
+    assert_eq!(client.get(&id).await.unwrap().status(), "Succeeded");
+}
