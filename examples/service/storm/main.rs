@@ -1,1 +1,282 @@
-fn main() {}
+//! Servers, workers and clients on one database, workers killed and stopped at random; then an
+//! audit of what every client was told against the log, and of the log against the machine.
+
+#[path = "../testing/mod.rs"]
+mod testing;
+
+mod audit;
+mod clients;
+mod fault;
+
+use std::fs::{self, File, OpenOptions};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use rand::seq::IndexedRandom;
+use rand::{random_bool, random_range, rng};
+use task_service::run;
+use task_service::store::SqlStore;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use audit::{Findings, audit};
+use clients::{Ask, Storm, key, name};
+use fault::{Fault, Faulty};
+use testing::postgres::Postgres;
+use testing::process::Process;
+
+/// Three servers and three workers on one PostgreSQL, then two and two on SQLite. Exits with 1 if
+/// a law was broken.
+#[derive(Parser)]
+struct Options {
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// How long clients ask, in seconds; a third of it on SQLite
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// A PostgreSQL to use, postgres://USER@HOST/NAME; its tables are filled [default: one of its
+    /// own, where PostgreSQL is installed]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// Only on SQLite
+    #[arg(long)]
+    sqlite: bool,
+    /// A fault to build in, which must be found
+    #[arg(long = "break", value_name = "NAME")]
+    fault: Option<Fault>,
+    /// A file to write the figures into, between its lines `<!-- storm -->` and `<!-- /storm -->`
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// The service, as a part of the storm
+    #[command(hide = true)]
+    Service {
+        #[command(flatten)]
+        options: run::Options,
+        #[arg(long = "break")]
+        fault: Option<Fault>,
+        #[arg(long)]
+        conflicts: PathBuf,
+    },
+}
+
+/// How much of everything.
+struct Size {
+    name: &'static str,
+    servers: usize,
+    users: usize,
+    clients: usize,
+    /// Worker processes: how many workers in each, and how long a document takes them. The slow
+    /// ones are stopped in the midst of a run, and find when they wake that others have it.
+    workers: &'static [(&'static str, &'static str)],
+    kills: u32,
+    time: Duration,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    let options = Options::parse();
+    if let Some(Part::Service { options, fault, conflicts }) = options.part {
+        let conflicts = OpenOptions::new().append(true).create(true).open(conflicts)?;
+        run::run(options, |store| Arc::new(Faulty { store, fault, conflicts })).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let time = Duration::from_secs(options.seconds.into());
+    let mut columns = Vec::new();
+    let own = if options.sqlite || options.database.is_some() { None } else { Postgres::start() };
+    if let Some(url) = options.database.or_else(|| Some(own.as_ref()?.database("storm"))) {
+        let workers = &[("2", "10"), ("4", "700"), ("4", "700")];
+        let size =
+            Size { name: "PostgreSQL", servers: 3, users: 4, clients: 4, workers, kills: 24, time };
+        columns.push((size.name, storm(&url, size, options.fault).await?));
+    }
+    // With a fault one database is enough, but where there is only this one.
+    if options.fault.is_none() || columns.is_empty() {
+        let dir = TempDir::new()?;
+        let url = format!("sqlite://{}/tasks.db", dir.path().display());
+        let workers = &[("2", "10"), ("3", "700")];
+        let size = Size {
+            name: "SQLite",
+            servers: 2,
+            users: 3,
+            clients: 2,
+            workers,
+            kills: 8,
+            time: time / 3,
+        };
+        columns.push((size.name, storm(&url, size, options.fault).await?));
+    }
+
+    let mut lines = vec![String::new(); 2 + columns[0].1.0.len()];
+    lines[0] = "| |".to_owned();
+    lines[1] = "|---|".to_owned();
+    for (at, (what, _)) in columns[0].1.0.iter().enumerate() {
+        lines[2 + at] = format!("| {what} |");
+    }
+    for (name, (figures, _)) in &columns {
+        lines[0] += &format!(" {name} |");
+        lines[1] += "---:|";
+        for (at, (_, figure)) in figures.iter().enumerate() {
+            lines[2 + at] += &format!(" {figure} |");
+        }
+    }
+    let table = lines.join("\n");
+    println!("{table}");
+    if let Some(file) = options.write {
+        write(&file, &table).with_context(|| file.display().to_string())?;
+    }
+    let violations: Vec<_> = columns.iter().flat_map(|(_, (_, violations))| violations).collect();
+    for violation in violations.iter().take(10) {
+        println!("\n{violation}");
+    }
+    match (options.fault, violations.is_empty()) {
+        (None, true) => println!("\nno law was broken"),
+        (Some(fault), true) => println!("\n{fault:?} was not found"),
+        (fault, false) => println!("\n{} violations, with {fault:?} built in", violations.len()),
+    }
+    Ok(ExitCode::from(u8::from(!violations.is_empty())))
+}
+
+type Figures = (Vec<(&'static str, usize)>, Vec<String>);
+
+async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Figures> {
+    let dir = TempDir::new()?;
+    let conflicts = dir.path().join("conflicts").display().to_string();
+    let program = std::env::current_exe()?;
+    let fault = fault.map(|fault| {
+        let name = clap::ValueEnum::to_possible_value(&fault).expect("a name");
+        name.get_name().to_owned()
+    });
+    let start = |arguments: &[&str]| {
+        let mut all = vec!["service", "--database", url, "--conflicts", &conflicts];
+        if let Some(fault) = &fault {
+            all.extend(["--break", fault]);
+        }
+        Process::start(&program, &[&all[..], &["--lease-seconds", "1"], arguments].concat())
+    };
+    let keys: Vec<_> =
+        (0..size.users).map(|user| format!("--api-key={}={}", key(user), name(user))).collect();
+    let mut server = vec!["--listen", "127.0.0.1:0", "--workers", "0"];
+    server.extend(keys.iter().map(String::as_str));
+    // One after the other: the first makes the tables.
+    let servers: Vec<_> = (0..size.servers).map(|_| start(&server)).collect();
+    let worker = |(workers, takes): (&str, &str)| {
+        start(&["--no-server", "--workers", workers, "--work-millis", takes])
+    };
+    let mut workers: Vec<_> = size.workers.iter().map(|&kind| worker(kind)).collect();
+
+    let urls: Vec<_> = servers.iter().map(|server| server.url.clone()).collect();
+    let storm = Arc::new(Storm::new(&urls, size.users));
+    let begin = Instant::now();
+    let end = begin + size.time;
+    let mut clients = Vec::new();
+    for user in 0..size.users {
+        for _ in 0..size.clients {
+            clients.push(tokio::spawn(storm.clone().play(user, end)));
+        }
+    }
+
+    // Workers die, and others sleep past their lease.
+    let bar = ProgressBar::new(u64::try_from(size.time.as_millis())?);
+    bar.set_style(ProgressStyle::with_template("{prefix:10} {wide_bar} {msg}")?);
+    bar.set_prefix(size.name);
+    let (mut kills, mut stops) = (0, 0);
+    let mut asleep: Option<(usize, Instant)> = None;
+    while Instant::now() < end {
+        sleep(Duration::from_millis(50)).await;
+        let passed = begin.elapsed();
+        if let Some((at, until)) = asleep.filter(|(_, until)| *until < Instant::now()) {
+            workers[at].signal("CONT");
+            asleep = None;
+            _ = until;
+        }
+        if asleep.is_none() && random_bool(0.2) {
+            let at = random_range(1..workers.len());
+            workers[at].signal("STOP");
+            let nap = Duration::from_millis(random_range(1100..1700));
+            asleep = Some((at, Instant::now() + nap));
+            stops += 1;
+        }
+        if passed > size.time * kills / size.kills && kills < size.kills {
+            let awake: Vec<_> = (0..workers.len())
+                .filter(|at| asleep.is_none_or(|(other, _)| other != *at))
+                .collect();
+            let &at = awake.choose(&mut rng()).context("a worker that is awake")?;
+            workers[at] = worker(size.workers[at]); // the old one is killed as it is dropped
+            kills += 1;
+        }
+        bar.set_position(u64::try_from(passed.as_millis())?);
+        bar.set_message(format!("{} answers, {kills} kills", storm.records.lock().unwrap().len()));
+    }
+    if let Some((at, _)) = asleep {
+        workers[at].signal("CONT");
+    }
+    for client in clients {
+        client.await?;
+    }
+
+    // What is still to do is done, by workers that live.
+    bar.set_message("what is left");
+    let database = SqlStore::open(url, Duration::from_secs(1)).await?;
+    let limit = Instant::now() + Duration::from_secs(30);
+    let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
+    while sqlx::query_scalar::<_, i64>(active).fetch_one(&database.pool).await? > 0
+        && Instant::now() < limit
+    {
+        sleep(Duration::from_millis(100)).await;
+    }
+    for user in 0..size.users {
+        let tasks = storm.pools[user].lock().unwrap().clone();
+        for task in tasks {
+            storm.ask(user, &task, Ask::Get).await;
+        }
+    }
+    drop((workers, servers));
+    bar.finish_and_clear();
+
+    let kept = audit::read(&database).await?;
+    let records = std::mem::take(&mut *storm.records.lock().unwrap());
+    let findings = audit(&kept, &records);
+    let conflicts = File::open(&conflicts)?.metadata()?.len();
+    let Findings {
+        tasks,
+        cancels_won,
+        cancels_lost,
+        reverts,
+        reverts_compared,
+        retries,
+        violations,
+    } = findings;
+    let figures = vec![
+        ("tasks", tasks),
+        ("answers", records.len()),
+        ("cancels won", cancels_won),
+        ("cancels lost", cancels_lost),
+        ("reverts", reverts),
+        ("reverts compared with what was seen before", reverts_compared),
+        ("workers killed", usize::try_from(kills)?),
+        ("workers stopped past their lease", stops),
+        ("runs of theirs retried", retries),
+        ("conflicts decided again, or dropped", usize::try_from(conflicts)?),
+        ("violations", violations.len()),
+    ];
+    Ok((figures, violations))
+}
+
+/// Puts `table` between the marks.
+fn write(file: &PathBuf, table: &str) -> anyhow::Result<()> {
+    let text = fs::read_to_string(file)?;
+    let (before, rest) = text.split_once("<!-- storm -->").context("no mark")?;
+    let (_, after) = rest.split_once("<!-- /storm -->").context("no end mark")?;
+    fs::write(file, format!("{before}<!-- storm -->\n\n{table}\n\n<!-- /storm -->{after}"))?;
+    Ok(())
+}

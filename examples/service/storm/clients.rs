@@ -1,0 +1,176 @@
+//! Clients that ask at random, and write down what they asked and what they were told.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use rand::seq::IndexedRandom;
+use rand::{random_bool, random_range, rng};
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::testing::client::{Answer, Client};
+
+/// What a client asked for. A number is the `target_length` that it chose.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Ask {
+    Create(u64),
+    Update(u64),
+    Cancel,
+    Delete,
+    Get,
+    /// Of another user.
+    Foreign,
+    List,
+}
+
+/// One request, and its answer; none if there was none.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub user: usize,
+    /// Empty for a list, and for a create without an answer.
+    pub task: String,
+    pub ask: Ask,
+    pub sent: Instant,
+    pub told: Instant,
+    pub told_at: DateTime<Utc>,
+    pub answer: Option<Answer>,
+    /// Of a create: what was to be cut; none if it was no text.
+    pub text: Option<String>,
+}
+
+/// Everything that the clients of one storm share.
+pub struct Storm {
+    /// For each user, a client of each server.
+    pub clients: Vec<Vec<Client>>,
+    /// For each user, the tasks to ask for.
+    pub pools: Vec<Mutex<Vec<String>>>,
+    pub records: Mutex<Vec<Record>>,
+}
+
+/// As many tasks a user has at once: few, so that its clients meet.
+const POOL: usize = 8;
+
+impl Storm {
+    pub fn new(servers: &[String], users: usize) -> Self {
+        let clients = |user| servers.iter().map(|url| Client::new(url, &key(user))).collect();
+        Self {
+            clients: (0..users).map(clients).collect(),
+            pools: (0..users).map(|_| Mutex::default()).collect(),
+            records: Mutex::default(),
+        }
+    }
+
+    /// One client, until `end`.
+    pub async fn play(self: Arc<Self>, user: usize, end: Instant) {
+        while Instant::now() < end {
+            sleep(Duration::from_millis(random_range(0..30))).await;
+            let Some(task) = self.pick(user) else {
+                self.create(user).await;
+                continue;
+            };
+            match random_range(0..100) {
+                0..20 => {
+                    self.ask(user, &task, Ask::Get).await;
+                    self.ask(user, &task, Ask::Update(random_range(1..=40))).await;
+                }
+                20..45 => {
+                    if self.ask(user, &task, Ask::Cancel).await {
+                        self.ask(user, &task, Ask::Get).await;
+                    }
+                }
+                45..50 => {
+                    if self.ask(user, &task, Ask::Delete).await {
+                        self.pools[user].lock().unwrap().retain(|other| *other != task);
+                    }
+                }
+                50..53 => _ = self.ask(user, &task, Ask::Foreign).await,
+                53..55 => _ = self.ask(user, "", Ask::List).await,
+                _ => _ = self.ask(user, &task, Ask::Get).await,
+            }
+        }
+    }
+
+    fn pick(&self, user: usize) -> Option<String> {
+        let pool = self.pools[user].lock().unwrap();
+        let full = pool.len() >= POOL || random_bool(0.9);
+        if full { pool.choose(&mut rng()).cloned() } else { None }
+    }
+
+    async fn create(&self, user: usize) {
+        let words = random_range(1..60);
+        let words: Vec<_> = (0..words).map(|at| format!("w{at}")).collect();
+        let text = random_bool(0.9).then(|| words.join(" "));
+        let target = random_range(1..=40);
+        let form = json!({
+            "file": text.as_ref().map_or("//79".to_owned(), |text| format!("data:,{text}")),
+            "chunk_processing": { "target_length": target },
+        });
+        let client = self.client(user);
+        let request = client.send("POST", "/tasks/parse", form.to_string());
+        let answer = self.record(user, "", Ask::Create(target), text, request).await;
+        if let Some(answer) = answer.filter(|answer| answer.code == 200) {
+            self.pools[user].lock().unwrap().push(answer.id());
+        }
+    }
+
+    /// Asks and writes it down. Whether the answer is 200.
+    pub async fn ask(&self, user: usize, task: &str, ask: Ask) -> bool {
+        let client = self.client(user);
+        let path = format!("/tasks/{task}");
+        let (client, method, path, form) = match ask {
+            Ask::Update(target) => {
+                // One update in eight names a tokenizer that is not there, and fails.
+                let form = match target % 8 {
+                    0 => json!({ "target_length": target, "tokenizer": { "String": "none" } }),
+                    _ => json!({ "target_length": target }),
+                };
+                let form = json!({ "chunk_processing": form }).to_string();
+                (client, "PATCH", path + "/parse", form)
+            }
+            Ask::Cancel => (client, "GET", path + "/cancel", String::new()),
+            Ask::Delete => (client, "DELETE", path, String::new()),
+            Ask::Foreign => {
+                let other = self.client((user + 1) % self.clients.len());
+                let path = if random_bool(0.5) { path + "/cancel" } else { path };
+                (other, "GET", path, String::new())
+            }
+            Ask::List => (client, "GET", "/tasks?limit=100".to_owned(), String::new()),
+            Ask::Get | Ask::Create(_) => (client, "GET", path, String::new()),
+        };
+        let answer = self.record(user, task, ask, None, client.send(method, &path, form)).await;
+        answer.is_some_and(|answer| answer.code == 200)
+    }
+
+    async fn record(
+        &self,
+        user: usize,
+        task: &str,
+        ask: Ask,
+        text: Option<String>,
+        request: impl Future<Output = reqwest::Result<Answer>>,
+    ) -> Option<Answer> {
+        let sent = Instant::now();
+        let answer = request.await.ok();
+        let task = match (&answer, ask) {
+            (Some(answer), Ask::Create(_)) if answer.code == 200 => answer.id(),
+            _ => task.to_owned(),
+        };
+        let (told, told_at) = (Instant::now(), Utc::now());
+        let record = Record { user, task, ask, sent, told, told_at, answer: answer.clone(), text };
+        self.records.lock().unwrap().push(record);
+        answer
+    }
+
+    fn client(&self, user: usize) -> &Client {
+        self.clients[user].choose(&mut rng()).expect("a server")
+    }
+}
+
+pub fn key(user: usize) -> String {
+    format!("key-{user}")
+}
+
+pub fn name(user: usize) -> String {
+    format!("user-{user}")
+}

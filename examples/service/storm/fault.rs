@@ -1,0 +1,162 @@
+//! Faults, in a wrapper around the store: the service itself stays as it is.
+
+use std::fs::File;
+use std::io::Write;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use task_lifecycle::{Snapshot, Status};
+use task_service::document::Document;
+use task_service::store::{Event, Key, Message, Page, Result, Row, SqlStore, Store};
+use tokio::time::sleep;
+
+/// What the program does wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Fault {
+    /// That zero rows changed is taken for success
+    LostRaceAnswered200,
+    /// Writes carry no revision
+    UnconditionalWrite,
+    /// A worker starts whatever its message names
+    StartWithoutCheck,
+    /// A worker that lost its run ends the run that it finds
+    FinishWithoutCheck,
+    /// A revert keeps the configuration of the update
+    RevertForgetsConfiguration,
+    /// A revert brings the old revision back
+    RevertRestoresRevision,
+    /// A failed update says nothing in the log
+    FailsInSilence,
+    /// A run that is given up is shown as failed before it is tried again
+    FailedWhileRetrying,
+    /// A row is committed and the answer is an outage
+    OutageAfterCommit,
+}
+
+/// A store that does something wrong, or nothing, and counts conflicts: a byte in a file for each.
+pub struct Faulty {
+    pub store: SqlStore,
+    pub fault: Option<Fault>,
+    pub conflicts: File,
+}
+
+impl Faulty {
+    /// The task, its parts changed.
+    fn changed(row: &Row, change: impl FnOnce(&mut Snapshot<Document>)) -> Row {
+        let mut snapshot = Snapshot::from(row.task.clone());
+        change(&mut snapshot);
+        Row { task: snapshot.try_into().expect("a task"), ..row.clone() }
+    }
+
+    /// Commits over whatever is there.
+    async fn overwrite(&self, row: &Row, event: &Event) -> Result<bool> {
+        while let Some(current) = self.store.load(&row.key).await? {
+            if self.store.commit(row, current.task.revision(), event).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Ends whatever run is there as the one that was lost would have been.
+    async fn finish(&self, lost: &Row, event: &Event) -> Result<bool> {
+        let Some(mut row) = self.store.load(&lost.key).await? else { return Ok(false) };
+        let loaded = row.task.revision();
+        row.task.edit(|document| *document = lost.task.payload().clone());
+        match row.task.succeed() {
+            Ok(done) => {
+                let event = Event::of(&done, &event.by, loaded, &row.task);
+                self.store.commit(&row, loaded, &event).await
+            }
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn commit(&self, row: &Row, loaded: u64, event: &Event) -> Result<bool> {
+        let operation = event.operation.as_str();
+        let mut event = event.clone();
+        let mut row = row.clone();
+        match self.fault {
+            Some(Fault::RevertForgetsConfiguration) if event.reverted => {
+                if let Some(update) = self.store.load(&row.key).await? {
+                    let configuration = update.task.payload().configuration.clone();
+                    row = Self::changed(&row, |task| task.payload.configuration = configuration);
+                }
+            }
+            Some(Fault::RevertRestoresRevision) if event.reverted => {
+                row = Self::changed(&row, |task| task.revision = loaded - 1);
+                event.revision = Some(loaded - 1);
+            }
+            Some(Fault::FailsInSilence) if event.reverted && operation == "fail" => {
+                event.message = row.task.payload().message.clone();
+            }
+            Some(Fault::FailedWhileRetrying) if operation == "retry" => {
+                let failed = Self::changed(&row, |task| {
+                    task.status = Status::Failed;
+                    task.previous = None;
+                });
+                if self.store.commit(&failed, loaded, &event).await? {
+                    sleep(Duration::from_millis(50)).await;
+                    return self.overwrite(&row, &event).await;
+                }
+            }
+            _ => {}
+        }
+        if self.store.commit(&row, loaded, &event).await? {
+            return match self.fault {
+                Some(Fault::OutageAfterCommit) if operation == "cancel" => {
+                    Err(sqlx::Error::WorkerCrashed)
+                }
+                _ => Ok(true),
+            };
+        }
+        (&self.conflicts).write_all(b".")?;
+        match self.fault {
+            Some(Fault::LostRaceAnswered200) => Ok(true),
+            Some(Fault::UnconditionalWrite) => self.overwrite(&row, &event).await,
+            Some(Fault::FinishWithoutCheck) if operation == "edit" => Ok(true),
+            Some(Fault::FinishWithoutCheck) if operation == "succeed" => {
+                self.finish(&row, &event).await
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn claim(&self, worker: &str) -> Result<Option<Message>> {
+        let mut message = self.store.claim(worker).await?;
+        if let (Some(Fault::StartWithoutCheck), Some(message)) = (self.fault, &mut message) {
+            sleep(Duration::from_millis(100)).await; // as a message lies in a queue
+            let current = self.store.load(&message.key).await?;
+            message.revision = current.map_or(0, |row| row.task.revision());
+        }
+        Ok(message)
+    }
+
+    async fn create(&self, row: &Row, content: &[u8]) -> Result<bool> {
+        self.store.create(row, content).await
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Row>> {
+        self.store.load(key).await
+    }
+
+    async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        self.store.file(key).await
+    }
+
+    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Row>> {
+        self.store.list(user, page).await
+    }
+
+    async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool> {
+        self.store.delete(key, loaded, event).await
+    }
+
+    async fn log(&self, key: &Key) -> Result<Vec<Event>> {
+        self.store.log(key).await
+    }
+}
