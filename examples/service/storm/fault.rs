@@ -15,6 +15,7 @@ use tokio::time::sleep;
 #[value(rename_all = "snake_case")]
 pub enum Fault {
     /// That zero rows changed is taken for success
+    #[value(name = "lost_race_answered_200")]
     LostRaceAnswered200,
     /// Writes carry no revision
     UnconditionalWrite,
@@ -129,9 +130,19 @@ impl Store for Faulty {
     async fn claim(&self, worker: &str) -> Result<Option<Message>> {
         let mut message = self.store.claim(worker).await?;
         if let (Some(Fault::StartWithoutCheck), Some(message)) = (self.fault, &mut message) {
-            sleep(Duration::from_millis(100)).await; // as a message lies in a queue
-            let current = self.store.load(&message.key).await?;
-            message.revision = current.map_or(0, |row| row.task.revision());
+            // As the message of an update lies in a queue, and is delivered when it is stale.
+            for _ in 0..40 {
+                sleep(Duration::from_millis(20)).await;
+                let Some(row) = self.store.load(&message.key).await? else { break };
+                let is_stale = row.task.revision() != message.revision;
+                if !row.task.is_update() && !is_stale {
+                    break;
+                }
+                if is_stale && row.task.status() == Status::Starting {
+                    message.revision = row.task.revision();
+                    break;
+                }
+            }
         }
         Ok(message)
     }

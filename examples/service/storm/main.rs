@@ -15,16 +15,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use rand::seq::IndexedRandom;
-use rand::{random_bool, random_range, rng};
+use rand::{random_bool, random_range};
 use task_service::run;
 use task_service::store::SqlStore;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use audit::{Findings, audit};
+use audit::audit;
 use clients::{Ask, Storm, key, name};
 use fault::{Fault, Faulty};
 use testing::postgres::Postgres;
@@ -146,86 +146,47 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!violations.is_empty())))
 }
 
+const COMPARED: &str = "reverts of which a client saw before and after";
+
 type Figures = (Vec<(&'static str, usize)>, Vec<String>);
 
 async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Figures> {
     let dir = TempDir::new()?;
     let conflicts = dir.path().join("conflicts").display().to_string();
     let program = std::env::current_exe()?;
-    let fault = fault.map(|fault| {
-        let name = clap::ValueEnum::to_possible_value(&fault).expect("a name");
-        name.get_name().to_owned()
-    });
-    let start = |arguments: &[&str]| {
-        let mut all = vec!["service", "--database", url, "--conflicts", &conflicts];
-        if let Some(fault) = &fault {
-            all.extend(["--break", fault]);
-        }
-        Process::start(&program, &[&all[..], &["--lease-seconds", "1"], arguments].concat())
-    };
-    let keys: Vec<_> =
-        (0..size.users).map(|user| format!("--api-key={}={}", key(user), name(user))).collect();
+    let mut common = vec!["service", "--database", url, "--lease-seconds", "1"];
+    common.extend(["--conflicts", &conflicts]);
+    let fault = fault.and_then(|fault| fault.to_possible_value());
+    if let Some(fault) = &fault {
+        common.extend(["--break", fault.get_name()]);
+    }
+    let start = |own: &[&str]| Process::start(&program, &[&common[..], own].concat());
+
+    let keys = (0..size.users).map(|user| format!("--api-key={}={}", key(user), name(user)));
+    let keys: Vec<_> = keys.collect();
     let mut server = vec!["--listen", "127.0.0.1:0", "--workers", "0"];
     server.extend(keys.iter().map(String::as_str));
     // One after the other: the first makes the tables.
     let servers: Vec<_> = (0..size.servers).map(|_| start(&server)).collect();
-    let worker = |(workers, takes): (&str, &str)| {
+    let urls: Vec<_> = servers.iter().map(|server| server.url.clone()).collect();
+    let worker = |at: usize| {
+        let (workers, takes) = size.workers[at];
         start(&["--no-server", "--workers", workers, "--work-millis", takes])
     };
-    let mut workers: Vec<_> = size.workers.iter().map(|&kind| worker(kind)).collect();
+    let mut workers: Vec<_> = (0..size.workers.len()).map(worker).collect();
 
-    let urls: Vec<_> = servers.iter().map(|server| server.url.clone()).collect();
     let storm = Arc::new(Storm::new(&urls, size.users));
-    let begin = Instant::now();
-    let end = begin + size.time;
-    let mut clients = Vec::new();
+    let end = Instant::now() + size.time;
+    let mut clients = JoinSet::new();
     for user in 0..size.users {
         for _ in 0..size.clients {
-            clients.push(tokio::spawn(storm.clone().play(user, end)));
+            clients.spawn(storm.clone().play(user, end));
         }
     }
-
-    // Workers die, and others sleep past their lease.
-    let bar = ProgressBar::new(u64::try_from(size.time.as_millis())?);
-    bar.set_style(ProgressStyle::with_template("{prefix:10} {wide_bar} {msg}")?);
-    bar.set_prefix(size.name);
-    let (mut kills, mut stops) = (0, 0);
-    let mut asleep: Option<(usize, Instant)> = None;
-    while Instant::now() < end {
-        sleep(Duration::from_millis(50)).await;
-        let passed = begin.elapsed();
-        if let Some((at, until)) = asleep.filter(|(_, until)| *until < Instant::now()) {
-            workers[at].signal("CONT");
-            asleep = None;
-            _ = until;
-        }
-        if asleep.is_none() && random_bool(0.2) {
-            let at = random_range(1..workers.len());
-            workers[at].signal("STOP");
-            let nap = Duration::from_millis(random_range(1100..1700));
-            asleep = Some((at, Instant::now() + nap));
-            stops += 1;
-        }
-        if passed > size.time * kills / size.kills && kills < size.kills {
-            let awake: Vec<_> = (0..workers.len())
-                .filter(|at| asleep.is_none_or(|(other, _)| other != *at))
-                .collect();
-            let &at = awake.choose(&mut rng()).context("a worker that is awake")?;
-            workers[at] = worker(size.workers[at]); // the old one is killed as it is dropped
-            kills += 1;
-        }
-        bar.set_position(u64::try_from(passed.as_millis())?);
-        bar.set_message(format!("{} answers, {kills} kills", storm.records.lock().unwrap().len()));
-    }
-    if let Some((at, _)) = asleep {
-        workers[at].signal("CONT");
-    }
-    for client in clients {
-        client.await?;
-    }
+    let stops = disturb(&size, &mut workers, worker, &storm).await?;
+    clients.join_all().await;
 
     // What is still to do is done, by workers that live.
-    bar.set_message("what is left");
     let database = SqlStore::open(url, Duration::from_secs(1)).await?;
     let limit = Instant::now() + Duration::from_secs(30);
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
@@ -241,35 +202,76 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Fi
         }
     }
     drop((workers, servers));
-    bar.finish_and_clear();
 
     let kept = audit::read(&database).await?;
     let records = std::mem::take(&mut *storm.records.lock().unwrap());
-    let findings = audit(&kept, &records);
+    let found = audit(&kept, &records);
     let conflicts = File::open(&conflicts)?.metadata()?.len();
-    let Findings {
-        tasks,
-        cancels_won,
-        cancels_lost,
-        reverts,
-        reverts_compared,
-        retries,
-        violations,
-    } = findings;
     let figures = vec![
-        ("tasks", tasks),
+        ("tasks", found.tasks),
         ("answers", records.len()),
-        ("cancels won", cancels_won),
-        ("cancels lost", cancels_lost),
-        ("reverts", reverts),
-        ("reverts compared with what was seen before", reverts_compared),
-        ("workers killed", usize::try_from(kills)?),
+        ("cancels won", found.cancels_won),
+        ("cancels lost", found.cancels_lost),
+        ("reverts", found.reverts),
+        (COMPARED, found.reverts_compared),
+        ("workers killed", usize::try_from(size.kills)?),
         ("workers stopped past their lease", stops),
-        ("runs of theirs retried", retries),
-        ("conflicts decided again, or dropped", usize::try_from(conflicts)?),
-        ("violations", violations.len()),
+        ("runs retried for them", found.retries),
+        ("conflicts, decided again or dropped", usize::try_from(conflicts)?),
+        ("violations", found.violations.len()),
     ];
+    let mut violations = found.violations;
+    for (what, figure) in &figures {
+        if ["cancels won", "cancels lost", COMPARED].contains(what) && *figure == 0 {
+            violations.push(format!("nothing was shown: {what}: 0"));
+        }
+    }
     Ok((figures, violations))
+}
+
+/// Lets workers die, and others sleep past their lease, as long as the clients ask.
+async fn disturb(
+    size: &Size,
+    workers: &mut [Process],
+    start: impl Fn(usize) -> Process,
+    storm: &Storm,
+) -> anyhow::Result<usize> {
+    let bar = ProgressBar::new(u64::try_from(size.time.as_millis())?);
+    bar.set_style(ProgressStyle::with_template("{prefix:10} {wide_bar} {msg}")?);
+    bar.set_prefix(size.name);
+    let begin = Instant::now();
+    let (mut kills, mut stops) = (0, 0);
+    let mut asleep: Option<(usize, Instant)> = None;
+    while kills < size.kills || begin.elapsed() < size.time {
+        sleep(Duration::from_millis(50)).await;
+        match asleep {
+            Some((at, until)) if until < Instant::now() => {
+                workers[at].signal("CONT");
+                asleep = None;
+            }
+            None if random_bool(0.2) => {
+                let at = random_range(1..workers.len());
+                workers[at].signal("STOP");
+                let nap = Duration::from_millis(random_range(1100..1700));
+                asleep = Some((at, Instant::now() + nap));
+                stops += 1;
+            }
+            _ => {}
+        }
+        if kills < size.kills && begin.elapsed() * size.kills >= size.time * kills {
+            let at = random_range(0..workers.len());
+            workers[at] = start(at); // the old one is killed as it is dropped
+            asleep = asleep.filter(|(other, _)| *other != at);
+            kills += 1;
+        }
+        bar.set_position(u64::try_from(begin.elapsed().as_millis())?);
+        bar.set_message(format!("{} answers, {kills} kills", storm.records.lock().unwrap().len()));
+    }
+    if let Some((at, _)) = asleep {
+        workers[at].signal("CONT");
+    }
+    bar.finish_and_clear();
+    Ok(stops)
 }
 
 /// Puts `table` between the marks.
