@@ -72,21 +72,24 @@ impl Storm {
             match random_range(0..100) {
                 0..20 => {
                     self.ask(user, &task, Ask::Get).await;
-                    self.ask(user, &task, Ask::Update(random_range(1..=40))).await;
+                    self.ask(user, &task, update()).await;
                 }
-                20..45 => {
-                    if self.ask(user, &task, Ask::Cancel).await {
-                        self.ask(user, &task, Ask::Get).await;
-                    }
+                20..40 => {
+                    self.ask(user, &task, Ask::Cancel).await;
+                    self.ask(user, &task, Ask::Get).await;
                 }
-                45..50 => {
-                    if self.ask(user, &task, Ask::Delete).await {
-                        self.pools[user].lock().unwrap().retain(|other| *other != task);
-                    }
+                40..45 => {
+                    self.ask(user, &task, Ask::Delete).await;
                 }
-                50..53 => _ = self.ask(user, &task, Ask::Foreign).await,
-                53..55 => _ = self.ask(user, "", Ask::List).await,
-                _ => _ = self.ask(user, &task, Ask::Get).await,
+                // Two at once.
+                45..60 => {
+                    let asks = [update(), Ask::Cancel, Ask::Delete];
+                    let [one, other] = [0, 0].map(|_| asks[random_range(0..3)]);
+                    tokio::join!(self.ask(user, &task, one), self.ask(user, &task, other));
+                }
+                60..63 => self.ask(user, &task, Ask::Foreign).await,
+                63..65 => self.ask(user, "", Ask::List).await,
+                _ => self.ask(user, &task, Ask::Get).await,
             }
         }
     }
@@ -114,8 +117,8 @@ impl Storm {
         }
     }
 
-    /// Asks and writes it down. Whether the answer is 200.
-    pub async fn ask(&self, user: usize, task: &str, ask: Ask) -> bool {
+    /// Asks, and writes it down.
+    pub async fn ask(&self, user: usize, task: &str, ask: Ask) {
         let client = self.client(user);
         let path = format!("/tasks/{task}");
         let (client, method, path, form) = match ask {
@@ -139,7 +142,9 @@ impl Storm {
             Ask::Get | Ask::Create(_) => (client, "GET", path, String::new()),
         };
         let answer = self.record(user, task, ask, None, client.send(method, &path, form)).await;
-        answer.is_some_and(|answer| answer.code == 200)
+        if ask == Ask::Delete && answer.is_some_and(|answer| answer.code == 200) {
+            self.pools[user].lock().unwrap().retain(|other| other != task);
+        }
     }
 
     async fn record(
@@ -165,6 +170,10 @@ impl Storm {
     fn client(&self, user: usize) -> &Client {
         self.clients[user].choose(&mut rng()).expect("a server")
     }
+}
+
+fn update() -> Ask {
+    Ask::Update(random_range(1..=40))
 }
 
 pub fn key(user: usize) -> String {

@@ -203,9 +203,9 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Fi
     }
     drop((workers, servers));
 
-    let kept = audit::read(&database).await?;
+    let (kept, log) = audit::read(&database).await?;
     let records = std::mem::take(&mut *storm.records.lock().unwrap());
-    let found = audit(&kept, &records);
+    let found = audit(&kept, &log, &records);
     let conflicts = File::open(&conflicts)?.metadata()?.len();
     let figures = vec![
         ("tasks", found.tasks),

@@ -42,3 +42,28 @@ fn what_makes_no_sense_is_refused() {
         assert!(!output.status.success() && text.contains(fault), "{arguments:?}: {text}");
     }
 }
+
+const README: &str = include_str!("../../README.md");
+
+#[test]
+fn the_readme_quotes_the_route() {
+    let quoted = README.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(include_str!("../../src/routes.rs").contains(quoted));
+}
+
+#[test]
+fn the_readme_names_every_hazard_and_fault() {
+    let hazards = include_str!("hazards.rs");
+    let tests = hazards.split("async fn ").skip(1).map(|test| test.split('(').next().unwrap());
+    for test in tests {
+        assert!(README.contains(&format!("| `{test}` |")), "{test}");
+    }
+    let help = Command::new(env!("CARGO_BIN_EXE_storm")).arg("--help").output().unwrap().stdout;
+    let help = String::from_utf8(help).unwrap();
+    let faults: Vec<_> = help.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
+    assert!(faults.len() > 5, "{help}");
+    for fault in faults {
+        let name = fault.split(':').next().unwrap();
+        assert!(README.contains(&format!("`{name}`")), "{name}");
+    }
+}
