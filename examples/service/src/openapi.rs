@@ -15,7 +15,7 @@ pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
 #[derive(OpenApi)]
 #[openapi(
     info(description = "Tasks that cut documents into chunks: create, update, cancel, delete."),
-    paths(cancel, create, update, delete, show, list, events, file),
+    paths(cancel, create, update, delete, show, show_parse, list, events, file),
     modifiers(&KeyInHeader)
 )]
 struct Docs;
@@ -117,6 +117,15 @@ fn delete() {}
     security(("api_key" = [])),
 )]
 fn show() {}
+
+/// Get Parse Task
+#[utoipa::path(
+    get, path = "/tasks/{task_id}/parse", tag = "Tasks",
+    params(("task_id" = String, Path), Shown),
+    responses((status = 200, description = "The task", body = Object), Refused),
+    security(("api_key" = [])),
+)]
+fn show_parse() {}
 
 /// List Tasks
 #[utoipa::path(

@@ -93,7 +93,8 @@ pub fn json<T: DeserializeOwned>(body: &str) -> Result<T, Refusal> {
 /// The document of a new task. Its configuration lies beside these fields.
 #[derive(Deserialize, ToSchema)]
 pub struct Upload {
-    /// Base64, or a `data:` URL.
+    /// Base64, or a `data:` URL; not empty.
+    #[schema(min_length = 1)]
     pub file: String,
     pub file_name: Option<String>,
 }
@@ -128,7 +129,8 @@ pub struct Shown {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct List {
-    /// Tasks on a page, 1 to 100; 10 if it is not said.
+    /// Tasks on a page; 10 if it is not said.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<DateTime<Utc>>,

@@ -153,7 +153,10 @@ impl SqlStore {
             .await?;
         let postgres = sqlx::migrate!("migrations/postgres");
         let migrator = if is_sqlite { sqlx::migrate!("migrations/sqlite") } else { postgres };
-        migrator.run(&pool).await?;
+        if migrator.run(&pool).await.is_err() {
+            // On SQLite another process may have been faster: look again.
+            migrator.run(&pool).await?;
+        }
         Ok(Self { pool, is_sqlite, lease })
     }
 

@@ -67,5 +67,5 @@ async fn every_documented_route_is_there() {
             routes += 1;
         }
     }
-    assert_eq!(routes, 8);
+    assert_eq!(routes, 9);
 }

@@ -95,3 +95,13 @@ async fn a_worker_that_is_told_to_stop_ends_its_run() {
     worker.ended();
     assert_eq!(client.get(&id).await.unwrap().status(), "Succeeded");
 }
+
+#[test]
+fn processes_that_begin_together_share_one_database() {
+    let service = Service::new();
+    std::thread::scope(|scope| {
+        let start = |_| scope.spawn(|| service.server()); // which has to listen
+        let servers: Vec<_> = (0..6).map(start).collect();
+        assert!(servers.into_iter().all(|server| server.join().is_ok()));
+    });
+}
