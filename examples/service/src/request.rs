@@ -100,6 +100,13 @@ pub struct Upload {
 }
 
 impl Upload {
+    pub fn name(&self) -> Result<String, Refusal> {
+        let name = self.file_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("document");
+        // Which PostgreSQL cannot keep.
+        let is_text = !name.contains('\0');
+        is_text.then(|| name.to_owned()).ok_or_else(|| Refusal::bad("file_name: NUL in it"))
+    }
+
     pub fn content(&self) -> Result<Vec<u8>, Refusal> {
         let file = self.file.as_str();
         if ["http:", "https:", "ch:"].iter().any(|scheme| file.starts_with(scheme)) {

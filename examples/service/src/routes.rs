@@ -69,8 +69,7 @@ async fn create(
     let mut configuration: Configuration = json(&body)?;
     configuration.chunk_processing.get_or_insert_default();
     let content = upload.content()?;
-    let file_name = upload.file_name.filter(|name| !name.is_empty());
-    let file_name = file_name.unwrap_or_else(|| "document".to_owned());
+    let file_name = upload.name()?;
     loop {
         let at = now();
         let row = Row {

@@ -11,51 +11,53 @@ use crate::{Service, alice, refused, succeeded, until_status};
 /// Of many who cancel at once, one is told that it did; and of a cancel and a start, one wins.
 #[tokio::test]
 async fn lost_race_answered_200() {
-    let service = Service::new();
-    let servers = [service.server(), service.server()];
-    let client = alice(&servers[0]);
-    for _ in 0..10 {
-        let id = client.create("one", 1).await.unwrap().id();
-        let cancels = (0..8).map(|at| {
-            let (client, id) = (alice(&servers[at % 2]), id.clone());
-            tokio::spawn(async move { client.cancel(&id).await.unwrap() })
-        });
-        let mut won = 0;
-        for cancel in cancels.collect::<Vec<_>>() {
-            let answer = cancel.await.unwrap();
-            match answer.code {
-                200 => won += 1,
-                _ => refused(&answer, 400, "task cannot be cancelled: status is Cancelled"),
+    for service in Service::everywhere() {
+        let servers = [service.server(), service.server()];
+        let client = alice(&servers[0]);
+        for _ in 0..10 {
+            let id = client.create("one", 1).await.unwrap().id();
+            let cancels = (0..8).map(|at| {
+                let (client, id) = (alice(&servers[at % 2]), id.clone());
+                tokio::spawn(async move { client.cancel(&id).await.unwrap() })
+            });
+            let mut won = 0;
+            for cancel in cancels.collect::<Vec<_>>() {
+                let answer = cancel.await.unwrap();
+                match answer.code {
+                    200 => won += 1,
+                    _ => refused(&answer, 400, "task cannot be cancelled: status is Cancelled"),
+                }
             }
+            assert_eq!(won, 1);
         }
-        assert_eq!(won, 1);
-    }
 
-    let _worker = service.worker("0");
-    for _ in 0..20 {
-        let id = client.create("one", 1).await.unwrap().id();
-        let won = client.cancel(&id).await.unwrap().code == 200;
-        let end = crate::until(&client, &id, |task| task.json()["completed"] == true).await;
-        assert_eq!(end.status(), if won { "Cancelled" } else { "Succeeded" });
+        let _worker = service.worker("0");
+        for _ in 0..20 {
+            let id = client.create("one", 1).await.unwrap().id();
+            let won = client.cancel(&id).await.unwrap().code == 200;
+            let end = crate::until(&client, &id, |task| task.json()["completed"] == true).await;
+            assert_eq!(end.status(), if won { "Cancelled" } else { "Succeeded" });
+        }
     }
 }
 
 /// A worker that was thought dead writes nothing, whatever it still believes.
 #[tokio::test]
 async fn unconditional_write() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let zombie = service.worker("1500");
-    let id = client.create("one two", 1).await.unwrap().id();
-    until_status(&client, &id, "Processing").await;
-    zombie.signal("STOP");
-    let _worker = service.worker("0");
-    let done = until_status(&client, &id, "Succeeded").await;
-    zombie.signal("CONT");
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    let after = client.get(&id).await.unwrap();
-    assert_eq!((after.text, after.revision), (done.text, done.revision));
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let zombie = service.worker("1500");
+        let id = client.create("one two", 1).await.unwrap().id();
+        until_status(&client, &id, "Processing").await;
+        zombie.signal("STOP");
+        let _worker = service.worker("0");
+        let done = until_status(&client, &id, "Succeeded").await;
+        zombie.signal("CONT");
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        let after = client.get(&id).await.unwrap();
+        assert_eq!((after.text, after.revision), (done.text, done.revision));
+    }
 }
 
 /// A task and its place in the queue are one row: there is no moment between them.
@@ -82,7 +84,7 @@ async fn masked_not_found() {
     refused(&client.delete(unknown).await.unwrap(), 404, "Task not found");
     refused(&client.delete(&id).await.unwrap(), 400, "task cannot be deleted: status is Starting");
 
-    let mut database = sqlx::SqliteConnection::connect(&service.database()).await.unwrap();
+    let mut database = sqlx::SqliteConnection::connect(&service.database).await.unwrap();
     sqlx::raw_sql("ALTER TABLE tasks RENAME TO lost").execute(&mut database).await.unwrap();
     for answer in [
         client.get(&id).await,
@@ -106,41 +108,54 @@ async fn masked_not_found() {
 /// Another user's task is not there, on any route.
 #[tokio::test]
 async fn cross_user_read() {
-    let service = Service::new();
-    let server = service.server();
-    let (client, other) = (alice(&server), Client::new(&server.url, "b"));
-    let before = succeeded(&service, &client).await;
-    let id = before.id();
-    for answer in [
-        other.get(&id).await,
-        other.cancel(&id).await,
-        other.update(&id, 1).await,
-        other.delete(&id).await,
-        other.call("GET", &format!("/tasks/{id}/parse")).await,
-        other.call("GET", &format!("/tasks/{id}/events")).await,
-        other.call("GET", &format!("/tasks/{id}/file")).await,
-    ] {
-        refused(&answer.unwrap(), 404, "Task not found");
+    for service in Service::everywhere() {
+        let server = service.server();
+        let (client, other) = (alice(&server), Client::new(&server.url, "b"));
+        let before = succeeded(&service, &client).await;
+        let id = before.id();
+        for answer in [
+            other.get(&id).await,
+            other.cancel(&id).await,
+            other.update(&id, 1).await,
+            other.delete(&id).await,
+            other.call("GET", &format!("/tasks/{id}/parse")).await,
+            other.call("GET", &format!("/tasks/{id}/events")).await,
+            other.call("GET", &format!("/tasks/{id}/file")).await,
+        ] {
+            refused(&answer.unwrap(), 404, "Task not found");
+        }
+        assert_eq!(other.call("GET", "/tasks").await.unwrap().json()["tasks"], json!([]));
+        let after = client.get(&id).await.unwrap();
+        assert_eq!((after.text, after.revision), (before.text, before.revision));
     }
-    assert_eq!(other.call("GET", "/tasks").await.unwrap().json()["tasks"], json!([]));
-    let after = client.get(&id).await.unwrap();
-    assert_eq!((after.text, after.revision), (before.text, before.revision));
 }
 
 /// What a client sends is never a part of a statement.
 #[tokio::test]
 async fn sql_by_format() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    for text in ["it's", "\"; DROP TABLE tasks; --", "nul \0 and after", "%_\\", "🦀\u{202e}"] {
-        let form =
-            json!({ "file": "data:,one", "file_name": text, "segment_processing": { text: text } });
-        let created = client.send("POST", "/tasks/parse", form.to_string()).await.unwrap();
-        assert_eq!(created.code, 200, "{created:?}");
-        let task = client.get(&created.id()).await.unwrap().json();
-        assert_eq!(task["file_info"]["name"], text);
-        assert_eq!(task["configuration"]["segment_processing"], form["segment_processing"]);
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        for text in ["it's", "\"; DROP TABLE tasks; --", "nul \0 and after", "%_\\", "🦀\u{202e}"]
+        {
+            let mut form = json!({ "file": "data:,one", "segment_processing": { text: text } });
+            form["chunk_processing"] = json!({ "tokenizer": { "String": text } });
+            form["file_name"] = json!(text.replace('\0', ""));
+            let created = client.send("POST", "/tasks/parse", form.to_string()).await.unwrap();
+            assert_eq!(created.code, 200, "{created:?}");
+            let task = client.get(&created.id()).await.unwrap().json();
+            assert_eq!(task["file_info"]["name"], form["file_name"]);
+            let configuration = &task["configuration"];
+            assert_eq!(configuration["segment_processing"], form["segment_processing"]);
+            assert_eq!(configuration["chunk_processing"]["tokenizer"]["String"], text);
+
+            let _worker = service.worker("0");
+            let failed = until_status(&client, &created.id(), "Failed").await.json();
+            assert_eq!(failed["message"], format!("Tokenizer {text} cannot be loaded"));
+        }
+        let form = json!({ "file": "data:,one", "file_name": "nul \0 and after" });
+        let answer = client.send("POST", "/tasks/parse", form.to_string()).await.unwrap();
+        refused(&answer, 400, "file_name: NUL in it");
     }
 }
 
@@ -160,24 +175,25 @@ async fn update_answered_the_old_task() {
 /// The oldest is started first; an update queues at the end, a retry keeps its place.
 #[tokio::test]
 async fn lifo_queue() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let updated = succeeded(&service, &client).await.id();
-    let mut queued = Vec::new();
-    for _ in 0..5 {
-        queued.push(client.create("one", 1).await.unwrap().id());
-    }
-    client.update(&updated, 1).await.unwrap();
-    queued.push(updated);
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let updated = succeeded(&service, &client).await.id();
+        let mut queued = Vec::new();
+        for _ in 0..5 {
+            queued.push(client.create("one", 1).await.unwrap().id());
+        }
+        client.update(&updated, 1).await.unwrap();
+        queued.push(updated);
 
-    let _worker = service.worker("0");
-    let mut started = Vec::new();
-    for id in &queued {
-        let task = until_status(&client, id, "Succeeded").await.json();
-        started.push((task["started_at"].as_str().unwrap().to_owned(), id.clone()));
+        let _worker = service.worker("0");
+        let mut started = Vec::new();
+        for id in &queued {
+            let task = until_status(&client, id, "Succeeded").await.json();
+            started.push((task["started_at"].as_str().unwrap().to_owned(), id.clone()));
+        }
+        started.sort();
+        assert_eq!(started.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), queued);
+        assert_eq!(queued.iter().collect::<HashSet<_>>().len(), 6);
     }
-    started.sort();
-    assert_eq!(started.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), queued);
-    assert_eq!(queued.iter().collect::<HashSet<_>>().len(), 6);
 }

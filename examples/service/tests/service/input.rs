@@ -63,97 +63,101 @@ fn bad_forms() -> Vec<(Vec<u8>, &'static [u16])> {
 
 #[tokio::test]
 async fn a_bad_body_is_refused_and_nothing_is_written() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let id = succeeded(&service, &client).await.id();
-    let before = everything(&client).await;
-    let mut bad: Vec<_> = bad_forms()
-        .into_iter()
-        .flat_map(|(body, codes)| {
-            let update = format!("/tasks/{id}/parse");
-            [
-                ("POST", "/tasks/parse".to_owned(), body.clone(), codes),
-                ("PATCH", update, body, codes),
-            ]
-        })
-        .collect();
-    for file in [
-        json!(null),
-        json!(7),
-        json!(""),
-        json!("data:,"),
-        json!("data:"),
-        json!("%"),
-        json!("a"),
-        json!("data:text/plain;base64,%"),
-        json!("https://example.org/a"),
-        json!("ch://files/1"),
-        json!("file:///etc/passwd"),
-        json!("\0"),
-    ] {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = succeeded(&service, &client).await.id();
+        let before = everything(&client).await;
+        let mut bad: Vec<_> = bad_forms()
+            .into_iter()
+            .flat_map(|(body, codes)| {
+                let update = format!("/tasks/{id}/parse");
+                [
+                    ("POST", "/tasks/parse".to_owned(), body.clone(), codes),
+                    ("PATCH", update, body, codes),
+                ]
+            })
+            .collect();
+        for file in [
+            json!(null),
+            json!(7),
+            json!(""),
+            json!("data:,"),
+            json!("data:"),
+            json!("%"),
+            json!("a"),
+            json!("data:text/plain;base64,%"),
+            json!("https://example.org/a"),
+            json!("ch://files/1"),
+            json!("file:///etc/passwd"),
+            json!("\0"),
+        ] {
+            bad.push((
+                "POST",
+                "/tasks/parse".to_owned(),
+                json!({ "file": file }).to_string().into(),
+                &[400, 422],
+            ));
+        }
+        bad.push(("POST", "/tasks/parse".to_owned(), b"{}".into(), &[422]));
         bad.push((
             "POST",
             "/tasks/parse".to_owned(),
-            json!({ "file": file }).to_string().into(),
-            &[400, 422],
+            br#"{"file":"data:,a","file_name":7}"#.into(),
+            &[422],
         ));
-    }
-    bad.push(("POST", "/tasks/parse".to_owned(), b"{}".into(), &[422]));
-    bad.push((
-        "POST",
-        "/tasks/parse".to_owned(),
-        br#"{"file":"data:,a","file_name":7}"#.into(),
-        &[422],
-    ));
 
-    for (method, path, body, codes) in bad {
-        let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
-        let answer = client.send(method, &path, body).await.unwrap();
-        assert!(codes.contains(&answer.code), "{method} {shown}: {answer:?}");
-        assert!(answer.content_type.starts_with("text/plain"), "{method} {shown}: {answer:?}");
-        assert!(!answer.text.is_empty(), "{method} {shown}");
+        for (method, path, body, codes) in bad {
+            let shown = String::from_utf8_lossy(&body[..body.len().min(80)]).into_owned();
+            let answer = client.send(method, &path, body).await.unwrap();
+            assert!(codes.contains(&answer.code), "{method} {shown}: {answer:?}");
+            assert!(answer.content_type.starts_with("text/plain"), "{method} {shown}: {answer:?}");
+            assert!(!answer.text.is_empty(), "{method} {shown}");
+        }
+        assert_eq!(everything(&client).await, before);
     }
-    assert_eq!(everything(&client).await, before);
 }
 
 #[tokio::test]
 async fn a_bad_query_is_refused() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let id = client.create("one", 1).await.unwrap().id();
-    for query in [
-        "limit=0",
-        "limit=101",
-        "limit=-1",
-        "limit=x",
-        "limit=99999999999",
-        "sort=up",
-        "cursor=x",
-        "cursor=2025-13-01T00:00:00Z",
-        "start=1",
-        "end=%00",
-        "statuses=starting",
-        "statuses=",
-        "statuses=Starting,,Failed",
-        "statuses=%27%20OR%201=1",
-        "include_chunks=maybe",
-        "limit=1&limit=2",
-    ] {
-        let answer = client.call("GET", &format!("/tasks?{query}")).await.unwrap();
-        assert_eq!(answer.code, 400, "{query}: {answer:?}");
-        assert!(answer.content_type.starts_with("text/plain"), "{query}: {answer:?}");
-    }
-    for query in ["include_chunks=maybe", "include_chunks=true&include_chunks=true"] {
-        let answer = client.call("GET", &format!("/tasks/{id}?{query}")).await.unwrap();
-        assert_eq!(answer.code, 400, "{query}: {answer:?}");
-    }
-    for query in
-        ["limit=100", "cursor=%2B262142-12-31T23:59:59Z", "cursor=-262143-01-01T00:00:00Z&sort=asc"]
-    {
-        let answer = client.call("GET", &format!("/tasks?{query}")).await.unwrap();
-        assert_eq!(answer.code, 200, "{query}: {answer:?}");
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create("one", 1).await.unwrap().id();
+        for query in [
+            "limit=0",
+            "limit=101",
+            "limit=-1",
+            "limit=x",
+            "limit=99999999999",
+            "sort=up",
+            "cursor=x",
+            "cursor=2025-13-01T00:00:00Z",
+            "start=1",
+            "end=%00",
+            "statuses=starting",
+            "statuses=",
+            "statuses=Starting,,Failed",
+            "statuses=%27%20OR%201=1",
+            "include_chunks=maybe",
+            "limit=1&limit=2",
+        ] {
+            let answer = client.call("GET", &format!("/tasks?{query}")).await.unwrap();
+            assert_eq!(answer.code, 400, "{query}: {answer:?}");
+            assert!(answer.content_type.starts_with("text/plain"), "{query}: {answer:?}");
+        }
+        for query in ["include_chunks=maybe", "include_chunks=true&include_chunks=true"] {
+            let answer = client.call("GET", &format!("/tasks/{id}?{query}")).await.unwrap();
+            assert_eq!(answer.code, 400, "{query}: {answer:?}");
+        }
+        for query in [
+            "limit=100",
+            "cursor=%2B262142-12-31T23:59:59Z",
+            "cursor=-262143-01-01T00:00:00Z&sort=asc",
+        ] {
+            let answer = client.call("GET", &format!("/tasks?{query}")).await.unwrap();
+            assert_eq!(answer.code, 200, "{query}: {answer:?}");
+        }
     }
 }
 

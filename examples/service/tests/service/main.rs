@@ -17,27 +17,36 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use testing::client::{Answer, Client};
+use testing::postgres::Postgres;
 use testing::process::Process;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_task-service");
 
 /// A database of its own, and the processes that a test starts on it.
 struct Service {
-    dir: TempDir,
+    _dir: TempDir,
+    _postgres: Option<Postgres>,
+    database: String,
 }
 
 impl Service {
     fn new() -> Self {
-        Self { dir: TempDir::new().unwrap() }
+        let dir = TempDir::new().unwrap();
+        let database = format!("sqlite://{}/tasks.db", dir.path().display());
+        Self { _dir: dir, _postgres: None, database }
     }
 
-    fn database(&self) -> String {
-        format!("sqlite://{}/tasks.db", self.dir.path().display())
+    /// On SQLite and, where it is installed, on PostgreSQL.
+    fn everywhere() -> Vec<Self> {
+        let on_postgres = Postgres::start().map(|postgres| {
+            let database = postgres.database("tasks");
+            Self { _postgres: Some(postgres), database, ..Self::new() }
+        });
+        [Some(Self::new()), on_postgres].into_iter().flatten().collect()
     }
 
     fn start(&self, arguments: &[&str]) -> Process {
-        let database = self.database();
-        let common = ["--database", &database, "--api-key", "a=alice", "--api-key", "b=bob"];
+        let common = ["--database", &self.database, "--api-key", "a=alice", "--api-key", "b=bob"];
         let listen = ["--listen", "127.0.0.1:0"];
         Process::start(PROGRAM, &[&common[..], &listen, arguments].concat())
     }

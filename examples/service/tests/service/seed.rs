@@ -43,36 +43,37 @@ async fn a_new_task_is_cancelled() {
 
 #[tokio::test]
 async fn an_update_is_reverted() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let before = succeeded(&service, &client).await;
-    for prefix in PREFIXES {
-        let path = format!("{prefix}/{}", before.id());
-        let form = json!({ "chunk_processing": { "target_length": 1 }, "expires_in": 60 });
-        let updated = client.send("PATCH", &format!("{path}/parse"), form.to_string()).await;
-        let json = updated.unwrap().json();
-        assert_eq!(
-            (json["status"].as_str(), json["completed"].as_bool()),
-            (Some("Starting"), Some(false))
-        );
-        assert_eq!(json["configuration"]["chunk_processing"]["target_length"], 1);
-        assert_eq!((&json["output"], &json["finished_at"]), (&json!(null), &json!(null)));
-        refused(
-            &client.call("DELETE", &path).await.unwrap(),
-            400,
-            "task cannot be deleted: status is Starting",
-        );
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let before = succeeded(&service, &client).await;
+        for prefix in PREFIXES {
+            let path = format!("{prefix}/{}", before.id());
+            let form = json!({ "chunk_processing": { "target_length": 1 }, "expires_in": 60 });
+            let updated = client.send("PATCH", &format!("{path}/parse"), form.to_string()).await;
+            let json = updated.unwrap().json();
+            assert_eq!(
+                (json["status"].as_str(), json["completed"].as_bool()),
+                (Some("Starting"), Some(false))
+            );
+            assert_eq!(json["configuration"]["chunk_processing"]["target_length"], 1);
+            assert_eq!((&json["output"], &json["finished_at"]), (&json!(null), &json!(null)));
+            refused(
+                &client.call("DELETE", &path).await.unwrap(),
+                400,
+                "task cannot be deleted: status is Starting",
+            );
 
-        assert_eq!(client.call("GET", &format!("{path}/cancel")).await.unwrap().code, 200);
-        let after = client.call("GET", &format!("{path}/parse")).await.unwrap();
-        assert_eq!(after.text, before.text);
-        assert!(after.revision > before.revision, "an old number came back");
-        refused(
-            &client.call("GET", &format!("{path}/cancel")).await.unwrap(),
-            400,
-            "task cannot be cancelled: status is Succeeded",
-        );
+            assert_eq!(client.call("GET", &format!("{path}/cancel")).await.unwrap().code, 200);
+            let after = client.call("GET", &format!("{path}/parse")).await.unwrap();
+            assert_eq!(after.text, before.text);
+            assert!(after.revision > before.revision, "an old number came back");
+            refused(
+                &client.call("GET", &format!("{path}/cancel")).await.unwrap(),
+                400,
+                "task cannot be cancelled: status is Succeeded",
+            );
+        }
     }
 }
 
@@ -126,25 +127,26 @@ async fn too_late_is_400() {
 
 #[tokio::test]
 async fn a_failed_update_is_reverted_and_its_message_stays() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let before = succeeded(&service, &client).await;
-    let id = before.id();
-    let form = json!({ "chunk_processing": { "tokenizer": { "String": "no/such" } } });
-    let path = format!("/tasks/{id}/parse");
-    assert_eq!(client.send("PATCH", &path, form.to_string()).await.unwrap().code, 200);
-    let _worker = service.worker("0");
-    let after = until_status(&client, &id, "Succeeded").await;
-    assert_eq!(after.text, before.text);
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let before = succeeded(&service, &client).await;
+        let id = before.id();
+        let form = json!({ "chunk_processing": { "tokenizer": { "String": "no/such" } } });
+        let path = format!("/tasks/{id}/parse");
+        assert_eq!(client.send("PATCH", &path, form.to_string()).await.unwrap().code, 200);
+        let _worker = service.worker("0");
+        let after = until_status(&client, &id, "Succeeded").await;
+        assert_eq!(after.text, before.text);
 
-    let log = client.call("GET", &format!("/tasks/{id}/events")).await.unwrap().json();
-    let last = log.as_array().unwrap().last().unwrap();
-    assert_eq!(
-        (last["operation"].as_str(), last["reverted"].as_bool()),
-        (Some("fail"), Some(true))
-    );
-    assert_eq!(last["message"], "Tokenizer no/such cannot be loaded");
+        let log = client.call("GET", &format!("/tasks/{id}/events")).await.unwrap().json();
+        let last = log.as_array().unwrap().last().unwrap();
+        assert_eq!(
+            (last["operation"].as_str(), last["reverted"].as_bool()),
+            (Some("fail"), Some(true))
+        );
+        assert_eq!(last["message"], "Tokenizer no/such cannot be loaded");
+    }
 }
 
 #[tokio::test]
@@ -234,20 +236,21 @@ async fn an_expired_task_is_404() {
 
 #[tokio::test]
 async fn the_file_is_as_it_was_uploaded() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    for (file, content) in [
-        ("b25lIHR3bw==", "one two"),
-        ("b25l\r\nIHR3bw", "one two"),
-        ("data:text/plain;base64,b25lIHR3bw==", "one two"),
-        ("data:text/plain;charset=utf-8,one%20two", "one two"),
-        ("data:,%C3%A9", "é"),
-    ] {
-        let form = json!({ "file": file, "file_name": "a.txt" });
-        let task = client.send("POST", "/tasks/parse", form.to_string()).await.unwrap().json();
-        assert_eq!(task["file_info"]["name"], "a.txt");
-        let url = task["file_info"]["url"].as_str().unwrap().replace(&server.url, "");
-        assert_eq!(client.call("GET", &url).await.unwrap().text, content, "{file}");
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        for (file, content) in [
+            ("b25lIHR3bw==", "one two"),
+            ("b25l\r\nIHR3bw", "one two"),
+            ("data:text/plain;base64,b25lIHR3bw==", "one two"),
+            ("data:text/plain;charset=utf-8,one%20two", "one two"),
+            ("data:,%C3%A9", "é"),
+        ] {
+            let form = json!({ "file": file, "file_name": "a.txt" });
+            let task = client.send("POST", "/tasks/parse", form.to_string()).await.unwrap().json();
+            assert_eq!(task["file_info"]["name"], "a.txt");
+            let url = task["file_info"]["url"].as_str().unwrap().replace(&server.url, "");
+            assert_eq!(client.call("GET", &url).await.unwrap().text, content, "{file}");
+        }
     }
 }

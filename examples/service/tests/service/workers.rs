@@ -11,35 +11,38 @@ async fn story(client: &crate::Client, id: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_dead_workers_run_is_retried() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let before = succeeded(&service, &client).await;
-    let id = before.id();
-    let dying = service.worker("60000");
-    client.update(&id, 1).await.unwrap();
-    until_status(&client, &id, "Processing").await;
-    drop(dying); // by SIGKILL
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let before = succeeded(&service, &client).await;
+        let id = before.id();
+        let dying = service.worker("60000");
+        client.update(&id, 1).await.unwrap();
+        until_status(&client, &id, "Processing").await;
+        drop(dying); // by SIGKILL
 
-    let _worker = service.worker("0");
-    let after = until(&client, &id, |task| {
-        let json = task.json();
-        // Never completed while it will still run: no client stops polling.
-        assert!(
-            json["completed"] == false || json["output"]["chunks"].as_array().unwrap().len() == 3,
-            "{json}"
+        let _worker = service.worker("0");
+        let after = until(&client, &id, |task| {
+            let json = task.json();
+            // Never completed while it will still run: no client stops polling.
+            assert!(
+                json["completed"] == false
+                    || json["output"]["chunks"].as_array().unwrap().len() == 3,
+                "{json}"
+            );
+            json["completed"] == true
+        });
+        assert_eq!(after.await.status(), "Succeeded");
+        let story = story(&client, &id).await;
+        assert_eq!(
+            story.iter().filter(|what| *what != "edit").collect::<Vec<_>>(),
+            [
+                "create", "claim", "start", "succeed", "update", "claim",
+                "start", // and death
+                "claim", "retry", "claim", "start", "succeed",
+            ]
         );
-        json["completed"] == true
-    });
-    assert_eq!(after.await.status(), "Succeeded");
-    let story = story(&client, &id).await;
-    assert_eq!(
-        story.iter().filter(|what| *what != "edit").collect::<Vec<_>>(),
-        [
-            "create", "claim", "start", "succeed", "update", "claim", "start", // and death
-            "claim", "retry", "claim", "start", "succeed",
-        ]
-    );
+    }
 }
 
 #[tokio::test]
@@ -59,28 +62,29 @@ async fn a_living_worker_keeps_its_lease() {
 
 #[tokio::test]
 async fn everything_is_there_after_a_restart() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let before = succeeded(&service, &client).await;
-    let id = before.id();
-    client.update(&id, 1).await.unwrap();
-    server.signal("TERM");
-    server.ended();
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let before = succeeded(&service, &client).await;
+        let id = before.id();
+        client.update(&id, 1).await.unwrap();
+        server.signal("TERM");
+        server.ended();
 
-    let server = service.server();
-    let client = alice(&server);
-    assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
-    assert_eq!(client.cancel(&id).await.unwrap().code, 200);
-    let port = |text: &str| text.replace(&server.url, "URL");
-    let after = client.get(&id).await.unwrap();
-    let url = before.json()["task_url"].as_str().unwrap().replace(&format!("/tasks/{id}"), "");
-    assert_eq!(port(&after.text), before.text.replace(&url, "URL"));
-    refused(
-        &client.cancel(&id).await.unwrap(),
-        400,
-        "task cannot be cancelled: status is Succeeded",
-    );
+        let server = service.server();
+        let client = alice(&server);
+        assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
+        assert_eq!(client.cancel(&id).await.unwrap().code, 200);
+        let port = |text: &str| text.replace(&server.url, "URL");
+        let after = client.get(&id).await.unwrap();
+        let url = before.json()["task_url"].as_str().unwrap().replace(&format!("/tasks/{id}"), "");
+        assert_eq!(port(&after.text), before.text.replace(&url, "URL"));
+        refused(
+            &client.cancel(&id).await.unwrap(),
+            400,
+            "task cannot be cancelled: status is Succeeded",
+        );
+    }
 }
 
 #[tokio::test]
@@ -98,10 +102,11 @@ async fn a_worker_that_is_told_to_stop_ends_its_run() {
 
 #[test]
 fn processes_that_begin_together_share_one_database() {
-    let service = Service::new();
-    std::thread::scope(|scope| {
-        let start = |_| scope.spawn(|| service.server()); // which has to listen
-        let servers: Vec<_> = (0..6).map(start).collect();
-        assert!(servers.into_iter().all(|server| server.join().is_ok()));
-    });
+    for service in Service::everywhere() {
+        std::thread::scope(|scope| {
+            let start = |_| scope.spawn(|| service.server()); // which has to listen
+            let servers: Vec<_> = (0..6).map(start).collect();
+            assert!(servers.into_iter().all(|server| server.join().is_ok()));
+        });
+    }
 }
