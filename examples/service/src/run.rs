@@ -101,7 +101,7 @@ fn greet(address: SocketAddr, (key, user): &(String, String)) {
     println!(
         r#"listening on http://{address}, API key {key} (user {user})
 
-ID=$(curl -s http://{address}/tasks/parse -H 'Authorization: {key}' --json '{{"file":"data:,to be cut","chunk_processing":{{"target_length":2}}}}' | grep -oP '"task_id":"\K[^"]+')
+ID=$(curl -s http://{address}/tasks/parse -H 'Authorization: {key}' -d '{{"file":"data:,to be cut","chunk_processing":{{"target_length":2}}}}' | sed 's/.*"task_id":"\([^"]*\).*/\1/')
 curl -si http://{address}/tasks/$ID/cancel -H 'Authorization: {key}'
 curl -s http://{address}/tasks/$ID -H 'Authorization: {key}'
 "#

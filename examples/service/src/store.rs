@@ -180,6 +180,7 @@ impl SqlStore {
         }
         log(&mut transaction, key, event).await?;
         transaction.commit().await?;
+        tracing::info!(task = %key.id, by = event.by, "{}", event.operation);
         Ok(true)
     }
 }

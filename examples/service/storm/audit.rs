@@ -156,10 +156,6 @@ struct Audit<'a> {
 }
 
 impl<'a> Audit<'a> {
-    fn fault(&mut self, fault: String) {
-        self.faults.push(fault);
-    }
-
     /// What was to be cut; none if it is no text.
     fn text(&self) -> Option<&'a str> {
         self.records.iter().find_map(|record| record.text.as_deref())
@@ -178,7 +174,7 @@ impl<'a> Audit<'a> {
         let mut told = HashSet::new();
         for record in self.records.clone() {
             let Some(answer) = &record.answer else {
-                self.fault(format!("no answer to {:?}", record.ask));
+                self.faults.push(format!("no answer to {:?}", record.ask));
                 continue;
             };
             let (operation, revision) = match record.ask {
@@ -197,7 +193,7 @@ impl<'a> Audit<'a> {
                     && event.by == name(record.user)
             });
             if !is_logged || !told.insert((operation, revision)) {
-                self.fault(format!(
+                self.faults.push(format!(
                     "{:?} was answered 200 at {revision:?}, by no event",
                     record.ask
                 ));
@@ -287,10 +283,10 @@ impl<'a> Audit<'a> {
         let last = moments.last().filter(|_| !gone);
         let expected = last.map(|last| (last.state.status(), last.state.previous(), last.revision));
         if self.kept.row != expected {
-            self.fault(format!("the row is {:?}, the log ends in {expected:?}", self.kept.row));
+            self.faults.push(format!("the row is {:?}, the log ends in {expected:?}", self.kept.row));
         }
         if self.kept.row.is_some_and(|(status, ..)| status.is_active()) {
-            self.fault(format!("stuck: {:?}", self.kept.row));
+            self.faults.push(format!("stuck: {:?}", self.kept.row));
         }
         moments
     }
@@ -375,7 +371,7 @@ impl<'a> Audit<'a> {
             let is_plain = answer.code == 200 || answer.content_type.starts_with("text/plain");
             if !explained || !is_plain {
                 let Record { ask, .. } = record;
-                self.fault(format!(
+                self.faults.push(format!(
                     "not explained by the log, at {floor} or later: {ask:?}: {answer:?}"
                 ));
             }

@@ -1,0 +1,40 @@
+//! The work: how a text is cut.
+
+use task_service::document::{ChunkProcessing, Configuration, KnownTokenizer, Tokenizer, cut};
+
+fn cut_to(text: &[u8], target_length: u32, tokenizer: Tokenizer) -> Result<Vec<String>, String> {
+    let chunk_processing =
+        Some(ChunkProcessing { target_length, tokenizer, ..ChunkProcessing::default() });
+    let chunks = cut(text, &Configuration { chunk_processing, ..Configuration::default() })?;
+    for chunk in &chunks {
+        assert_eq!(chunk.words, chunk.content.split(' ').count());
+    }
+    Ok(chunks.into_iter().map(|chunk| chunk.content).collect())
+}
+
+#[test]
+fn a_text_is_cut_into_so_many_words() {
+    let words = Tokenizer::Enum(KnownTokenizer::Word);
+    for (text, target_length, chunks) in [
+        ("", 2, &[][..]),
+        (" \n\t ", 2, &[]),
+        ("one", 2, &["one"]),
+        ("one two", 2, &["one two"]),
+        ("one  two\nthree\u{a0}four five", 2, &["one two", "three four", "five"]),
+        ("one two three", 1, &["one", "two", "three"]),
+        ("one two three", u32::MAX, &["one two three"]),
+        ("one two\n\nthree\nfour\n\n\n\nfive", 0, &["one two", "three four", "five"]),
+        ("größe 寸法 🦀", 2, &["größe 寸法", "🦀"]),
+    ] {
+        let cut = cut_to(text.as_bytes(), target_length, words.clone()).unwrap();
+        assert_eq!(cut, chunks, "{text:?}, {target_length}");
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_says_why() {
+    let words = Tokenizer::Enum(KnownTokenizer::Word);
+    assert_eq!(cut_to(b"one \xff", 2, words).unwrap_err(), "The file is not UTF-8 text");
+    let model = Tokenizer::String("a/b".to_owned());
+    assert_eq!(cut_to(b"one", 2, model).unwrap_err(), "Tokenizer a/b cannot be loaded");
+}
