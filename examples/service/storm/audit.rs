@@ -283,7 +283,8 @@ impl<'a> Audit<'a> {
         let last = moments.last().filter(|_| !gone);
         let expected = last.map(|last| (last.state.status(), last.state.previous(), last.revision));
         if self.kept.row != expected {
-            self.faults.push(format!("the row is {:?}, the log ends in {expected:?}", self.kept.row));
+            self.faults
+                .push(format!("the row is {:?}, the log ends in {expected:?}", self.kept.row));
         }
         if self.kept.row.is_some_and(|(status, ..)| status.is_active()) {
             self.faults.push(format!("stuck: {:?}", self.kept.row));

@@ -94,7 +94,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut columns = Vec::new();
     let own = if options.sqlite || options.database.is_some() { None } else { Postgres::start() };
     if let Some(url) = options.database.or_else(|| Some(own.as_ref()?.database("storm"))) {
-        let workers = &[("2", "10"), ("4", "700"), ("4", "700")];
+        let workers = &[("3", "100"), ("4", "400"), ("4", "400")];
         let size =
             Size { name: "PostgreSQL", servers: 3, users: 4, clients: 4, workers, kills: 24, time };
         columns.push((size.name, storm(&url, size, options.fault).await?));
@@ -103,7 +103,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     if options.fault.is_none() || columns.is_empty() {
         let dir = TempDir::new()?;
         let url = format!("sqlite://{}/tasks.db", dir.path().display());
-        let workers = &[("2", "10"), ("3", "700")];
+        let workers = &[("3", "100"), ("3", "400")];
         let size = Size {
             name: "SQLite",
             servers: 2,
@@ -259,7 +259,8 @@ async fn disturb(
             _ => {}
         }
         if kills < size.kills && begin.elapsed() * size.kills >= size.time * kills {
-            let at = random_range(0..workers.len());
+            // The quick ones more often: a sleeper is to wake.
+            let at = if random_bool(0.6) { 0 } else { random_range(1..workers.len()) };
             workers[at] = start(at); // the old one is killed as it is dropped
             asleep = asleep.filter(|(other, _)| *other != at);
             kills += 1;
