@@ -109,18 +109,15 @@ impl Upload {
 
     pub fn content(&self) -> Result<Vec<u8>, Refusal> {
         let file = self.file.as_str();
-        if ["http:", "https:", "ch:"].iter().any(|scheme| file.starts_with(scheme)) {
-            return Err(Refusal::bad(
-                "file: expected base64 or a data: URL; others are not fetched",
-            ));
-        }
         let content = if file.starts_with("data:") {
             DataUrl::process(file).ok().and_then(|url| Some(url.decode_to_vec().ok()?.0))
         } else {
             forgiving_base64::decode_to_vec(file.as_bytes()).ok()
         };
         match content {
-            None => Err(Refusal::bad("file: expected base64 or a data: URL")),
+            None => {
+                Err(Refusal::bad("file: expected base64 or a data: URL; others are not fetched"))
+            }
             Some(content) if content.is_empty() => Err(Refusal::bad("file: empty")),
             Some(content) => Ok(content),
         }
@@ -137,7 +134,7 @@ pub struct Shown {
 #[into_params(parameter_in = Query)]
 pub struct List {
     /// Tasks on a page; 10 if it is not said.
-    #[param(minimum = 1, maximum = 100)]
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
     cursor: Option<DateTime<Utc>>,
@@ -170,8 +167,8 @@ impl List {
     /// The page that is asked for, with one task more than fits on it.
     pub fn page(&self) -> Result<Page, Refusal> {
         let limit = self.limit.unwrap_or(10);
-        if !(1..=100).contains(&limit) {
-            return Err(Refusal::bad("limit: expected 1 to 100"));
+        if !(1..=1000).contains(&limit) {
+            return Err(Refusal::bad("limit: expected 1 to 1000"));
         }
         let mut statuses = match &self.statuses {
             None => Status::ALL.to_vec(),
