@@ -280,24 +280,27 @@ impl Store for SqlStore {
                  SELECT task_id FROM tasks
                  WHERE status IN ('Starting', 'Processing') AND leased_until < $1
                  ORDER BY queued_at LIMIT 1
-             ) RETURNING *"
+             ) RETURNING task_id, user_id, revision, status"
         } else {
             "UPDATE tasks SET leased_until = $2 WHERE task_id = (
                  SELECT task_id FROM tasks
                  WHERE status IN ('Starting', 'Processing') AND leased_until < $1
                  ORDER BY queued_at LIMIT 1 FOR UPDATE SKIP LOCKED
-             ) RETURNING *"
+             ) RETURNING task_id, user_id, revision, status"
         });
         let statement = statement.bind(Utc::now().timestamp_micros()).bind(self.leased_until());
         let mut transaction = self.pool.begin().await?;
         let Some(row) = statement.fetch_optional(&mut *transaction).await? else {
             return Ok(None);
         };
-        let Row { key, task, .. } = read(&row)?;
-        let event = Event::new(worker, "claim", task.revision(), Some(&task));
+        // Nothing else is read: a row that is no task must not stop those behind it.
+        let (key, revision) = (key(&row)?, revision(&row)?);
+        let status = Some(status(&row, "status")?);
+        let event = Event::new(worker, "claim", revision, None);
+        let event = Event { revision: Some(revision), status, ..event };
         log(&mut transaction, &key, &event).await?;
         transaction.commit().await?;
-        Ok(Some(Message { key, revision: task.revision() }))
+        Ok(Some(Message { key, revision }))
     }
 
     async fn log(&self, key: &Key) -> Result<Vec<Event>> {
@@ -322,30 +325,41 @@ async fn log(transaction: &mut Transaction<'_, Any>, key: &Key, event: &Event) -
 
 /// A row, checked: what no task has is an error.
 fn read(row: &AnyRow) -> Result<Row> {
-    let text = |column| row.try_get::<&str, _>(column);
-    let status = |column| text(column)?.parse().map_err(unreadable);
-    let payload = |column| serde_json::from_str(text(column)?).map_err(unreadable);
+    let payload =
+        |column| serde_json::from_str(row.try_get::<&str, _>(column)?).map_err(unreadable);
     let previous = match row.try_get::<Option<&str>, _>("previous_status")? {
         None => None,
         Some(_) => Some(Previous {
-            status: status("previous_status")?,
+            status: status(row, "previous_status")?,
             payload: payload("previous_payload")?,
         }),
     };
     let snapshot = Snapshot {
-        status: status("status")?,
-        revision: row.try_get::<i64, _>("revision")?.cast_unsigned(),
+        status: status(row, "status")?,
+        revision: revision(row)?,
         payload: payload("payload")?,
         previous,
     };
-    let id = Uuid::try_parse(text("task_id")?).map_err(unreadable)?;
     let created_at = DateTime::from_timestamp_micros(row.try_get("created_at")?);
     Ok(Row {
-        key: Key { user: row.try_get("user_id")?, id },
+        key: key(row)?,
         created_at: created_at.ok_or_else(|| unreadable("created_at is no moment"))?,
         file_name: row.try_get("file_name")?,
         task: snapshot.try_into().map_err(unreadable)?,
     })
+}
+
+fn key(row: &AnyRow) -> Result<Key> {
+    let id = Uuid::try_parse(row.try_get("task_id")?).map_err(unreadable)?;
+    Ok(Key { user: row.try_get("user_id")?, id })
+}
+
+fn status(row: &AnyRow, column: &str) -> Result<Status> {
+    row.try_get::<&str, _>(column)?.parse().map_err(unreadable)
+}
+
+fn revision(row: &AnyRow) -> Result<u64> {
+    Ok(row.try_get::<i64, _>("revision")?.cast_unsigned())
 }
 
 fn json(value: &impl Serialize) -> Result<String> {

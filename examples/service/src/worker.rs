@@ -32,7 +32,7 @@ impl Worker {
             match self.store.claim(&self.name).await {
                 Ok(Some(message)) => {
                     if let Err(lost) = self.handle(&message).await {
-                        tracing::info!(task = %message.key.id, "dropped: {lost}");
+                        tracing::warn!(task = %message.key.id, "dropped: {lost}");
                     }
                     continue;
                 }

@@ -1,5 +1,7 @@
 //! Workers that die, and restarts.
 
+use sqlx::Connection;
+
 use crate::{Service, alice, refused, succeeded, until, until_status};
 
 /// What happened to a task, in the words of the log.
@@ -98,6 +100,21 @@ async fn a_worker_that_is_told_to_stop_ends_its_run() {
     worker.signal("TERM");
     worker.ended();
     assert_eq!(client.get(&id).await.unwrap().status(), "Succeeded");
+}
+
+#[tokio::test]
+async fn a_row_that_is_no_task_stops_no_other() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let broken = client.create("one", 1).await.unwrap().id();
+    let mut database = sqlx::SqliteConnection::connect(&service.database).await.unwrap();
+    let breaks = "UPDATE tasks SET payload = '{}'";
+    sqlx::raw_sql(breaks).execute(&mut database).await.unwrap();
+    let id = client.create("one", 1).await.unwrap().id();
+    let _worker = service.worker("0");
+    until_status(&client, &id, "Succeeded").await;
+    refused(&client.get(&broken).await.unwrap(), 500, "Server error");
 }
 
 #[test]
