@@ -6,7 +6,7 @@ mod testing;
 use std::time::Duration;
 
 use chrono::{SubsecRound, Utc};
-use task_lifecycle::{Task, conformance};
+use task_lifecycle::{Status, Task, conformance};
 use task_service::document::{Configuration, Document};
 use task_service::store::{Event, Key, Row, SqlStore, Store};
 use tempfile::TempDir;
@@ -98,6 +98,60 @@ fn conforms(url: &str) {
     let report = report.unwrap_or_else(|violation| panic!("{violation}"));
     assert!(report.commits > 500 && report.stale > 100 && report.reverts > 10, "{report:?}");
     assert!(report.deletes > 10 && report.reopened > 50, "{report:?}");
+}
+
+/// A store on SQLite, on which a lease passes at once.
+async fn without_leases(dir: &TempDir) -> SqlStore {
+    let url = format!("sqlite://{}/tasks.db", dir.path().display());
+    SqlStore::open(&url, Duration::ZERO).await.unwrap()
+}
+
+async fn create(store: &SqlStore) -> Row {
+    let document = Document::queued(Configuration::default(), Utc::now());
+    let row = row(key(&Uuid::new_v4()), &Task::new(document));
+    assert!(store.create(&row, b"file").await.unwrap());
+    row
+}
+
+#[tokio::test]
+async fn every_statement_names_the_owner() {
+    let dir = TempDir::new().unwrap();
+    let store = without_leases(&dir).await;
+    let mut row = create(&store).await;
+    let own = row.key.clone();
+    let other = Key { user: "other".to_owned(), ..own.clone() };
+    assert!(store.load(&own).await.unwrap().is_some());
+    assert!(store.load(&other).await.unwrap().is_none());
+    assert!(store.file(&own).await.unwrap().is_some());
+    assert!(store.file(&other).await.unwrap().is_none());
+    assert_eq!(store.log(&own).await.unwrap().len(), 1);
+    assert!(store.log(&other).await.unwrap().is_empty());
+
+    let event = Event::new("other", "cancel", 0, None);
+    row.task.cancel().unwrap();
+    row.key = other.clone();
+    assert!(!store.commit(&row, 0, &event).await.unwrap());
+    assert!(!store.delete(&other, 0, &event).await.unwrap());
+    let unchanged = store.load(&own).await.unwrap().unwrap().task;
+    assert_eq!((unchanged.status(), unchanged.revision()), (Status::Starting, 0));
+    assert_eq!(store.log(&own).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_is_retried_keeps_its_place() {
+    let dir = TempDir::new().unwrap();
+    let store = without_leases(&dir).await;
+    let (first, _second) = (create(&store).await, create(&store).await);
+    let mut row = first.clone();
+    for operation in ["start", "retry"] {
+        let message = store.claim("worker").await.unwrap().unwrap();
+        assert_eq!((message.key, message.revision), (first.key.clone(), row.task.revision()));
+        let loaded = row.task.revision();
+        let done = if operation == "start" { row.task.start() } else { row.task.retry() }.unwrap();
+        let event = Event::of(&done, "worker", loaded, &row.task);
+        assert!(store.commit(&row, loaded, &event).await.unwrap());
+    }
+    assert_eq!(store.claim("worker").await.unwrap().unwrap().key, first.key);
 }
 
 #[test]

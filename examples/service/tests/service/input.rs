@@ -181,6 +181,7 @@ async fn a_wrong_method_or_path_is_refused() {
     ] {
         let answer = client.call(method, &path).await.unwrap();
         assert_eq!(answer.code, code, "{method} {path}: {answer:?}");
+        assert!(!answer.text.is_empty(), "{method} {path}");
         assert!(answer.content_type.starts_with("text/plain"), "{method} {path}: {answer:?}");
     }
     assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
