@@ -1,3 +1,4 @@
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 
 use clap::Parser;
@@ -5,9 +6,7 @@ use task_service::run::{Options, run};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::INFO)
-        .with_writer(std::io::stderr)
-        .init();
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO);
+    log.with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
     run(Options::parse(), |store| Arc::new(store)).await
 }

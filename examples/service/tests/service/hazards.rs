@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::Connection;
 
@@ -190,7 +191,8 @@ async fn lifo_queue() {
         let mut started = Vec::new();
         for id in &queued {
             let task = until_status(&client, id, "Succeeded").await.json();
-            started.push((task["started_at"].as_str().unwrap().to_owned(), id.clone()));
+            let at: DateTime<Utc> = task["started_at"].as_str().unwrap().parse().unwrap();
+            started.push((at, id.clone()));
         }
         started.sort();
         assert_eq!(started.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), queued);
