@@ -5,13 +5,14 @@ use std::io::Write;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use clap::ValueEnum;
 use task_lifecycle::{Snapshot, Status};
 use task_service::document::Document;
 use task_service::store::{Event, Key, Message, Page, Result, Row, SqlStore, Store};
 use tokio::time::sleep;
 
 /// What the program does wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Fault {
     /// That zero rows changed is taken for success
@@ -33,6 +34,13 @@ pub enum Fault {
     FailedWhileRetrying,
     /// A row is committed and the answer is an outage
     OutageAfterCommit,
+}
+
+impl Fault {
+    /// As `--break` takes it.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+    }
 }
 
 /// A store that does something wrong, or nothing, and counts conflicts: a byte in a file for each.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::{random_bool, random_range};
 use task_service::run;
@@ -30,13 +30,13 @@ use fault::{Fault, Faulty};
 use testing::postgres::Postgres;
 use testing::process::Process;
 
-/// Three servers and three workers on one PostgreSQL, then two and two on SQLite. Exits with 1 if
-/// a law was broken.
+/// Three servers and three worker processes on one PostgreSQL, then a smaller storm on SQLite. Exits
+/// with 1 if a law was broken.
 #[derive(Parser)]
 struct Options {
     #[command(subcommand)]
     part: Option<Part>,
-    /// How long clients ask, in seconds; a third of it on SQLite
+    /// How long clients ask, in seconds; a third of it on SQLite, if that is the second
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
     /// A PostgreSQL to use, postgres://USER@HOST/NAME; its tables are filled [default: one of its
@@ -74,12 +74,13 @@ struct Size {
     servers: usize,
     users: usize,
     clients: usize,
-    /// Worker processes: how many workers in each, and how long a document takes them. The slow
-    /// ones are stopped in the midst of a run, and find when they wake that others have it.
-    workers: &'static [(&'static str, &'static str)],
     kills: u32,
     time: Duration,
 }
+
+/// Worker processes: how many workers in each, and how long a document takes them. The slow ones
+/// are stopped in the midst of a run, and find when they wake that others have it.
+const WORKERS: [(&str, &str); 3] = [("3", "100"), ("4", "400"), ("4", "400")];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
@@ -94,71 +95,68 @@ async fn main() -> anyhow::Result<ExitCode> {
     let mut columns = Vec::new();
     let own = if options.sqlite || options.database.is_some() { None } else { Postgres::start() };
     if let Some(url) = options.database.or_else(|| Some(own.as_ref()?.database("storm"))) {
-        let workers = &[("3", "100"), ("4", "400"), ("4", "400")];
-        let size =
-            Size { name: "PostgreSQL", servers: 3, users: 4, clients: 4, workers, kills: 24, time };
-        columns.push((size.name, storm(&url, size, options.fault).await?));
+        let size = Size { name: "PostgreSQL", servers: 3, users: 4, clients: 4, kills: 24, time };
+        columns.push(storm(&url, size, options.fault).await?);
     }
-    // With a fault one database is enough, but where there is only this one.
+    // A fault is to be found on one of them.
     if options.fault.is_none() || columns.is_empty() {
         let dir = TempDir::new()?;
         let url = format!("sqlite://{}/tasks.db", dir.path().display());
-        let workers = &[("3", "100"), ("3", "400")];
-        let size = Size {
-            name: "SQLite",
-            servers: 2,
-            users: 3,
-            clients: 2,
-            workers,
-            kills: 8,
-            time: time / 3,
-        };
-        columns.push((size.name, storm(&url, size, options.fault).await?));
+        let time = if columns.is_empty() { time } else { time / 3 };
+        let size = Size { name: "SQLite", servers: 2, users: 3, clients: 2, kills: 8, time };
+        columns.push(storm(&url, size, options.fault).await?);
     }
 
-    let mut lines = vec![String::new(); 2 + columns[0].1.0.len()];
-    lines[0] = "| |".to_owned();
-    lines[1] = "|---|".to_owned();
-    for (at, (what, _)) in columns[0].1.0.iter().enumerate() {
-        lines[2 + at] = format!("| {what} |");
-    }
-    for (name, (figures, _)) in &columns {
-        lines[0] += &format!(" {name} |");
-        lines[1] += "---:|";
-        for (at, (_, figure)) in figures.iter().enumerate() {
-            lines[2 + at] += &format!(" {figure} |");
-        }
-    }
-    let table = lines.join("\n");
+    let table = table(&columns);
     println!("{table}");
     if let Some(file) = options.write {
         write(&file, &table).with_context(|| file.display().to_string())?;
     }
-    let violations: Vec<_> = columns.iter().flat_map(|(_, (_, violations))| violations).collect();
+    let violations: Vec<_> = columns.iter().flat_map(|column| &column.violations).collect();
     for violation in violations.iter().take(10) {
         println!("\n{violation}");
     }
-    match (options.fault, violations.is_empty()) {
-        (None, true) => println!("\nno law was broken"),
-        (Some(fault), true) => println!("\n{fault:?} was not found"),
-        (fault, false) => println!("\n{} violations, with {fault:?} built in", violations.len()),
+    println!();
+    match (options.fault, violations.len()) {
+        (None, 0) => println!("no law was broken"),
+        (None, count) => println!("{count} violations"),
+        (Some(fault), 0) => println!("{} was not found", fault.name()),
+        (Some(fault), count) => println!("{} was found: {count} violations", fault.name()),
     }
     Ok(ExitCode::from(u8::from(!violations.is_empty())))
 }
 
+/// What a storm on one database came to.
+struct Column {
+    name: &'static str,
+    figures: Vec<(&'static str, usize)>,
+    violations: Vec<String>,
+}
+
+fn table(columns: &[Column]) -> String {
+    let row = |first: &str, cells: Vec<String>| format!("| {first} | {} |", cells.join(" | "));
+    let mut lines = vec![
+        row("", columns.iter().map(|column| column.name.to_owned()).collect()),
+        row("---", columns.iter().map(|_| "---:".to_owned()).collect()),
+    ];
+    for (at, (what, _)) in columns[0].figures.iter().enumerate() {
+        let cells = columns.iter().map(|column| column.figures[at].1.to_string());
+        lines.push(row(what, cells.collect()));
+    }
+    lines.join("\n")
+}
+
 const COMPARED: &str = "reverts of which a client saw before and after";
 
-type Figures = (Vec<(&'static str, usize)>, Vec<String>);
-
-async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Figures> {
+async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Column> {
     let dir = TempDir::new()?;
     let conflicts = dir.path().join("conflicts").display().to_string();
     let program = std::env::current_exe()?;
     let mut common = vec!["service", "--database", url, "--lease-seconds", "1"];
     common.extend(["--conflicts", &conflicts]);
-    let fault = fault.and_then(|fault| fault.to_possible_value());
+    let fault = fault.map(Fault::name);
     if let Some(fault) = &fault {
-        common.extend(["--break", fault.get_name()]);
+        common.extend(["--break", fault]);
     }
     let start = |own: &[&str]| Process::start(&program, &[&common[..], own].concat());
 
@@ -170,10 +168,10 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Fi
     let servers: Vec<_> = (0..size.servers).map(|_| start(&server)).collect();
     let urls: Vec<_> = servers.iter().map(|server| server.url.clone()).collect();
     let worker = |at: usize| {
-        let (workers, takes) = size.workers[at];
+        let (workers, takes) = WORKERS[at];
         start(&["--no-server", "--workers", workers, "--work-millis", takes])
     };
-    let mut workers: Vec<_> = (0..size.workers.len()).map(worker).collect();
+    let mut workers: Vec<_> = (0..WORKERS.len()).map(worker).collect();
 
     let storm = Arc::new(Storm::new(&urls, size.users));
     let end = Instant::now() + size.time;
@@ -226,7 +224,7 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Fi
             violations.push(format!("nothing was shown: {what}: 0"));
         }
     }
-    Ok((figures, violations))
+    Ok(Column { name: size.name, figures, violations })
 }
 
 /// Lets workers die, and others sleep past their lease, as long as the clients ask.

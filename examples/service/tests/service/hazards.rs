@@ -1,7 +1,5 @@
 //! What went wrong in real services through how the rule was embedded, a test for each.
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::Connection;
@@ -173,7 +171,7 @@ async fn update_answered_the_old_task() {
     assert_eq!((updated.text, updated.revision), (seen.text, seen.revision));
 }
 
-/// The oldest is started first; an update queues at the end, a retry keeps its place.
+/// The oldest is started first, and an update queues at the end.
 #[tokio::test]
 async fn lifo_queue() {
     for service in Service::everywhere() {
@@ -196,6 +194,5 @@ async fn lifo_queue() {
         }
         started.sort();
         assert_eq!(started.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), queued);
-        assert_eq!(queued.iter().collect::<HashSet<_>>().len(), 6);
     }
 }
