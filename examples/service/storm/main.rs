@@ -250,7 +250,7 @@ async fn disturb(
             None if random_bool(0.2) => {
                 let at = random_range(1..workers.len());
                 workers[at].signal("STOP");
-                let nap = Duration::from_millis(random_range(1100..1700));
+                let nap = Duration::from_millis(random_range(1050..1400));
                 asleep = Some((at, Instant::now() + nap));
                 stops += 1;
             }
