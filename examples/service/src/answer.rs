@@ -5,7 +5,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use task_lifecycle::{DeleteError, Task, TransitionError, UnknownStatus};
+use task_lifecycle::{Task, TransitionError};
 
 use crate::document::{Chunk, Document};
 use crate::store::Row;
@@ -26,8 +26,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    pub fn bad(text: impl Into<String>) -> Self {
-        Self::Request(StatusCode::BAD_REQUEST, text.into())
+    pub fn bad(text: &str) -> Self {
+        Self::Request(StatusCode::BAD_REQUEST, text.to_owned())
     }
 }
 
@@ -48,21 +48,9 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<DeleteError<Document>> for Refusal {
-    fn from(refused: DeleteError<Document>) -> Self {
-        Self::Status(refused.reason())
-    }
-}
-
 impl From<JsonRejection> for Refusal {
     fn from(rejection: JsonRejection) -> Self {
         Self::Request(rejection.status(), rejection.body_text())
-    }
-}
-
-impl From<UnknownStatus> for Refusal {
-    fn from(unknown: UnknownStatus) -> Self {
-        Self::bad(unknown.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use data_url::{DataUrl, forgiving_base64};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use task_lifecycle::Status;
+use task_lifecycle::{Status, UnknownStatus};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -170,26 +170,25 @@ impl List {
         if !(1..=1000).contains(&limit) {
             return Err(Refusal::bad("limit: expected 1 to 1000"));
         }
+        let status = |word: &str| {
+            word.parse().map_err(|unknown: UnknownStatus| Refusal::bad(&unknown.to_string()))
+        };
         let mut statuses = match &self.statuses {
             None => Status::ALL.to_vec(),
-            Some(list) => list.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            Some(list) => list.split(',').map(status).collect::<Result<_, _>>()?,
         };
         if self.task_types.as_ref().is_some_and(|types| !types.contains("Parse")) {
             statuses.clear();
         }
-        let micros = |at: Option<DateTime<Utc>>| at.map(|at| at.timestamp_micros());
+        let micros = |at: DateTime<Utc>| at.timestamp_micros();
+        let mut from = self.start.map_or(i64::MIN, micros);
+        let mut to = self.end.map_or(i64::MAX, micros);
         let ascending = self.sort == Sort::Asc;
-        let (after, before) = match (micros(self.cursor), ascending) {
-            (None, _) => (i64::MIN, i64::MAX),
-            (Some(cursor), true) => (cursor + 1, i64::MAX),
-            (Some(cursor), false) => (i64::MIN, cursor - 1),
-        };
-        Ok(Page {
-            from: micros(self.start).map_or(after, |start| start.max(after)),
-            to: micros(self.end).map_or(before, |end| end.min(before)),
-            statuses,
-            ascending,
-            limit: limit + 1,
-        })
+        match self.cursor.map(micros) {
+            Some(cursor) if ascending => from = from.max(cursor + 1),
+            Some(cursor) => to = to.min(cursor - 1),
+            None => {}
+        }
+        Ok(Page { from, to, statuses, ascending, limit: limit + 1 })
     }
 }

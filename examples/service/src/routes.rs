@@ -8,7 +8,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, patch, post};
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::json;
-use task_lifecycle::Task;
+use task_lifecycle::{Task, TransitionError};
 use uuid::Uuid;
 
 use crate::answer::{Refusal, answer, etag, task};
@@ -109,7 +109,7 @@ async fn delete(State(app): State<App>, key: Key) -> Result<(), Refusal> {
     loop {
         let row = app.load(&key).await?;
         let loaded = row.task.revision();
-        row.task.delete()?;
+        row.task.delete().map_err(TransitionError::from)?;
         let event = Event::new(&key.user, "delete", loaded, None);
         if app.store.delete(&key, loaded, &event).await? {
             return Ok(());

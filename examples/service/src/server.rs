@@ -28,18 +28,13 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let service = TowerToHyperService::new(router.clone());
-                let stream = TokioIo::new(stream);
-                let connection = connections.watch(http.serve_connection(stream, service));
-                tokio::spawn(async move { _ = connection.await }); // a fault is the client's
-            }
-            Err(fault) => {
-                tracing::warn!("no connection: {fault}");
-                sleep(Duration::from_millis(100)).await; // of files that are open, say
-            }
-        }
+        let Ok((stream, _)) = accepted else {
+            sleep(Duration::from_millis(100)).await; // too many files are open, say
+            continue;
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(connections.watch(connection));
     }
     drop(listener);
     _ = timeout(GRACE, connections.shutdown()).await;

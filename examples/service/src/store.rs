@@ -188,37 +188,34 @@ impl SqlStore {
 #[async_trait]
 impl Store for SqlStore {
     async fn create(&self, row: &Row, content: &[u8]) -> Result<bool> {
-        let id = row.key.id.to_string();
-        let task = query(
+        let task = of(
             "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, payload,
                                 queued_at, leased_until)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $3, 0) ON CONFLICT DO NOTHING",
+            &row.key,
         )
-        .bind(&id)
-        .bind(&row.key.user)
         .bind(row.created_at.timestamp_micros())
         .bind(&row.file_name)
         .bind(row.task.status().as_str())
         .bind(row.task.revision().cast_signed())
         .bind(json(row.task.payload())?);
         let file = query("INSERT INTO files (task_id, content) VALUES ($1, $2)");
-        let file = file.bind(&id).bind(content);
+        let file = file.bind(row.key.id.to_string()).bind(content);
         let event = Event::new(&row.key.user, "create", 0, Some(&row.task));
         self.write([task, file], &row.key, &event).await
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
-        let statement = query("SELECT * FROM tasks WHERE task_id = $1 AND user_id = $2");
-        let statement = statement.bind(key.id.to_string()).bind(&key.user);
+        let statement = of("SELECT * FROM tasks WHERE task_id = $1 AND user_id = $2", key);
         statement.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
-        let statement = query(
+        let statement = of(
             "SELECT content FROM files JOIN tasks USING (task_id)
              WHERE task_id = $1 AND user_id = $2",
+            key,
         );
-        let statement = statement.bind(key.id.to_string()).bind(&key.user);
         let row = statement.fetch_optional(&self.pool).await?;
         row.map(|row| row.try_get("content")).transpose()
     }
@@ -244,14 +241,13 @@ impl Store for SqlStore {
             Status::Processing => self.leased_until(),
             Status::Starting | Status::Succeeded | Status::Failed | Status::Cancelled => 0,
         };
-        let statement = query(
+        let statement = of(
             "UPDATE tasks SET status = $4, revision = $5, payload = $6,
                     previous_status = $7, previous_payload = $8, leased_until = $9,
                     queued_at = CASE WHEN $10 = 'update' THEN $11 ELSE queued_at END
              WHERE task_id = $1 AND user_id = $2 AND revision = $3",
+            &row.key,
         )
-        .bind(row.key.id.to_string())
-        .bind(&row.key.user)
         .bind(loaded.cast_signed())
         .bind(task.status().as_str())
         .bind(task.revision().cast_signed())
@@ -266,9 +262,7 @@ impl Store for SqlStore {
 
     async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool> {
         let statement =
-            query("DELETE FROM tasks WHERE task_id = $1 AND user_id = $2 AND revision = $3")
-                .bind(key.id.to_string())
-                .bind(&key.user)
+            of("DELETE FROM tasks WHERE task_id = $1 AND user_id = $2 AND revision = $3", key)
                 .bind(loaded.cast_signed());
         self.write([statement], key, event).await
     }
@@ -305,8 +299,7 @@ impl Store for SqlStore {
 
     async fn log(&self, key: &Key) -> Result<Vec<Event>> {
         let statement =
-            query("SELECT event FROM events WHERE task_id = $1 AND user_id = $2 ORDER BY number");
-        let statement = statement.bind(key.id.to_string()).bind(&key.user);
+            of("SELECT event FROM events WHERE task_id = $1 AND user_id = $2 ORDER BY number", key);
         let rows = statement.fetch_all(&self.pool).await?;
         let event = |row: &AnyRow| serde_json::from_str(row.try_get("event")?).map_err(unreadable);
         rows.iter().map(event).collect()
@@ -314,13 +307,14 @@ impl Store for SqlStore {
 }
 
 async fn log(transaction: &mut Transaction<'_, Any>, key: &Key, event: &Event) -> Result<()> {
-    query("INSERT INTO events (task_id, user_id, event) VALUES ($1, $2, $3)")
-        .bind(key.id.to_string())
-        .bind(&key.user)
-        .bind(json(event)?)
-        .execute(&mut **transaction)
-        .await?;
+    let statement = of("INSERT INTO events (task_id, user_id, event) VALUES ($1, $2, $3)", key);
+    statement.bind(json(event)?).execute(&mut **transaction).await?;
     Ok(())
+}
+
+/// A statement about one task: `$1` is its id, `$2` its owner.
+fn of<'a>(statement: &'static str, key: &'a Key) -> Query<'a, Any, AnyArguments> {
+    query(statement).bind(key.id.to_string()).bind(&key.user)
 }
 
 /// A row, checked: what no task has is an error.
