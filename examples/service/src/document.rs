@@ -1,6 +1,6 @@
 //! What the service keeps about a task: the payload, and the work that is done on it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -46,6 +46,11 @@ impl Document {
         self.finished_at = Some(at);
         self.message = message.into();
     }
+}
+
+/// To the microsecond, as databases and clients keep it.
+pub fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
 }
 
 /// How a document is to be processed, in the words of the public API. A text needs few of them:

@@ -6,13 +6,12 @@ use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, patch, post};
-use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::json;
 use task_lifecycle::{Task, TransitionError};
 use uuid::Uuid;
 
 use crate::answer::{Refusal, answer, etag, task};
-use crate::document::{Configuration, Document};
+use crate::document::{Configuration, Document, now};
 use crate::openapi::openapi;
 use crate::request::{App, Base, Caller, List, Shown, Upload, is_expired, json};
 use crate::store::{Event, Key, Row};
@@ -154,9 +153,4 @@ async fn file(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Ref
     app.load(&key).await?;
     let content = app.store.file(&key).await?.ok_or(Refusal::NotFound)?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], content))
-}
-
-/// To the microsecond, as databases and clients keep it.
-pub(crate) fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(6)
 }

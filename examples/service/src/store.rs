@@ -124,7 +124,6 @@ pub trait Store: Send + Sync {
 }
 
 /// SQLite or PostgreSQL.
-#[derive(Clone)]
 pub struct SqlStore {
     pub pool: AnyPool,
     is_sqlite: bool,
@@ -151,8 +150,11 @@ impl SqlStore {
             })
             .connect(&format!("{url}{made}"))
             .await?;
-        let postgres = sqlx::migrate!("migrations/postgres");
-        let migrator = if is_sqlite { sqlx::migrate!("migrations/sqlite") } else { postgres };
+        let migrator = if is_sqlite {
+            sqlx::migrate!("migrations/sqlite")
+        } else {
+            sqlx::migrate!("migrations/postgres")
+        };
         if migrator.run(&pool).await.is_err() {
             // On SQLite another process may have been faster: look again.
             migrator.run(&pool).await?;

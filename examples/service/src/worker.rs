@@ -9,8 +9,7 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::document::{Document, cut};
-use crate::routes::now;
+use crate::document::{Document, cut, now};
 use crate::store::{Event, Message, Row, Store};
 
 /// How long a worker waits before it looks again for a message.

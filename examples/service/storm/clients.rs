@@ -109,9 +109,9 @@ impl Storm {
             "file": text.as_ref().map_or("//79".to_owned(), |text| format!("data:,{text}")),
             "chunk_processing": { "target_length": target },
         });
-        let client = self.client(user);
-        let request = client.send("POST", "/tasks/parse", form.to_string());
-        let answer = self.record(user, "", Ask::Create(target), text, request).await;
+        let sent = Instant::now();
+        let answer = self.client(user).send("POST", "/tasks/parse", form.to_string()).await;
+        let answer = self.record(user, "", Ask::Create(target), text, sent, answer.ok());
         if let Some(answer) = answer.filter(|answer| answer.code == 200) {
             self.pools[user].lock().unwrap().push(answer.id());
         }
@@ -120,8 +120,9 @@ impl Storm {
     /// Asks, and writes it down.
     pub async fn ask(&self, user: usize, task: &str, ask: Ask) {
         let client = self.client(user);
-        let path = format!("/tasks/{task}");
-        let (client, method, path, form) = match ask {
+        let other = self.client((user + 1) % self.clients.len());
+        let sent = Instant::now();
+        let answer = match ask {
             Ask::Update(target) => {
                 // One update in eight names a tokenizer that is not there, and fails.
                 let form = match target % 8 {
@@ -129,34 +130,30 @@ impl Storm {
                     _ => json!({ "target_length": target }),
                 };
                 let form = json!({ "chunk_processing": form }).to_string();
-                (client, "PATCH", path + "/parse", form)
+                client.send("PATCH", &format!("/tasks/{task}/parse"), form).await
             }
-            Ask::Cancel => (client, "GET", path + "/cancel", String::new()),
-            Ask::Delete => (client, "DELETE", path, String::new()),
-            Ask::Foreign => {
-                let other = self.client((user + 1) % self.clients.len());
-                let path = if random_bool(0.5) { path + "/cancel" } else { path };
-                (other, "GET", path, String::new())
-            }
-            Ask::List => (client, "GET", "/tasks?limit=100".to_owned(), String::new()),
-            Ask::Get | Ask::Create(_) => (client, "GET", path, String::new()),
+            Ask::Cancel => client.cancel(task).await,
+            Ask::Delete => client.delete(task).await,
+            Ask::Foreign if random_bool(0.5) => other.cancel(task).await,
+            Ask::Foreign => other.get(task).await,
+            Ask::List => client.call("GET", "/tasks?limit=100").await,
+            Ask::Get | Ask::Create(_) => client.get(task).await,
         };
-        let answer = self.record(user, task, ask, None, client.send(method, &path, form)).await;
+        let answer = self.record(user, task, ask, None, sent, answer.ok());
         if ask == Ask::Delete && answer.is_some_and(|answer| answer.code == 200) {
             self.pools[user].lock().unwrap().retain(|other| other != task);
         }
     }
 
-    async fn record(
+    fn record(
         &self,
         user: usize,
         task: &str,
         ask: Ask,
         text: Option<String>,
-        request: impl Future<Output = reqwest::Result<Answer>>,
+        sent: Instant,
+        answer: Option<Answer>,
     ) -> Option<Answer> {
-        let sent = Instant::now();
-        let answer = request.await.ok();
         let task = match (&answer, ask) {
             (Some(answer), Ask::Create(_)) if answer.code == 200 => answer.id(),
             _ => task.to_owned(),

@@ -46,8 +46,14 @@ impl Postgres {
         format!("{}/{name}", self.url)
     }
 
-    /// Runs one of its programs, as the user `postgres` if root runs this: it refuses root.
     fn call(&self, program: &str, arguments: &[&str]) {
+        let mut command = self.command(program, arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {output:?}");
+    }
+
+    /// One of its programs, as the user `postgres` if root runs this: it refuses root.
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let program = self.programs.join(program);
         let mut command = if is_root() {
             let mut command = Command::new("runuser");
@@ -56,15 +62,16 @@ impl Postgres {
         } else {
             Command::new(program)
         };
-        let output = command.args(arguments).current_dir("/").output().unwrap();
-        assert!(output.status.success(), "{command:?}: {output:?}");
+        command.args(arguments).current_dir("/");
+        command
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
         let data = self.dir.path().join("data");
-        self.call("pg_ctl", &["-D", data.to_str().unwrap(), "-m", "immediate", "stop"]);
+        let stop = ["-D", data.to_str().unwrap(), "-m", "immediate", "stop"];
+        _ = self.command("pg_ctl", &stop).output(); // it may be that it never started
     }
 }
 

@@ -5,9 +5,9 @@ mod testing;
 
 use std::time::Duration;
 
-use chrono::{SubsecRound, Utc};
+use chrono::Utc;
 use task_lifecycle::{Status, Task, conformance};
-use task_service::document::{Configuration, Document};
+use task_service::document::{Configuration, Document, now};
 use task_service::store::{Event, Key, Row, SqlStore, Store};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -34,9 +34,7 @@ fn key(&id: &Uuid) -> Key {
 }
 
 fn row(key: Key, task: &Task<Document>) -> Row {
-    // To the microsecond, as a row is read back.
-    let created_at = Utc::now().trunc_subsecs(6);
-    Row { key, created_at, file_name: "file".to_owned(), task: task.clone() }
+    Row { key, created_at: now(), file_name: "file".to_owned(), task: task.clone() }
 }
 
 impl conformance::Store for Suite<'_> {
