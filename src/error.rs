@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::{Operation, Status, Task};
+use crate::{Operation, State, Status, Task};
 
 /// An operation was refused: the task's status does not accept it.
 ///
@@ -19,47 +19,49 @@ use crate::{Operation, Status, Task};
 /// assert_eq!(refused.to_string(), "task cannot be cancelled: status is Processing");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("task cannot be {}: status is {status}", .operation.participle())]
+#[error("task cannot be {}: status is {}", .operation.participle(), .state.status())]
 pub struct TransitionError {
     operation: Operation,
-    status: Status,
+    // The state, which is at hand; its status is asked for by whoever reads the error.
+    state: State,
 }
 
 impl TransitionError {
-    #[inline]
-    pub(crate) const fn new(operation: Operation, status: Status) -> Self {
-        Self { operation, status }
+    #[cold]
+    pub(crate) const fn new(operation: Operation, state: State) -> Self {
+        Self { operation, state }
     }
 
-    /// The operation that was refused.
+    /// Returns the operation that was refused.
     #[must_use]
     #[inline]
     pub const fn operation(self) -> Operation {
         self.operation
     }
 
-    /// The status that the task had, and still has.
+    /// Returns the status that the task had, and still has.
     #[must_use]
     #[inline]
     pub const fn status(self) -> Status {
-        self.status
+        self.state.status()
     }
 
-    /// Whether the task already has the status that the operation leads a new task to.
+    /// Returns whether the task already has the status that the operation leads a new task to.
     ///
     /// It serves a server that answers the second cancel of a new task with 200. It compares
     /// statuses and nothing else: it cannot see that the cancel of an *update* is repeated (that
     /// task is finished again, so compare revisions), and it never proves that the caller's own
-    /// run counted (workers use [`Task::check_revision`]). Never true for `update` and `delete`.
+    /// run counted (workers use [`Task::check_run`]). Never true for `update` and `delete`.
     #[must_use]
     #[inline]
     pub const fn is_repeat(self) -> bool {
+        let status = self.status();
         match self.operation {
-            Operation::Start => matches!(self.status, Status::Processing),
-            Operation::Retry => matches!(self.status, Status::Starting),
-            Operation::Succeed => matches!(self.status, Status::Succeeded),
-            Operation::Fail => matches!(self.status, Status::Failed),
-            Operation::Cancel => matches!(self.status, Status::Cancelled),
+            Operation::Start => matches!(status, Status::Processing),
+            Operation::Retry => matches!(status, Status::Starting),
+            Operation::Succeed => matches!(status, Status::Succeeded),
+            Operation::Fail => matches!(status, Status::Failed),
+            Operation::Cancel => matches!(status, Status::Cancelled),
             Operation::Update | Operation::Delete => false,
         }
     }
@@ -90,14 +92,14 @@ pub struct DeleteError<T> {
 }
 
 impl<T> DeleteError<T> {
-    /// Why the task was not deleted.
+    /// Returns why the task was not deleted.
     #[must_use]
     #[inline]
     pub const fn reason(&self) -> TransitionError {
         self.reason
     }
 
-    /// The task, as it was.
+    /// Returns the task, as it was.
     #[must_use]
     #[inline]
     pub fn into_task(self) -> Task<T> {
@@ -140,8 +142,7 @@ pub enum SnapshotError {
 
 /// The task has changed since the caller read it.
 ///
-/// A server answers with a conflict, or loads the task and decides again; a worker has lost its
-/// run and drops what it did.
+/// A server answers a request that named a revision with 412 Precondition Failed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("stale revision: expected {expected}, but the task is at {actual}")]
 pub struct StaleRevision {
@@ -149,6 +150,20 @@ pub struct StaleRevision {
     pub expected: u64,
     /// The revision of the task.
     pub actual: u64,
+}
+
+/// The run that the caller holds is over, or was taken away.
+///
+/// A worker drops the message, or what it has worked on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("stale run: expected {expected}, but the task is {status} in run {actual}")]
+pub struct StaleRun {
+    /// The run that the caller named.
+    pub expected: u64,
+    /// The run of the task.
+    pub actual: u64,
+    /// The status of the task: it may be completed in the run that the caller named.
+    pub status: Status,
 }
 
 /// A text that is none of the five wire strings of [`Status`].

@@ -17,13 +17,16 @@ mod status;
 pub mod strategy;
 mod task;
 mod transition;
+#[cfg(feature = "serde")]
+mod words;
 
 pub use error::{
-    DeleteError, SnapshotError, StaleRevision, TransitionError, UnknownOperation, UnknownStatus,
+    DeleteError, SnapshotError, StaleRevision, StaleRun, TransitionError, UnknownOperation,
+    UnknownStatus,
 };
 pub use operation::{Event, Operation};
 pub use snapshot::{Previous, Snapshot};
 pub use state::State;
 pub use status::Status;
 pub use task::Task;
-pub use transition::Transition;
+pub use transition::{Released, Transition};

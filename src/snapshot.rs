@@ -2,7 +2,9 @@ use crate::Status;
 #[cfg(feature = "serde")]
 use crate::Task;
 #[cfg(feature = "serde")]
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeStruct as _,
+};
 
 /// What an updating task reverts to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -32,26 +34,44 @@ pub struct Previous<T> {
 /// # #[cfg(feature = "serde")] {
 /// use task_lifecycle::Task;
 ///
-/// let text = r#"{"status":"Starting","revision":4,"payload":"new","previous":{"status":"Succeeded","payload":"old"}}"#;
+/// let text = r#"{"status":"Starting","revision":4,"run":1,"payload":"new","previous":{"status":"Succeeded","payload":"old"}}"#;
 /// let mut task: Task<String> = serde_json::from_str(text).unwrap();
 /// task.cancel().unwrap();
 /// assert_eq!(
 ///     serde_json::to_string(&task).unwrap(),
-///     r#"{"status":"Succeeded","revision":5,"payload":"old"}"#,
+///     r#"{"status":"Succeeded","revision":5,"run":1,"payload":"old"}"#,
 /// );
 ///
-/// let text = r#"{"status":"Cancelled","revision":4,"payload":"new","previous":{"status":"Succeeded","payload":"old"}}"#;
+/// let text = r#"{"status":"Cancelled","revision":4,"run":1,"payload":"new","previous":{"status":"Succeeded","payload":"old"}}"#;
 /// let fault = serde_json::from_str::<Task<String>>(text).unwrap_err();
 /// assert_eq!(fault.to_string(), "a task in status Cancelled cannot have a previous state");
 /// # }
 /// ```
 ///
-/// `previous` is left out for a task that is not updating, and `null` is read as that. A missing,
-/// unknown or repeated field is refused, in the previous state too; so is a missing `payload`
-/// even where `T` is an `Option`. The form is meant for self-describing formats; in SQL, store
-/// the columns and decide by [`State::from_parts`](crate::State::from_parts).
+/// Human-readable formats leave `previous` out for a task that is not updating; the others always
+/// have it, since some of them count fields and do not name them. `null` is read as no previous
+/// state. A missing, unknown or repeated field is refused, in the previous state too; so is a
+/// missing `payload` even where `T` is an `Option`. A status is read from its word and from
+/// nothing else. In SQL, store the columns and decide by
+/// [`State::from_parts`](crate::State::from_parts).
+///
+/// # Evolution
+///
+/// Within a major version the form gains no field and no status. Between programs of different
+/// versions:
+///
+/// - Deploy readers before writers: an older reader refuses a field that it does not know.
+/// - A revert is exact only for what `T` keeps when it is read and written. A payload type that
+///   changes during a rolling deployment must keep what it does not know: in a map with
+///   `#[serde(flatten)]`, or as a raw value. Otherwise an older program that reverts an update
+///   drops the newer fields of a state that nobody had touched.
+/// - Nest a task in a row; do not flatten it. `#[serde(flatten)]` turns the refusal of unknown
+///   fields off, and a flattened `Option<Task<T>>` hides a broken task as `None`. Document stores
+///   add fields of their own (`_id`, `pk`) to the row, so nest there too.
+/// - [`Event`](crate::Event) is read by position in formats without names, so its variants are
+///   append-only.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
+#[cfg_attr(feature = "serde", derive(Deserialize))]
 #[cfg_attr(
     feature = "serde",
     serde(deny_unknown_fields, expecting = "a stored task")
@@ -62,6 +82,8 @@ pub struct Snapshot<T> {
     pub status: Status,
     /// How many changes the task has accepted.
     pub revision: u64,
+    /// How often the task was queued again.
+    pub run: u64,
     /// The current payload.
     // `deserialize_with` is what makes a field required for every `T`: without it serde reads an
     // absent `Option` as `None`.
@@ -71,8 +93,28 @@ pub struct Snapshot<T> {
     )]
     pub payload: T,
     /// What the task would revert to, exactly while it is updating.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub previous: Option<Previous<T>>,
+}
+
+/// By hand, since a derive cannot ask what the format is like.
+#[cfg(feature = "serde")]
+impl<T: Serialize> Serialize for Snapshot<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let has_previous = self.previous.is_some() || !serializer.is_human_readable();
+        let fields = if has_previous { 5 } else { 4 };
+        let mut form = serializer.serialize_struct("Snapshot", fields)?;
+        form.serialize_field("status", &self.status)?;
+        form.serialize_field("revision", &self.revision)?;
+        form.serialize_field("run", &self.run)?;
+        form.serialize_field("payload", &self.payload)?;
+        if has_previous {
+            form.serialize_field("previous", &self.previous)?;
+        } else {
+            form.skip_field("previous")?;
+        }
+        form.end()
+    }
 }
 
 /// The stored form, written from borrowed parts.

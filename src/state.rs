@@ -1,16 +1,19 @@
+use core::fmt;
+
 use crate::{Operation, SnapshotError, Status, TransitionError};
 
 /// What decides: a task's status and, while it is updating, the status that it would revert to.
 ///
 /// One byte without the payload, for programs that keep tasks in columns: the decision needs
 /// neither the configuration nor the output, and the SQL moves them. [`Task`](crate::Task) is a
-/// `State`, the payloads and the revision, and adds no rule of its own.
+/// `State`, the payloads, the revision and the run, and adds no rule of its own.
 ///
 /// ```
 /// use task_lifecycle::{Operation, State, Status};
 ///
 /// // An update of a succeeded task, still queued: a cancel reverts it.
 /// let state = State::from_parts(Status::Starting, Some(Status::Succeeded))?;
+/// assert_eq!(state.to_string(), "Starting (an update, was Succeeded)");
 /// let after = state.apply(Operation::Cancel)?;
 /// assert_eq!(after.map(State::status), Some(Status::Succeeded));
 ///
@@ -42,16 +45,6 @@ enum Repr {
     Failed,
 }
 
-/// What the relation says of an operation in a state.
-#[derive(Clone, Copy)]
-pub(crate) enum Answer {
-    /// Accepted.
-    To(State),
-    /// Accepted, and the task is no more.
-    Gone,
-    Refused,
-}
-
 impl State {
     /// A new task's state: `Starting`, not updating.
     pub const NEW: Self = Self(Repr::Starting);
@@ -70,51 +63,48 @@ impl State {
         Self(Repr::ProcessingAfterFailed),
     ];
 
-    /// Where `operation` leads from here, or that the status refuses it. `Ok(None)`: the task is
-    /// gone.
+    /// Returns the state that `operation` leads to, or `None` if the task is then gone.
     ///
-    /// This is the relation; every other answer of this crate comes from it.
+    /// This is the whole relation: every other answer of this crate comes from it. An update
+    /// reverts where a new task would end, as on the [Cancel Task] page. Every refusal is spelled
+    /// out, so that a new status or operation does not compile before someone has decided what it
+    /// means.
+    ///
+    /// [Cancel Task]: https://docs.chunkr.ai
     ///
     /// # Errors
     ///
     /// [`TransitionError`] if the status does not accept the operation.
-    #[expect(
-        clippy::inline_always,
-        reason = "else the answer is packed and unpacked"
-    )]
-    #[inline(always)]
-    pub const fn apply(self, operation: Operation) -> Result<Option<Self>, TransitionError> {
-        match self.relation(operation) {
-            Answer::To(next) => Ok(Some(next)),
-            Answer::Gone => Ok(None),
-            Answer::Refused => Err(self.refusal(operation)),
-        }
-    }
-
-    /// The relation, whole. An update reverts where a new task would end.
     ///
-    /// Every refusal is spelled out, so that a new status or operation does not compile before
-    /// someone has decided what it means.
+    /// ```
+    /// # use task_lifecycle::{Operation, State, Status};
+    /// let started = State::NEW.apply(Operation::Start)?;
+    /// assert_eq!(started.map(State::status), Some(Status::Processing));
+    /// assert!(State::NEW.apply(Operation::Succeed).is_err());
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
+    /// ```
     #[rustfmt::skip]
     #[expect(clippy::unnested_or_patterns, reason = "one row an operation")]
-    #[inline(always)]
-    pub(crate) const fn relation(self, operation: Operation) -> Answer {
+    #[inline]
+    pub const fn apply(self, operation: Operation) -> Result<Option<Self>, TransitionError> {
         use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
         use Repr::{
             ProcessingAfterFailed, ProcessingAfterSucceeded, StartingAfterFailed, StartingAfterSucceeded,
         };
         use Status::{Cancelled, Failed, Processing, Starting, Succeeded};
 
+        // law: relation
         let next = match (operation, self.status()) {
             //                                                     a new task        an update of a succeeded  or of a failed one
             (Start,   Starting)                       => self.pick(Repr::Processing, ProcessingAfterSucceeded, ProcessingAfterFailed),
             (Retry,   Processing)                     => self.pick(Repr::Starting,   StartingAfterSucceeded,   StartingAfterFailed),
             (Succeed, Processing)                     => self.pick(Repr::Succeeded,  Repr::Succeeded,          Repr::Succeeded),
             (Fail,    Starting | Processing)          => self.pick(Repr::Failed,     Repr::Succeeded,          Repr::Failed),
+            // law: starting_only
             (Cancel,  Starting)                       => self.pick(Repr::Cancelled,  Repr::Succeeded,          Repr::Failed),
             (Update,  Succeeded)                      => StartingAfterSucceeded,
             (Update,  Failed)                         => StartingAfterFailed,
-            (Delete,  Succeeded | Failed | Cancelled) => return Answer::Gone,
+            (Delete,  Succeeded | Failed | Cancelled) => return Ok(None),
 
             (Start,     Processing | Succeeded | Failed | Cancelled)
             | (Retry,   Starting   | Succeeded | Failed | Cancelled)
@@ -122,9 +112,9 @@ impl State {
             | (Fail,                 Succeeded | Failed | Cancelled)
             | (Cancel,  Processing | Succeeded | Failed | Cancelled)
             | (Update,  Starting   | Processing         | Cancelled)
-            | (Delete,  Starting   | Processing)      => return Answer::Refused,
+            | (Delete,  Starting   | Processing)      => return Err(TransitionError::new(operation, self)),
         };
-        Answer::To(Self(next))
+        Ok(Some(Self(next)))
     }
 
     /// One of three, by what the task would revert to: nothing, `Succeeded` or `Failed`.
@@ -141,26 +131,7 @@ impl State {
         }
     }
 
-    /// The error of a refused `operation`.
-    ///
-    /// The status comes from a table. From a second `match` it would be fused with the
-    /// relation's, and every operation of a task would go through a jump table.
-    #[inline]
-    pub(crate) const fn refusal(self, operation: Operation) -> TransitionError {
-        const STATUS: [Status; State::ALL.len()] = {
-            let mut table = [Status::Starting; State::ALL.len()];
-            let mut at = 0;
-            while at < table.len() {
-                let state = State::ALL[at];
-                table[state.0 as usize] = state.status();
-                at += 1;
-            }
-            table
-        };
-        TransitionError::new(operation, STATUS[self.0 as usize])
-    }
-
-    /// The state that a stored task has: its status and, if it is updating, the status of its
+    /// Makes the state of a stored task from its status and, if it is updating, the status of its
     /// previous state.
     ///
     /// # Errors
@@ -169,6 +140,15 @@ impl State {
     ///   active: nothing could revert to it.
     /// - [`SnapshotError::PreviousNotFinished`] if the previous status is not `Succeeded` or
     ///   `Failed`: no update starts from it.
+    ///
+    /// ```
+    /// # use task_lifecycle::{SnapshotError, State, Status};
+    /// assert_eq!(State::from_parts(Status::Starting, None), Ok(State::NEW));
+    /// assert_eq!(
+    ///     State::from_parts(Status::Cancelled, Some(Status::Failed)),
+    ///     Err(SnapshotError::UnexpectedPrevious { status: Status::Cancelled }),
+    /// );
+    /// ```
     #[inline]
     pub const fn from_parts(
         status: Status,
@@ -205,7 +185,15 @@ impl State {
         })
     }
 
-    /// What a client sees.
+    /// Returns what a client sees.
+    ///
+    /// ```
+    /// # use task_lifecycle::{State, Status};
+    /// let update = State::from_parts(Status::Starting, Some(Status::Failed))?;
+    /// assert_eq!(update.status(), Status::Starting);
+    /// assert_ne!(update, State::NEW);
+    /// # Ok::<(), task_lifecycle::SnapshotError>(())
+    /// ```
     #[must_use]
     #[inline]
     pub const fn status(self) -> Status {
@@ -222,7 +210,15 @@ impl State {
         }
     }
 
-    /// The status that the task would revert to; `None` if it is not updating.
+    /// Returns the status that the task would revert to; `None` if it is not updating.
+    ///
+    /// ```
+    /// # use task_lifecycle::{State, Status};
+    /// let update = State::from_parts(Status::Processing, Some(Status::Failed))?;
+    /// assert_eq!(update.previous(), Some(Status::Failed));
+    /// assert_eq!(State::NEW.previous(), None);
+    /// # Ok::<(), task_lifecycle::SnapshotError>(())
+    /// ```
     #[must_use]
     #[inline]
     pub const fn previous(self) -> Option<Status> {
@@ -239,10 +235,27 @@ impl State {
         }
     }
 
-    /// Whether the task was finished before and is queued or worked on again.
+    /// Returns whether the task was finished before and is queued or worked on again.
+    ///
+    /// ```
+    /// # use task_lifecycle::{State, Status};
+    /// assert!(State::from_parts(Status::Starting, Some(Status::Failed))?.is_update());
+    /// assert!(!State::NEW.is_update());
+    /// # Ok::<(), task_lifecycle::SnapshotError>(())
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_update(self) -> bool {
         self.previous().is_some()
+    }
+}
+
+/// `Starting`, or `Starting (an update, was Succeeded)`.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.previous() {
+            None => fmt::Display::fmt(&self.status(), f),
+            Some(previous) => write!(f, "{} (an update, was {previous})", self.status()),
+        }
     }
 }

@@ -3,18 +3,18 @@ use crate::{Operation, State};
 
 /// What a client sees of a task.
 ///
-/// The five names are the wire strings, in [`Display`](core::fmt::Display), in
-/// [`FromStr`](core::str::FromStr) and in serde alike, and case matters. The enum is closed:
-/// match on it without a wildcard, and the compiler shows every place that a new status would
-/// touch.
+/// The five names are the wire strings: in [`Display`](core::fmt::Display), in
+/// [`FromStr`](core::str::FromStr) and in every serde format. Case matters. The order is that of
+/// [`ALL`](Self::ALL). The enum is closed: match on it without a wildcard, and the compiler shows
+/// every place that a new status would touch.
 ///
-/// | status | active | completed | finished |
-/// |---|---|---|---|
-/// | `Starting` | yes | | |
-/// | `Processing` | yes | | |
-/// | `Succeeded` | | yes | yes |
-/// | `Failed` | | yes | yes |
-/// | `Cancelled` | | yes | |
+/// | status | active | completed | finished | who moves the task on |
+/// |---|---|---|---|---|
+/// | `Starting` | yes | | | a worker starts it, a client cancels it, a sweeper fails it |
+/// | `Processing` | yes | | | its worker, or a sweeper if the worker died |
+/// | `Succeeded` | | yes | yes | a client updates or deletes it |
+/// | `Failed` | | yes | yes | a client updates or deletes it |
+/// | `Cancelled` | | yes | | a client deletes it |
 ///
 /// ```
 /// use task_lifecycle::Status;
@@ -22,9 +22,10 @@ use crate::{Operation, State};
 /// assert_eq!("Cancelled".parse(), Ok(Status::Cancelled));
 /// assert!("cancelled".parse::<Status>().is_err());
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, strum::Display, strum::EnumString)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, strum::Display, strum::EnumString,
+)]
 #[strum(parse_err_ty = UnknownStatus, parse_err_fn = UnknownStatus::new)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Status {
     /// Queued: no worker has it. The only status in which a task can be cancelled.
     Starting,
@@ -48,7 +49,13 @@ impl Status {
         Self::Cancelled,
     ];
 
-    /// The wire string.
+    /// Returns the wire string.
+    ///
+    /// ```
+    /// # use task_lifecycle::Status;
+    /// assert_eq!(Status::Starting.as_str(), "Starting");
+    /// assert_ne!(Status::Starting.as_str(), "starting");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn as_str(self) -> &'static str {
@@ -61,7 +68,13 @@ impl Status {
         }
     }
 
-    /// Whether work is still to come: a client keeps polling.
+    /// Returns whether work is still to come, so that a client keeps polling.
+    ///
+    /// ```
+    /// # use task_lifecycle::Status;
+    /// assert!(Status::Processing.is_active());
+    /// assert!(!Status::Cancelled.is_active());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_active(self) -> bool {
@@ -71,7 +84,13 @@ impl Status {
         }
     }
 
-    /// Whether nothing more happens by itself: the API's `completed: true`.
+    /// Returns whether nothing more happens by itself: the API's `completed: true`.
+    ///
+    /// ```
+    /// # use task_lifecycle::Status;
+    /// assert!(Status::Cancelled.is_completed());
+    /// assert!(!Status::Starting.is_completed());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_completed(self) -> bool {
@@ -81,7 +100,14 @@ impl Status {
         }
     }
 
-    /// Whether the work ended by itself: what an update may start from, and a revert leads to.
+    /// Returns whether a run ended the work: what an update may start from and a revert may lead
+    /// to.
+    ///
+    /// ```
+    /// # use task_lifecycle::Status;
+    /// assert!(Status::Failed.is_finished());
+    /// assert!(!Status::Cancelled.is_finished());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_finished(self) -> bool {
@@ -91,8 +117,14 @@ impl Status {
         }
     }
 
-    /// Whether a task in this status accepts `operation`. That a task is updating changes where
-    /// an operation leads, never whether it is accepted.
+    /// Returns whether a task in this status accepts `operation`. Whether the task is updating
+    /// changes where an operation leads, never whether it is accepted.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Operation, Status};
+    /// assert!(Status::Starting.accepts(Operation::Cancel));
+    /// assert!(!Status::Processing.accepts(Operation::Cancel));
+    /// ```
     #[must_use]
     #[inline]
     pub const fn accepts(self, operation: Operation) -> bool {

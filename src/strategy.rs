@@ -17,7 +17,7 @@
 //!     for event in events {
 //!         let _ = task.apply(event);
 //!     }
-//!     prop_assert!(task.fail().unwrap().reverted);
+//!     prop_assert!(task.fail().unwrap().reverted());
 //! });
 //! ```
 //!
@@ -54,6 +54,15 @@ pub fn state() -> Select<State> {
 
 /// Any revision, the ends of the range more often than chance would have them.
 pub fn revision() -> impl Strategy<Value = u64> + Clone {
+    counter()
+}
+
+/// Any run, as [`revision`].
+pub fn run() -> impl Strategy<Value = u64> + Clone {
+    counter()
+}
+
+fn counter() -> impl Strategy<Value = u64> + Clone {
     const LAST: RangeInclusive<u64> = u64::MAX - 3..=u64::MAX;
     prop_oneof![6 => 0..100_u64, 1 => any::<u64>(), 1 => LAST]
 }
@@ -61,7 +70,7 @@ pub fn revision() -> impl Strategy<Value = u64> + Clone {
 /// Any event, an update with a payload of `payload`.
 pub fn event<T: Debug>(payload: impl Strategy<Value = T>) -> impl Strategy<Value = Event<T>> {
     (operation(), payload).prop_filter_map("a delete is no event", |(operation, payload)| {
-        to_event(operation, payload)
+        Event::new(operation, payload)
     })
 }
 
@@ -76,9 +85,9 @@ pub fn task_in<T: Debug>(
     payload: impl Strategy<Value = T> + Clone,
 ) -> impl Strategy<Value = Task<T>> {
     let previous = payload.clone();
-    (revision(), payload, previous).prop_filter_map(
+    (revision(), run(), payload, previous).prop_filter_map(
         "every state has a stored form",
-        move |(revision, payload, previous)| {
+        move |(revision, run, payload, previous)| {
             let previous = state.previous().map(|status| Previous {
                 status,
                 payload: previous,
@@ -86,6 +95,7 @@ pub fn task_in<T: Debug>(
             Task::try_from(Snapshot {
                 status: state.status(),
                 revision,
+                run,
                 payload,
                 previous,
             })
@@ -140,7 +150,7 @@ pub fn history<T: Debug>(
             if let Ok(Some(next)) = state.apply(operation) {
                 state = next;
             }
-            events.extend(to_event(operation, payload));
+            events.extend(Event::new(operation, payload));
         }
         if aim == Aim::Updating && !state.is_update() {
             if state.status().is_active() {
@@ -168,8 +178,13 @@ pub fn broken_snapshot<T: Debug>(
         .flat_map(|&now| Status::ALL.iter().map(move |&old| (now, old)));
     let faults = pairs.filter(|&(now, old)| State::from_parts(now, Some(old)).is_err());
     let payloads = (payload.clone(), payload);
-    (select(faults.collect::<Vec<_>>()), revision(), payloads).prop_map(
-        |((status, old), revision, (payload, previous))| {
+    (
+        select(faults.collect::<Vec<_>>()),
+        revision(),
+        run(),
+        payloads,
+    )
+        .prop_map(|((status, old), revision, run, (payload, previous))| {
             let previous = Some(Previous {
                 status: old,
                 payload: previous,
@@ -177,11 +192,11 @@ pub fn broken_snapshot<T: Debug>(
             Snapshot {
                 status,
                 revision,
+                run,
                 payload,
                 previous,
             }
-        },
-    )
+        })
 }
 
 /// The operations that are events.
@@ -193,19 +208,6 @@ pub(crate) const EVENTS: &[Operation] = &[
     Operation::Cancel,
     Operation::Update,
 ];
-
-/// The event of an operation, with a payload if it takes one; a delete has none.
-pub(crate) fn to_event<T>(operation: Operation, payload: T) -> Option<Event<T>> {
-    match operation {
-        Operation::Start => Some(Event::Start),
-        Operation::Retry => Some(Event::Retry),
-        Operation::Succeed => Some(Event::Succeed),
-        Operation::Fail => Some(Event::Fail),
-        Operation::Cancel => Some(Event::Cancel),
-        Operation::Update => Some(Event::Update(payload)),
-        Operation::Delete => None,
-    }
-}
 
 impl Arbitrary for Status {
     type Parameters = ();

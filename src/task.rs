@@ -1,17 +1,18 @@
 use core::fmt;
 use core::mem;
 
-use crate::state::Answer;
 use crate::{
-    DeleteError, Event, Operation, Previous, Snapshot, SnapshotError, StaleRevision, State, Status,
-    Transition, TransitionError,
+    DeleteError, Event, Operation, Previous, Released, Snapshot, SnapshotError, StaleRevision,
+    StaleRun, State, Status, Transition, TransitionError,
 };
 
 /// A document-processing task: its [`State`], its payload, the previous payload while it is
-/// updating, and its revision.
+/// updating, its revision and its run.
 ///
 /// `T` is whatever the program keeps about the task at one moment: configuration, message,
-/// timestamps, output. There is no bound on it; it is never cloned and never looked at.
+/// timestamps, output. There is no bound on it; it is never cloned and never looked at. A payload
+/// reverts, so what must not come back (what was billed, an audit trail, a deadline) belongs
+/// beside the task.
 ///
 /// An operation is refused with a [`TransitionError`] and the task is unchanged, or it is
 /// accepted, the revision grows by one, and a [`Transition`] tells what was done. Nothing here
@@ -29,9 +30,12 @@ use crate::{
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Task<T> {
-    state: State,
     revision: u64,
+    state: State,
+    run: u64,
+    // law: identity
     /// The payload of a task that is not updating; of an updating one, the previous payload. An
     /// update is laid beside it and leaves it untouched, so a revert is exact.
     base: T,
@@ -40,48 +44,114 @@ pub struct Task<T> {
     update: Option<T>,
 }
 
+// law: parametric
 impl<T> Task<T> {
-    /// A new task: `Starting`, revision 0.
+    /// Makes a new task: `Starting`, revision 0, run 0.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Status, Task};
+    /// let task = Task::new("payload");
+    /// assert_eq!((task.status(), task.revision(), task.run()), (Status::Starting, 0, 0));
+    /// assert!(task.delete().is_err(), "it is not completed");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn new(payload: T) -> Self {
         Self {
-            state: State::NEW,
             revision: 0,
+            run: 0,
+            state: State::NEW,
             base: payload,
             update: None,
         }
     }
 
-    /// What decides: the task without its payloads and its revision.
+    /// Returns what decides: the task without its payloads and its counters.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Operation, State, Task};
+    /// let task = Task::new("payload");
+    /// assert_eq!(task.state(), State::NEW);
+    /// assert!(task.state().apply(Operation::Retry).is_err());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn state(&self) -> State {
         self.state
     }
 
-    /// What a client sees.
+    /// Returns what a client sees.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Status, Task};
+    /// let mut task = Task::new("payload");
+    /// assert_eq!(task.status(), Status::Starting);
+    /// assert!(task.succeed().is_err());
+    /// assert_eq!(task.status(), Status::Starting);
+    /// ```
     #[must_use]
     #[inline]
     pub const fn status(&self) -> Status {
         self.state.status()
     }
 
-    /// How many changes the task has accepted since it was created: operations and edits.
+    /// Returns how many changes the task has accepted: operations and edits. A commit compares and
+    /// swaps it, `WHERE id = ? AND revision = ?` with the revision that was loaded, and `If-Match`
+    /// carries it.
     ///
-    /// It only grows, through reverts too, so that no two moments of a task's life share one:
-    /// commit with `WHERE id = ? AND revision = ?`. (At `u64::MAX` it stays. An id must not be
-    /// used again after a delete.)
+    /// A revert does not bring an old number back, so no two moments of a task's life share one.
+    /// (It wraps after `u64::MAX`. An id must not be used again after a delete.) `tests/README.md`
+    /// tells what follows from a commit without it.
     ///
-    /// What a program runs into that commits without it, ignores that zero rows changed, or takes
-    /// the old number back on a revert, is told step by step in `tests/README.md`.
+    /// ```
+    /// # use task_lifecycle::Task;
+    /// let mut task = Task::new("payload");
+    /// task.start().unwrap();
+    /// assert_eq!(task.revision(), 1);
+    /// assert!(task.cancel().is_err());
+    /// assert_eq!(task.revision(), 1, "a refusal changes nothing");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// The current payload: of an updating task, the new one.
+    /// Returns how often the task was queued again: `update` and `retry` add one, nothing else
+    /// touches it. It is the fencing token that a message carries and a worker holds, from the
+    /// message to the result: see [`check_run`](Self::check_run).
+    ///
+    /// It also counts attempts, for a limit on them. A revert does not bring an old number back.
+    /// (It wraps after `u64::MAX`.)
+    ///
+    /// ```
+    /// # use task_lifecycle::Task;
+    /// let mut task = Task::new("payload");
+    /// task.start().unwrap();
+    /// task.edit(|payload| *payload = "half done");
+    /// assert_eq!(task.run(), 0);
+    /// task.retry().unwrap();
+    /// assert_eq!(task.run(), 1);
+    /// assert!(task.retry().is_err());
+    /// assert_eq!(task.run(), 1);
+    /// ```
+    #[must_use]
+    #[inline]
+    pub const fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Returns the current payload: of an updating task, the new one.
+    ///
+    /// ```
+    /// # use task_lifecycle::Task;
+    /// let mut task = Task::new("first");
+    /// assert!(task.update("second").is_err(), "it is not finished");
+    /// assert_eq!(task.payload(), &"first");
+    /// task.fail().unwrap();
+    /// task.update("second").unwrap();
+    /// assert_eq!(task.payload(), &"second");
+    /// ```
     #[must_use]
     #[inline]
     pub const fn payload(&self) -> &T {
@@ -91,16 +161,21 @@ impl<T> Task<T> {
         }
     }
 
-    /// Changes the current payload in place, in any status, and counts as a revision: a progress
-    /// message, a timestamp. Returns what `change` returns.
+    /// Changes the current payload in place, in any status, and returns what `change` returns: a
+    /// progress message, a label. It is no step of the lifecycle, so nothing is refused.
     ///
-    /// The revision is counted first, so that a `change` that panics half-way is counted too.
+    /// It counts as a revision, so that a compare-and-swap sees it, and not as a run, so that the
+    /// message in the queue and the worker at work stay current. The revision is counted first: a
+    /// `change` that panics half-way is counted too.
     ///
     /// ```
     /// # use task_lifecycle::Task;
     /// let mut task = Task::new(String::from("queued"));
-    /// task.edit(|message| message.push_str(", third in line"));
+    /// let message = task.run();
+    /// task.edit(|text| text.push_str(", third in line"));
     /// assert_eq!((task.payload().as_str(), task.revision()), ("queued, third in line", 1));
+    /// assert_eq!(task.check_run(message), Ok(()));
+    /// assert!(task.check_revision(0).is_err());
     /// ```
     #[inline]
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
@@ -111,14 +186,32 @@ impl<T> Task<T> {
         })
     }
 
-    /// Whether the task was finished before and is queued or worked on again.
+    /// Returns whether the task was finished before and is queued or worked on again.
+    ///
+    /// ```
+    /// # use task_lifecycle::Task;
+    /// let mut task = Task::new("first");
+    /// assert!(!task.is_update());
+    /// task.fail().unwrap();
+    /// task.update("second").unwrap();
+    /// assert!(task.is_update());
+    /// ```
     #[must_use]
     #[inline]
     pub const fn is_update(&self) -> bool {
         self.state.is_update()
     }
 
-    /// What the task would revert to; `None` if it is not updating.
+    /// Returns what the task would revert to; `None` if it is not updating.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Previous, Status, Task};
+    /// let mut task = Task::new("first");
+    /// assert_eq!(task.previous(), None);
+    /// task.fail().unwrap();
+    /// task.update("second").unwrap();
+    /// assert_eq!(task.previous(), Some(Previous { status: Status::Failed, payload: &"first" }));
+    /// ```
     #[must_use]
     #[inline]
     pub fn previous(&self) -> Option<Previous<&T>> {
@@ -128,60 +221,137 @@ impl<T> Task<T> {
         })
     }
 
-    /// A worker takes the task: `Starting` becomes `Processing`.
+    /// Changes how payloads are represented, the previous one first, then the current. It is no
+    /// change of the task, so it counts nothing and refuses nothing.
+    ///
+    /// ```
+    /// # use task_lifecycle::Task;
+    /// let mut task = Task::new("1");
+    /// task.fail().unwrap();
+    /// task.update("2").unwrap();
+    /// let parsed = task.map(|text| text.parse::<u8>());
+    /// assert_eq!(parsed.payload(), &Ok(2));
+    /// assert_eq!((parsed.status(), parsed.revision()), (task.status(), task.revision()));
+    /// ```
+    #[inline]
+    pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> Task<U> {
+        Task {
+            revision: self.revision,
+            run: self.run,
+            state: self.state,
+            base: change(self.base),
+            update: self.update.map(change),
+        }
+    }
+
+    /// Marks the task as started by a worker: `Starting` becomes `Processing`.
+    ///
+    /// A worker first asks [`check_run`](Self::check_run) whether its message is current.
     ///
     /// # Errors
     ///
     /// [`TransitionError`] unless the status is `Starting`.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Status, Task};
+    /// let mut task = Task::new("payload");
+    /// task.start()?;
+    /// assert_eq!(task.status(), Status::Processing);
+    /// let refused = task.start().unwrap_err();
+    /// assert_eq!(refused.to_string(), "task cannot be started: status is Processing");
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
+    /// ```
     #[inline]
     pub fn start(&mut self) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Start)?;
-        Ok(self.record(Operation::Start, from, None))
+        Ok(self.record(Operation::Start, from, Released::Nothing))
     }
 
-    /// The run is given up and the task waits for another: `Processing` becomes `Starting`. An
+    /// Gives the run up and queues the task for another: `Processing` becomes `Starting`. An
     /// updating task is still updating.
     ///
-    /// A client that polls goes on polling, and the task can be cancelled.
+    /// A client that polls goes on polling, and the task can be cancelled. The run that ends here
+    /// is stale, and the new one needs a message.
     ///
     /// # Errors
     ///
     /// [`TransitionError`] unless the status is `Processing`.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Status, Task};
+    /// let mut task = Task::new("payload");
+    /// let refused = task.retry().unwrap_err();
+    /// assert_eq!(refused.to_string(), "task cannot be retried: status is Starting");
+    /// task.start()?;
+    /// task.retry()?;
+    /// assert_eq!((task.status(), task.run()), (Status::Starting, 1));
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
+    /// ```
     #[inline]
     pub fn retry(&mut self) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Retry)?;
-        Ok(self.record(Operation::Retry, from, None))
+        Ok(self.record(Operation::Retry, from, Released::Nothing))
     }
 
-    /// The work is done: `Processing` becomes `Succeeded`. An update lets its previous payload go.
+    /// Marks the task as succeeded: `Processing` becomes `Succeeded`. An update releases its
+    /// previous payload.
     ///
     /// # Errors
     ///
     /// [`TransitionError`] unless the status is `Processing`.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Released, Status, Task};
+    /// let mut task = Task::new("first");
+    /// task.fail()?;
+    /// task.update("second")?;
+    /// let refused = task.succeed().unwrap_err();
+    /// assert_eq!(refused.to_string(), "task cannot be marked as succeeded: status is Starting");
+    /// task.start()?;
+    /// assert_eq!(task.succeed()?.released, Released::Previous("first"));
+    /// assert_eq!((task.status(), task.payload()), (Status::Succeeded, &"second"));
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
+    /// ```
     #[inline]
     pub fn succeed(&mut self) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Succeed)?;
-        let update = self.update.take();
-        let released = update.map(|update| mem::replace(&mut self.base, update));
-        Ok(self.record(Operation::Succeed, from, released))
+        let Some(update) = self.update.take() else {
+            return Ok(self.record(Operation::Succeed, from, Released::Nothing));
+        };
+        let previous = mem::replace(&mut self.base, update);
+        Ok(self.record(Operation::Succeed, from, Released::Previous(previous)))
     }
 
-    /// The work is given up: a new task becomes `Failed`; an updating one reverts, and lets the
-    /// failed payload go.
+    /// Marks the task as failed: a new task becomes `Failed`; an updating one reverts and releases
+    /// the failed payload.
     ///
-    /// In `Processing` the worker says so, or a sweeper of it. In `Starting` a server that wrote
-    /// the task but could not queue it, or a sweeper of a task that waited for too long.
+    /// In `Processing` the worker says so, or a sweeper in its place. In `Starting` a server that
+    /// wrote the task but could not queue it, or a sweeper of a task that waited for too long.
     ///
     /// # Errors
     ///
     /// [`TransitionError`] unless the status is `Starting` or `Processing`.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Released, Status, Task};
+    /// let mut task = Task::new("first");
+    /// task.start()?;
+    /// task.succeed()?;
+    /// let refused = task.fail().unwrap_err();
+    /// assert_eq!(refused.to_string(), "task cannot be marked as failed: status is Succeeded");
+    ///
+    /// task.update("second")?;
+    /// assert_eq!(task.fail()?.released, Released::Update("second"));
+    /// assert_eq!((task.status(), task.payload()), (Status::Succeeded, &"first"));
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
+    /// ```
     #[inline]
     pub fn fail(&mut self) -> Result<Transition<T>, TransitionError> {
         self.step_back(Operation::Fail)
     }
 
-    /// A client takes the request back before it was started: a new task becomes `Cancelled`; an
-    /// updating one reverts, and lets the cancelled payload go.
+    /// Cancels a task that no worker has started: a new task becomes `Cancelled`; an updating one
+    /// reverts and releases the cancelled payload.
     ///
     /// Source of the rule: the Cancel Task endpoint of the Chunkr API, `GET
     /// /tasks/{task_id}/cancel`.
@@ -189,22 +359,48 @@ impl<T> Task<T> {
     /// # Errors
     ///
     /// [`TransitionError`] unless the status is `Starting`.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Status, Task};
+    /// let mut task = Task::new("first");
+    /// task.start()?;
+    /// let refused = task.cancel().unwrap_err();
+    /// assert_eq!(refused.to_string(), "task cannot be cancelled: status is Processing");
+    ///
+    /// task.succeed()?;
+    /// task.update("second")?;
+    /// assert!(task.cancel()?.reverted());
+    /// assert_eq!((task.status(), task.payload()), (Status::Succeeded, &"first"));
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
+    /// ```
     #[inline]
     pub fn cancel(&mut self) -> Result<Transition<T>, TransitionError> {
         self.step_back(Operation::Cancel)
     }
 
-    /// A finished task is queued again with a new payload; the one it has becomes the previous.
+    /// Queues a finished task again with a new payload; the one it has becomes the previous. The
+    /// new run needs a message.
     ///
     /// # Errors
     ///
     /// [`TransitionError`] unless the status is `Succeeded` or `Failed`. The refused payload is
     /// dropped: [`check`](Self::check) first to keep it.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Status, Task};
+    /// let mut task = Task::new("first");
+    /// let refused = task.update("second").unwrap_err();
+    /// assert_eq!(refused.to_string(), "task cannot be updated: status is Starting");
+    /// task.fail()?;
+    /// task.update("second")?;
+    /// assert_eq!((task.status(), task.run()), (Status::Starting, 1));
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
+    /// ```
     #[inline]
     pub fn update(&mut self, payload: T) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Update)?;
-        let released = self.update.replace(payload); // none was there
-        Ok(self.record(Operation::Update, from, released))
+        self.update = Some(payload); // none was there
+        Ok(self.record(Operation::Update, from, Released::Nothing))
     }
 
     /// Removes a completed task and hands its payload out.
@@ -231,7 +427,8 @@ impl<T> Task<T> {
         }
     }
 
-    /// Dry run: the status that the task would have after `operation`; `None` if it would be gone.
+    /// Returns the status that the task would have after `operation`, or `None` if it would be
+    /// gone. It changes nothing: a dry run.
     ///
     /// # Errors
     ///
@@ -245,16 +442,15 @@ impl<T> Task<T> {
     /// ```
     #[inline]
     pub fn check(&self, operation: Operation) -> Result<Option<Status>, TransitionError> {
+        // law: dry_run
         Ok(self.state.apply(operation)?.map(State::status))
     }
 
-    /// Whether the task is still as the caller read it: a stale message, request or writer stops
-    /// here.
+    /// Checks that the task has not changed since a client saw it at revision `expected`: for a
+    /// request that names what it saw (`If-Match`).
     ///
-    /// A worker checks the revision of its message before it starts, and ends a run with the
-    /// revision that it committed. Without the one, an old message starts the next update's run;
-    /// without the other, a worker thought dead ends a run that another has: `tests/README.md`
-    /// tells how.
+    /// For a worker it is too strict, since an edit by somebody else changes the revision too:
+    /// that is what [`check_run`](Self::check_run) is for.
     ///
     /// # Errors
     ///
@@ -263,11 +459,11 @@ impl<T> Task<T> {
     /// ```
     /// # use task_lifecycle::{StaleRevision, Task};
     /// let mut task = Task::new("payload");
-    /// let message = task.revision();
-    /// assert_eq!(task.check_revision(message), Ok(()));
+    /// let seen = task.revision();
+    /// assert_eq!(task.check_revision(seen), Ok(()));
     ///
-    /// task.cancel().unwrap();
-    /// assert_eq!(task.check_revision(message), Err(StaleRevision { expected: 0, actual: 1 }));
+    /// task.edit(|payload| *payload = "changed");
+    /// assert_eq!(task.check_revision(seen), Err(StaleRevision { expected: 0, actual: 1 }));
     /// ```
     #[inline]
     pub const fn check_revision(&self, expected: u64) -> Result<(), StaleRevision> {
@@ -281,7 +477,45 @@ impl<T> Task<T> {
         }
     }
 
-    /// Does what `event` asks for. Replaying a log of events is a fold over it.
+    /// Checks that run `expected` is current: the task is active, and in that run.
+    ///
+    /// A worker asks before it starts, with the run that its message carries, and again with the
+    /// same run before every commit that it makes in the run's name: its edits, and its end. So a
+    /// stale message starts nothing, and a worker that lost its run ends nothing; an edit by
+    /// somebody else in between costs neither. `tests/README.md` tells what follows without it.
+    ///
+    /// # Errors
+    ///
+    /// [`StaleRun`] if the task is completed, or in another run.
+    ///
+    /// ```
+    /// # use task_lifecycle::Task;
+    /// let mut task = Task::new("payload");
+    /// let message = task.run();
+    /// assert_eq!(task.check_run(message), Ok(()));
+    /// task.start().unwrap();
+    /// assert_eq!(task.check_run(message), Ok(()), "the worker has its run");
+    ///
+    /// task.succeed().unwrap();
+    /// let stale = task.check_run(message).unwrap_err();
+    /// assert_eq!(stale.to_string(), "stale run: expected 0, but the task is Succeeded in run 0");
+    /// ```
+    #[inline]
+    pub const fn check_run(&self, expected: u64) -> Result<(), StaleRun> {
+        // law: fenced
+        let status = self.status();
+        if self.run == expected && status.is_active() {
+            Ok(())
+        } else {
+            Err(StaleRun {
+                expected,
+                actual: self.run,
+                status,
+            })
+        }
+    }
+
+    /// Does what `event` asks for. Replaying an event log is a fold over it.
     ///
     /// # Errors
     ///
@@ -290,10 +524,11 @@ impl<T> Task<T> {
     /// ```
     /// # use task_lifecycle::{Event, Status, Task};
     /// let log = [Event::Start, Event::Succeed, Event::Update("second"), Event::Cancel];
-    /// let task = log.into_iter().try_fold(Task::new("first"), |mut task, event| {
+    /// let mut task = log.into_iter().try_fold(Task::new("first"), |mut task, event| {
     ///     task.apply(event).map(|_| task)
     /// })?;
     /// assert_eq!((task.status(), task.payload()), (Status::Succeeded, &"first"));
+    /// assert!(task.apply(Event::Cancel).is_err());
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
     #[inline]
@@ -308,50 +543,50 @@ impl<T> Task<T> {
         }
     }
 
-    /// Takes the step that the relation allows, and returns the state before it. The caller moves
-    /// the payloads.
-    #[expect(clippy::inline_always, reason = "as `State::relation`, which it asks")]
-    #[inline(always)]
+    /// Takes the step that the relation allows and counts it. Returns the state before. The caller
+    /// moves the payloads.
+    #[inline]
     fn step(&mut self, operation: Operation) -> Result<State, TransitionError> {
         let from = self.state;
-        match from.relation(operation) {
-            Answer::To(next) => self.state = next,
-            Answer::Gone => {} // delete takes the rest
-            Answer::Refused => return Err(from.refusal(operation)),
-        }
+        // law: unchanged_on_refusal
+        if let Some(next) = from.apply(operation)? {
+            self.state = next;
+        } // else it is a delete, which takes the rest
         self.count();
+        if matches!(operation, Operation::Retry | Operation::Update) {
+            self.run = self.run.wrapping_add(1);
+        }
         Ok(from)
     }
 
     /// A step after which an updating task is as it was before the update.
-    #[expect(clippy::inline_always, reason = "as `step`")]
-    #[inline(always)]
+    #[inline]
     fn step_back(&mut self, operation: Operation) -> Result<Transition<T>, TransitionError> {
         let from = self.step(operation)?;
         let Some(update) = self.update.take() else {
-            return Ok(self.record(operation, from, None));
+            return Ok(self.record(operation, from, Released::Nothing));
         };
-        Ok(Transition {
-            reverted: true,
-            ..self.record(operation, from, Some(update))
-        })
+        // law: nothing_lost
+        Ok(self.record(operation, from, Released::Update(update)))
     }
 
     #[inline]
-    fn record(&self, operation: Operation, from: State, released: Option<T>) -> Transition<T> {
+    fn record(&self, operation: Operation, from: State, released: Released<T>) -> Transition<T> {
         Transition {
             operation,
-            from: from.status(),
-            to: self.status(),
+            from,
+            to: self.state,
             revision: self.revision,
-            reverted: false,
+            run: self.run,
             released,
         }
     }
 
+    /// Counts a change. At the end it wraps: a counter that stayed would protect nothing.
     #[inline]
     const fn count(&mut self) {
-        self.revision = self.revision.saturating_add(1);
+        // law: counted
+        self.revision = self.revision.wrapping_add(1);
     }
 }
 
@@ -364,6 +599,7 @@ impl<T: fmt::Debug> fmt::Debug for Task<T> {
         f.debug_struct("Task")
             .field("status", &self.status())
             .field("revision", &self.revision)
+            .field("run", &self.run)
             .field("payload", self.payload())
             .field("previous", &self.previous())
             .finish()
@@ -372,25 +608,18 @@ impl<T: fmt::Debug> fmt::Debug for Task<T> {
 
 impl<T> From<Task<T>> for Snapshot<T> {
     fn from(task: Task<T>) -> Self {
-        let Task {
-            state,
-            revision,
-            base,
-            update,
-        } = task;
-        let (payload, previous) = match update {
-            None => (base, None),
-            Some(update) => (
-                update,
-                state.previous().map(|status| Previous {
-                    status,
-                    payload: base,
-                }),
-            ),
+        let status = task.status();
+        let (payload, previous) = match (task.update, task.state.previous()) {
+            (Some(update), Some(status)) => {
+                let payload = task.base;
+                (update, Some(Previous { status, payload }))
+            }
+            _ => (task.base, None),
         };
         Self {
-            status: state.status(),
-            revision,
+            status,
+            revision: task.revision,
+            run: task.run,
             payload,
             previous,
         }
@@ -402,32 +631,30 @@ impl<'a, T> From<&'a Task<T>> for Snapshot<&'a T> {
         Self {
             status: task.status(),
             revision: task.revision,
+            run: task.run,
             payload: task.payload(),
             previous: task.previous(),
         }
     }
 }
 
-/// Checks the stored form: the state as [`State::from_parts`] does. Any revision goes with any
-/// state.
+/// Checks the stored form: the state as [`State::from_parts`] does. Any revision and any run go
+/// with any state.
 impl<T> TryFrom<Snapshot<T>> for Task<T> {
     type Error = SnapshotError;
 
     fn try_from(snapshot: Snapshot<T>) -> Result<Self, SnapshotError> {
-        let Snapshot {
-            status,
-            revision,
-            payload,
-            previous,
-        } = snapshot;
-        let state = State::from_parts(status, previous.as_ref().map(|previous| previous.status))?;
-        let (base, update) = match previous {
-            None => (payload, None),
-            Some(previous) => (previous.payload, Some(payload)),
+        // law: stored_form
+        let previous = snapshot.previous.as_ref();
+        let state = State::from_parts(snapshot.status, previous.map(|previous| previous.status))?;
+        let (base, update) = match snapshot.previous {
+            None => (snapshot.payload, None),
+            Some(previous) => (previous.payload, Some(snapshot.payload)),
         };
         Ok(Self {
+            revision: snapshot.revision,
+            run: snapshot.run,
             state,
-            revision,
             base,
             update,
         })

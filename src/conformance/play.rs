@@ -8,8 +8,8 @@ use proptest::sample::Index;
 
 use super::history::{Act, TEXTS};
 use super::{Law, Report, Store, Violation};
-use crate::Task;
-use crate::strategy::{EVENTS, to_event};
+use crate::strategy::EVENTS;
+use crate::{Event, Task};
 
 /// A task by its name, and what the machine says it is.
 struct Row<S: Store> {
@@ -367,8 +367,8 @@ fn make_change<T>(task: &mut Task<T>, change: Index, payload: T) -> (String, boo
             ("edit".into(), false)
         }
         Some(&operation) => {
-            let done = to_event(operation, payload).map(|event| task.apply(event));
-            let reverted = done.is_some_and(|done| done.is_ok_and(|done| done.reverted));
+            let done = Event::new(operation, payload).map(|event| task.apply(event));
+            let reverted = done.is_some_and(|done| done.is_ok_and(|done| done.reverted()));
             (operation.to_string(), reverted)
         }
     }
@@ -387,9 +387,10 @@ fn show<T: fmt::Debug>(task: Option<&Task<T>>) -> String {
         )
     });
     format!(
-        "{}, revision {}, payload {}{}",
+        "{}, revision {}, run {}, payload {}{}",
         task.status(),
         task.revision(),
+        task.run(),
         short(task.payload()),
         previous.unwrap_or_default()
     )
