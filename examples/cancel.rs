@@ -112,12 +112,9 @@ pub(crate) struct Report {
 
 impl Report {
     fn cancel<T>(&mut self, task: &mut Task<T>) -> String {
-        let was = match task.previous() {
-            None => task.status().to_string(),
-            Some(previous) => format!("{} (an update, was {})", task.status(), previous.status),
-        };
+        let was = task.state();
         match task.cancel() {
-            Ok(done) if done.reverted => {
+            Ok(done) if done.reverted() => {
                 self.reverted += 1;
                 format!("{was} -> {}, reverted", done.to)
             }

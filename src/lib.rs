@@ -1,8 +1,21 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![forbid(unsafe_code)]
+// law: no_panic
+#![cfg_attr(
+    not(feature = "proptest"),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::todo,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
-// Only for other programs' tests.
+// Only for other programs' tests, which may also panic.
 #[cfg(feature = "proptest")]
 extern crate std;
 

@@ -30,11 +30,10 @@ use crate::{
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-#[repr(C)]
 pub struct Task<T> {
     revision: u64,
-    state: State,
     run: u64,
+    state: State,
     // law: identity
     /// The payload of a task that is not updating; of an updating one, the previous payload. An
     /// update is laid beside it and leaves it untouched, so a revert is exact.
@@ -229,9 +228,9 @@ impl<T> Task<T> {
     /// let mut task = Task::new("1");
     /// task.fail().unwrap();
     /// task.update("2").unwrap();
-    /// let parsed = task.map(|text| text.parse::<u8>());
-    /// assert_eq!(parsed.payload(), &Ok(2));
-    /// assert_eq!((parsed.status(), parsed.revision()), (task.status(), task.revision()));
+    /// let mut parsed = task.map(|text| text.parse::<u8>());
+    /// assert_eq!((parsed.payload(), parsed.revision()), (&Ok(2), 2));
+    /// assert!(parsed.update(Ok(3)).is_err(), "it is still updating");
     /// ```
     #[inline]
     pub fn map<U>(self, mut change: impl FnMut(T) -> U) -> Task<U> {

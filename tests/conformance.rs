@@ -416,7 +416,7 @@ fn a_violation_is_told_as_a_story() {
     assert_eq!(lines[0], "the store breaks the law AbsenceIsNoError:");
     assert!(lines[1].starts_with("  1. client "), "{told}");
     assert!(
-        lines[1].contains(" creates task 1: Starting, revision 0, payload \"plain 1\""),
+        lines[1].contains(" creates task 1: Starting, revision 0, run 0, payload \"plain 1\""),
         "{told}"
     );
     assert!(told.contains(" of task 1 at revision 0 -> "), "{told}");

@@ -55,9 +55,10 @@ fn what_it_writes_is_each_task_after_its_cancel() {
     }
     assert_eq!(tasks(&after), expected);
     // The bytes of a payload stay as they are.
-    let line = br#"{"status":"Starting","revision":0,"payload":{"b":1.50,"a":"\u0041"}}"#;
+    let line = br#"{"status":"Starting","revision":0,"run":0,"payload":{"b":1.50,"a":"\u0041"}}"#;
     let (_, after) = cancelled(line);
-    let expected: &[u8] = br#"{"status":"Cancelled","revision":1,"payload":{"b":1.50,"a":"\u0041"}}
+    let expected: &[u8] =
+        br#"{"status":"Cancelled","revision":1,"run":0,"payload":{"b":1.50,"a":"\u0041"}}
 "#;
     assert_eq!(after, expected);
 }
@@ -68,24 +69,25 @@ fn a_line_that_is_no_task_is_named_and_kept_and_the_rest_goes_on() {
 line 1: no task: EOF while parsing a value at column 0
 line 2: no task: invalid type: null, expected a stored task at column 4
 line 3: no task: missing field `status` at column 2
-line 4: no task: EOF while parsing a string at column 50
-line 5: no task: trailing characters at column 54
-line 6: no task: unknown variant `starting`, expected one of `Starting`, `Processing`, `Succeeded`, `Failed`, `Cancelled` at column 20
-line 7: no task: unknown variant `Paused`, expected one of `Starting`, `Processing`, `Succeeded`, `Failed`, `Cancelled` at column 18
-line 8: no task: missing field `revision` at column 36
-line 9: no task: invalid value: integer `-1`, expected u64 at column 34
-line 10: no task: invalid type: floating point `1.8446744073709552e+19`, expected u64 at column 52
-line 11: no task: missing field `payload` at column 34
-line 12: no task: unknown field `prevoius`, expected one of `status`, `revision`, `payload`, `previous` at column 59
-line 13: no task: duplicate field `status` at column 29
-line 14: no task: a task in status Succeeded cannot have a previous state
-line 15: no task: a task in status Cancelled cannot have a previous state
-line 16: no task: a previous state must be Succeeded or Failed, not Cancelled
-line 17: no task: missing field `payload` at column 82
-line 18: no task: unknown field `revision`, expected `status` or `payload` at column 104
-line 19: no task: invalid unicode code point at column 46
-line 20: Starting -> Cancelled
-1 cancelled, 0 reverted, 0 refused, 19 no task
+line 4: no task: EOF while parsing a string at column 58
+line 5: no task: trailing characters at column 62
+line 6: no task: unknown status: expected Starting, Processing, Succeeded, Failed or Cancelled, not `starting` at column 20
+line 7: no task: unknown status: expected Starting, Processing, Succeeded, Failed or Cancelled, not `Paused` at column 18
+line 8: no task: missing field `revision` at column 44
+line 9: no task: missing field `run` at column 49
+line 10: no task: invalid value: integer `-1`, expected u64 at column 34
+line 11: no task: invalid type: floating point `1.8446744073709552e+19`, expected u64 at column 52
+line 12: no task: missing field `payload` at column 42
+line 13: no task: unknown field `prevoius`, expected one of `status`, `revision`, `run`, `payload`, `previous` at column 67
+line 14: no task: duplicate field `status` at column 29
+line 15: no task: a task in status Succeeded cannot have a previous state
+line 16: no task: a task in status Cancelled cannot have a previous state
+line 17: no task: a previous state must be Succeeded or Failed, not Cancelled
+line 18: no task: missing field `payload` at column 90
+line 19: no task: unknown field `revision`, expected `status` or `payload` at column 112
+line 20: no task: invalid unicode code point at column 54
+line 21: Starting -> Cancelled
+1 cancelled, 0 reverted, 0 refused, 20 no task
 ";
     let (printed, after) = cancelled(BROKEN);
     assert_eq!(printed, expected);
@@ -94,7 +96,7 @@ line 20: Starting -> Cancelled
             .map(<[u8]>::to_vec)
             .collect()
     };
-    assert_eq!(lines(&after)[..19], lines(BROKEN)[..19]);
+    assert_eq!(lines(&after)[..20], lines(BROKEN)[..20]);
 }
 
 #[test]

@@ -2,8 +2,7 @@
 //! it.
 
 use task_lifecycle::{
-    Event, Operation, Previous, Snapshot, SnapshotError, StaleRevision, State, Status, Task,
-    TransitionError,
+    Event, Operation, Previous, Snapshot, SnapshotError, State, Status, Task, TransitionError,
 };
 
 /// All that a server keeps about a task at one moment.
@@ -110,11 +109,9 @@ fn silent_update_failure() {
     task.start().unwrap();
     task.edit(|document| document.message = "out of memory");
     let failed = task.fail().unwrap();
-    assert!(failed.reverted);
-    assert_eq!(
-        failed.released.map(|document| document.message),
-        Some("out of memory")
-    );
+    assert!(failed.reverted());
+    let failed = failed.released.into_payload().unwrap();
+    assert_eq!(failed.message, "out of memory");
 }
 
 #[test]
@@ -125,7 +122,7 @@ fn billed_on_revert() {
     let succeeded = task.succeed().unwrap();
     // Both came to be `Succeeded`; only one did the work.
     assert_eq!(
-        (reverted.to, succeeded.to),
+        (reverted.to.status(), succeeded.to.status()),
         (Status::Succeeded, Status::Succeeded)
     );
     assert_eq!(reverted.operation, Operation::Cancel);
@@ -138,7 +135,7 @@ fn completed_while_retrying() {
     for _ in 0..3 {
         task.start().unwrap();
         assert!(!task.status().is_completed());
-        assert_eq!(task.retry().unwrap().to, Status::Starting);
+        assert_eq!(task.retry().unwrap().to.status(), Status::Starting);
         assert!(!task.status().is_completed());
     }
 }
@@ -181,43 +178,42 @@ fn terminal_overwritten() {
 #[test]
 fn stale_message_ran_the_next_update() {
     let mut task = updating();
-    let message = task.revision();
+    let message = task.run();
     task.cancel().unwrap();
     task.update(queued(3)).unwrap();
     // The status alone would let the first update's message start the second's run.
     assert!(task.check(Operation::Start).is_ok());
-    assert_eq!(
-        task.check_revision(message),
-        Err(StaleRevision {
-            expected: message,
-            actual: message + 2
-        })
-    );
+    let stale = task.check_run(message).unwrap_err();
+    assert_eq!((stale.expected, stale.actual), (message, message + 1));
 }
 
 #[test]
 fn zombie_finished_the_retry() {
     let mut task = Task::new(queued(1));
+    let zombie = task.run();
     task.start().unwrap();
-    let zombie = task.revision();
     task.retry().unwrap();
     task.start().unwrap();
     assert!(task.check(Operation::Succeed).is_ok());
-    assert!(task.check_revision(zombie).is_err());
+    assert!(task.check_run(zombie).is_err());
 }
 
 #[test]
 fn aba_after_exact_revert() {
     let mut task = succeeded();
-    let before = task.revision();
-    task.update(queued(2)).unwrap();
-    task.cancel().unwrap();
-    assert_eq!(
-        (task.status(), task.payload()),
-        (Status::Succeeded, succeeded().payload())
-    );
-    assert!(task.check_revision(before).is_err());
-    assert_eq!(task.revision(), before + 2);
+    let (revision, run) = (task.revision(), task.run());
+    for round in 1..=3 {
+        task.update(queued(2)).unwrap();
+        let message = task.run();
+        task.cancel().unwrap();
+        assert_eq!(task.state(), succeeded().state());
+        assert_eq!(task.payload(), succeeded().payload());
+        assert!(task.check_revision(revision).is_err());
+        assert_eq!(task.revision(), revision + 2 * round);
+        // Nor does a run come back: what was queued and cancelled is over.
+        assert_eq!(message, run + round);
+        assert!(task.check_run(message).is_err());
+    }
 }
 
 #[test]
@@ -283,14 +279,11 @@ fn unknown_status_became_new() {
     }
     #[cfg(feature = "serde")]
     {
-        let text = r#"{"status":"Queued","revision":2,"payload":null}"#;
-        let fault = serde_json::from_str::<Task<()>>(text)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            fault.contains("unknown variant `Queued`, expected one of `Starting`"),
-            "{fault}"
-        );
+        let text = r#"{"status":"Queued","revision":2,"run":0,"payload":null}"#;
+        let fault = serde_json::from_str::<Task<()>>(text).unwrap_err();
+        let expected = "unknown status: expected Starting, Processing, Succeeded, Failed or \
+                        Cancelled, not `Queued` at line 1 column 18";
+        assert_eq!(fault.to_string(), expected);
     }
 }
 
@@ -304,6 +297,7 @@ fn stored_form_with_no_run() {
         let stored = Snapshot {
             status,
             revision: 3,
+            run: 1,
             payload: queued(2),
             previous: previous.clone(),
         };
@@ -322,7 +316,7 @@ fn state_in_a_message() {
         let state = task.state();
         task.edit(|document| document.message = message);
         assert_eq!(task.state(), state, "{message}");
-        assert!(task.cancel().unwrap().reverted, "{message}");
+        assert!(task.cancel().unwrap().reverted(), "{message}");
     }
 }
 
@@ -334,5 +328,174 @@ fn positional_options() {
     assert_eq!(
         (task.payload().started_at, task.payload().finished_at),
         (Some(10), None)
+    );
+}
+
+/// The one who edits and the ones who wait for the task are different people: an edit takes
+/// nothing from them.
+fn edited_by_somebody_else(task: &mut Task<Document>) {
+    let (revision, run) = (task.revision(), task.run());
+    task.edit(|document| document.message = "third in line");
+    // A commit that was decided before sees it…
+    assert!(task.check_revision(revision).is_err());
+    // …and nothing else does.
+    assert_eq!(task.run(), run);
+}
+
+#[test]
+fn edit_lost_the_message() {
+    for mut task in [Task::new(queued(1)), updating()] {
+        let message = task.run();
+        edited_by_somebody_else(&mut task);
+        assert_eq!(task.check_run(message), Ok(()));
+        task.start().unwrap();
+    }
+}
+
+#[test]
+fn edit_lost_the_result() {
+    for mut task in [Task::new(queued(1)), updating()] {
+        let message = task.run();
+        task.start().unwrap();
+        edited_by_somebody_else(&mut task);
+        // The worker is done, loads again, and its run still counts.
+        assert_eq!(task.check_run(message), Ok(()));
+        task.edit(|document| document.output = Some("s3://2"));
+        task.succeed().unwrap();
+        assert_eq!(task.payload().output, Some("s3://2"));
+        assert_eq!(task.payload().message, "third in line");
+    }
+}
+
+#[test]
+fn redelivered_for_nobody() {
+    let mut task = Task::new(queued(1));
+    let message = task.run();
+    task.start().unwrap();
+    // The engine delivers the same message again, while the run is under way or its worker dead:
+    // it is current, so its handler may take the run over, under a new number.
+    assert_eq!(task.check_run(message), Ok(()));
+    task.retry().unwrap();
+    task.start().unwrap();
+    assert!(task.check_run(message).is_err(), "the first worker's");
+    assert_eq!(task.check_run(task.run()), Ok(()));
+    // After the end it is for nobody.
+    task.succeed().unwrap();
+    assert!(task.check_run(task.run()).is_err());
+}
+
+#[test]
+fn poison_task() {
+    // Its attempts are the runs since it was queued; a revert does not forget those before.
+    let mut task = updating();
+    let queued_at = task.run();
+    for attempt in 1..=3 {
+        task.start().unwrap();
+        task.retry().unwrap();
+        assert_eq!(task.run() - queued_at, attempt);
+    }
+    let before = task.run();
+    assert!(task.fail().unwrap().reverted());
+    assert_eq!(task.run(), before);
+}
+
+#[test]
+fn bulk_cancel_broke_updates() {
+    // `accepted_in` names the rows; what each becomes is `State::apply`'s to say.
+    assert_eq!(Operation::Cancel.accepted_in(), [Status::Starting]);
+    for &state in State::ALL {
+        let Ok(next) = state.apply(Operation::Cancel) else {
+            continue;
+        };
+        let became = next.map(State::status);
+        assert_eq!(became, Some(state.previous().unwrap_or(Status::Cancelled)));
+        // The row that a plain `SET status = 'Cancelled'` leaves behind is not read as a task.
+        let broken = State::from_parts(Status::Cancelled, state.previous());
+        assert_eq!(broken.is_err(), state.is_update());
+    }
+}
+
+#[test]
+fn stale_click_cancelled_the_next() {
+    let mut task = updating();
+    let tab = task.revision();
+    task.cancel().unwrap();
+    task.update(queued(3)).unwrap();
+    // The old tab's cancel would be accepted; the revision that it saw stops it.
+    assert!(task.check(Operation::Cancel).is_ok());
+    assert!(task.check_revision(tab).is_err());
+}
+
+#[test]
+#[cfg(feature = "serde")]
+fn older_binary_dropped_fields() {
+    /// What an older program knows of a payload, and keeps of the rest.
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Keeps {
+        configuration: u32,
+        #[serde(flatten)]
+        rest: serde_json::Map<String, serde_json::Value>,
+    }
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Forgets {
+        configuration: u32,
+    }
+    fn cancelled<T: serde::Serialize + serde::de::DeserializeOwned>(text: &str) -> String {
+        let mut task: Task<T> = serde_json::from_str(text).unwrap();
+        task.cancel().unwrap();
+        serde_json::to_string(&task).unwrap()
+    }
+
+    let stored = r#"{"status":"Starting","revision":3,"run":1,"payload":{"configuration":2,"pages":7},"previous":{"status":"Failed","payload":{"configuration":1,"pages":9}}}"#;
+    let exact =
+        r#"{"status":"Failed","revision":4,"run":1,"payload":{"configuration":1,"pages":9}}"#;
+    assert_eq!(cancelled::<Keeps>(stored), exact);
+    assert_eq!(cancelled::<serde_json::Value>(stored), exact);
+    assert_eq!(
+        cancelled::<Forgets>(stored),
+        exact.replace(r#","pages":9"#, "")
+    );
+}
+
+/// [`Task`] is comparable, so after an unknown outcome a load tells what happened.
+#[test]
+fn timeout_counted_as_no() {
+    let loaded = updating();
+    let mut decided = loaded.clone();
+    decided.cancel().unwrap();
+    // What is loaded then is the one or the other, and they differ.
+    assert_ne!(loaded, decided);
+    // Somebody else's cancel of the same update is the same task: it counts as well as one's own.
+    let mut other = loaded;
+    other.cancel().unwrap();
+    assert_eq!(other, decided);
+}
+
+#[test]
+#[cfg(feature = "serde")]
+fn status_by_position() {
+    for bytes in [&[0_u8][..], &[1], &[4]] {
+        assert!(postcard::from_bytes::<Status>(bytes).is_err(), "{bytes:?}");
+    }
+    assert_eq!(
+        postcard::to_allocvec(&Status::Failed).unwrap(),
+        b"\x06Failed"
+    );
+    for text in ["0", r#"{"Failed":null}"#, r#"["Failed"]"#, "null"] {
+        assert!(serde_json::from_str::<Status>(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+#[cfg(feature = "serde")]
+fn skipped_field_shifted_the_rest() {
+    // A task without a previous state in the middle of a row, in a format that counts fields.
+    let row = (7_u8, Task::new("p".to_owned()), 9_u8);
+    let bytes = postcard::to_allocvec(&row).unwrap();
+    assert_eq!(postcard::from_bytes(&bytes), Ok(row.clone()));
+    let bytes = rmp_serde::to_vec(&row).unwrap();
+    assert_eq!(
+        rmp_serde::from_slice::<(u8, Task<String>, u8)>(&bytes).unwrap(),
+        row
     );
 }

@@ -12,7 +12,7 @@ use task_lifecycle::strategy::{
     broken_snapshot, operation, snapshot, state, status, task, task_in,
 };
 use task_lifecycle::{
-    Event, Operation, Previous, Snapshot, SnapshotError, State, Status, Task, Transition,
+    Event, Operation, Released, Snapshot, SnapshotError, StaleRun, State, Status, Task, Transition,
     TransitionError,
 };
 
@@ -100,7 +100,7 @@ fn prop_starting_only() {
     check(task(0..2000_u32), &floors, |mut task, tally| {
         let before = task.clone();
         if let Ok(done) = task.cancel() {
-            tally.hit(if done.reverted { "updating" } else { "new" });
+            tally.hit(if done.reverted() { "updating" } else { "new" });
             prop_assert_eq!(before.status(), Status::Starting);
             let became = before
                 .previous()
@@ -159,9 +159,9 @@ fn prop_identity() {
             prop_assert_eq!(task.status(), before.status());
             prop_assert_eq!(task.payload(), before.payload());
             prop_assert_eq!(task.previous(), None);
-            prop_assert_eq!(last.to, before.status());
-            prop_assert!(last.reverted);
-            prop_assert_eq!(last.released, Some(payload));
+            prop_assert_eq!(last.to, before.state());
+            prop_assert!(last.reverted());
+            prop_assert_eq!(last.released, Released::Update(payload));
             tally.hit(end);
             tally.hit(before.status().as_str());
             Ok(())
@@ -222,16 +222,7 @@ fn prop_nothing_lost() {
                 dropped: Rc::clone(&dropped),
             }
         };
-        let mut task = Task::try_from(Snapshot {
-            status: start.status(),
-            revision: start.revision(),
-            payload: payload(),
-            previous: start.previous().map(|old| Previous {
-                status: old.status,
-                payload: payload(),
-            }),
-        })
-        .unwrap();
+        let mut task = start.map(|_| payload());
 
         let mut handed_out = Vec::new();
         let mut refused = Vec::new();
@@ -251,12 +242,12 @@ fn prop_nothing_lost() {
             };
             match task.apply(event) {
                 Ok(done) => {
-                    match (done.operation, &done.released) {
-                        (Operation::Succeed, Some(_)) => tally.hit("update succeeded"),
-                        (_, Some(_)) => tally.hit("reverted"),
-                        (_, None) => {}
+                    match &done.released {
+                        Released::Previous(_) => tally.hit("update succeeded"),
+                        Released::Update(_) => tally.hit("reverted"),
+                        Released::Nothing => {}
                     }
-                    handed_out.extend(done.released);
+                    handed_out.extend(done.released.into_payload());
                 }
                 Err(_) => {
                     if let Some(id) = offered {
@@ -291,46 +282,49 @@ fn prop_nothing_lost() {
 }
 
 #[test]
-fn prop_monotonic() {
+fn prop_counted() {
     let floors = [
         ("accepted", 100),
+        ("queued again", 30),
         ("edited", 30),
         ("refused", 25),
         ("reverted", 20),
-        ("end", 2),
+        ("last revision", 2),
+        ("last run", 2),
     ];
     check(history(16), &floors, |(mut task, steps), tally| {
         for step in steps {
-            let before = task.revision();
-            let after = before.saturating_add(1);
-            match take(&mut task, step) {
+            let (revision, run) = (task.revision(), task.run());
+            let (changes, runs) = match take(&mut task, step) {
                 Some(Ok(done)) => {
-                    tally.hit(if done.reverted {
-                        "reverted"
-                    } else {
-                        "accepted"
+                    prop_assert_eq!((done.revision, done.run), (task.revision(), task.run()));
+                    let queued = matches!(done.operation, Operation::Update | Operation::Retry);
+                    tally.hit(match (queued, done.reverted()) {
+                        (true, _) => "queued again",
+                        (false, true) => "reverted",
+                        (false, false) => "accepted",
                     });
-                    prop_assert_eq!(done.revision, task.revision());
-                    prop_assert_eq!(task.revision(), after);
+                    (1, u64::from(queued))
                 }
                 None => {
                     tally.hit("edited");
-                    prop_assert_eq!(task.revision(), after);
+                    (1, 0)
                 }
                 Some(Err(_)) => {
                     tally.hit("refused");
-                    prop_assert_eq!(task.revision(), before);
+                    (0, 0)
                 }
+            };
+            prop_assert_eq!(task.revision(), revision.wrapping_add(changes));
+            prop_assert_eq!(task.run(), run.wrapping_add(runs));
+            if task.revision() < revision {
+                tally.hit("last revision");
             }
-            if before == u64::MAX {
-                tally.hit("end");
-                continue;
+            if task.run() < run {
+                tally.hit("last run");
             }
             // No reader of the moment before is taken for one of the moment after.
-            prop_assert_eq!(
-                task.check_revision(before).is_ok(),
-                task.revision() == before
-            );
+            prop_assert_eq!(task.check_revision(revision).is_ok(), changes == 0);
             prop_assert!(task.check_revision(task.revision()).is_ok());
         }
         Ok(())
@@ -354,11 +348,8 @@ fn prop_dry_run() {
     let floors = [("accepted", 10), ("refused", 10), ("deleted", 1)];
     check(asked(), &floors, |(mut task, operation), tally| {
         let said = task.check(operation);
-        let event = events(9000)
-            .into_iter()
-            .find(|event| event.operation() == operation);
-        let did = match event {
-            Some(event) => task.apply(event).map(|done| Some(done.to)),
+        let did = match Event::new(operation, 9000) {
+            Some(event) => task.apply(event).map(|done| Some(done.to.status())),
             None => task.delete().map(|_| None).map_err(TransitionError::from),
         };
         tally.hit(match did {
@@ -404,6 +395,7 @@ fn prop_stored_form() {
         let Snapshot {
             status,
             revision,
+            run,
             payload,
             ..
         } = snapshot;
@@ -415,11 +407,11 @@ fn prop_stored_form() {
                     "valid"
                 });
                 prop_assert!(State::ALL.contains(&task.state()));
-                prop_assert_eq!(task.revision(), revision);
+                prop_assert_eq!((task.revision(), task.run()), (revision, run));
                 prop_assert_eq!(task.payload(), &payload);
                 let borrowed = Snapshot::from(&task);
                 prop_assert_eq!(borrowed.status, snapshot.status);
-                prop_assert_eq!(borrowed.revision, snapshot.revision);
+                prop_assert_eq!((borrowed.revision, borrowed.run), (revision, run));
                 prop_assert_eq!(borrowed.payload, &snapshot.payload);
                 prop_assert_eq!(
                     borrowed.previous.map(|old| (old.status, *old.payload)),
@@ -469,13 +461,14 @@ fn prop_no_panic() {
             let _ = serde_json::from_str::<Task<u32>>(&text);
             for step in steps {
                 let _ = take(&mut task, step);
-                let _ = format!("{task:?} {:?}", task.state());
+                let _ = format!("{task:?} {:?} {}", task.state(), task.state());
+                let _ = (task.check_run(task.run()), task.check_run(7));
                 for &operation in Operation::ALL {
                     if let Err(refused) = task.check(operation) {
                         let _ = (refused.to_string(), refused.is_repeat());
                     }
                 }
-                if task.revision() == u64::MAX {
+                if task.revision() == u64::MAX || task.run() == u64::MAX {
                     tally.hit("end");
                 }
             }
@@ -491,48 +484,31 @@ struct Opaque;
 #[test]
 fn prop_parametric() {
     fn replay<T>(task: &Task<u32>, steps: &[Step<u32>], payload: impl Fn(u32) -> T) -> Vec<String> {
-        let Snapshot {
-            status,
-            revision,
-            payload: current,
-            previous,
-        } = task.clone().into();
-        let previous = previous.map(|old| Previous {
-            status: old.status,
-            payload: payload(old.payload),
-        });
-        let mut task = Task::try_from(Snapshot {
-            status,
-            revision,
-            payload: payload(current),
-            previous,
-        })
-        .unwrap();
+        let mut task = task.clone().map(&payload);
         let answers = steps.iter().cloned().map(|step| {
-            let did = take(&mut task, step.map(&payload)).map(|did| did.map(record));
-            format!("{did:?} {:?} {}", task.state(), task.revision())
+            let did = take(&mut task, step.map(&payload)).map(|did| did.map(|done| record(&done)));
+            format!(
+                "{did:?} {:?} {} {}",
+                task.state(),
+                task.revision(),
+                task.run()
+            )
         });
         answers.collect()
     }
 
     /// What was done, without the payload.
-    fn record<T>(done: Transition<T>) -> Transition<()> {
-        let Transition {
-            operation,
-            from,
-            to,
-            revision,
-            reverted,
-            released,
-        } = done;
-        Transition {
-            operation,
-            from,
-            to,
-            revision,
-            reverted,
-            released: released.map(|_| ()),
-        }
+    fn record<T>(done: &Transition<T>) -> String {
+        let released = match &done.released {
+            Released::Nothing => "nothing",
+            Released::Previous(_) => "previous",
+            Released::Update(_) => "update",
+        };
+        let (from, to) = (done.from, done.to);
+        format!(
+            "{} {from} {to} {} {} {released}",
+            done.operation, done.revision, done.run
+        )
     }
 
     check(history(16), &[("steps", 50)], |(task, steps), tally| {
@@ -547,6 +523,57 @@ fn prop_parametric() {
             &replay(&task, &steps, |value| Some(Box::new(value))),
             &answers
         );
+        Ok(())
+    });
+}
+
+/// A run is current until the task is queued again or completed, whatever edits come between; and
+/// what is over stays over.
+#[test]
+fn prop_fenced() {
+    let floors = [
+        ("current", 50),
+        ("edited", 30),
+        ("completed", 30),
+        ("queued again", 30),
+        ("reverted", 15),
+    ];
+    check(history(16), &floors, |(mut task, steps), tally| {
+        let mut over = Vec::new();
+        for step in steps {
+            let run = task.run();
+            let mut is_current = task.status().is_active();
+            if let Some(done) = take(&mut task, step) {
+                if let Ok(done) = done {
+                    is_current &= done.operation == Operation::Start;
+                    if done.reverted() {
+                        tally.hit("reverted");
+                    }
+                }
+            } else {
+                tally.hit("edited");
+            }
+            let (actual, status) = (task.run(), task.status());
+            let stale = Err(StaleRun {
+                expected: run,
+                actual,
+                status,
+            });
+            let expected = if is_current { Ok(()) } else { stale };
+            prop_assert_eq!(task.check_run(run), expected, "run {} of {:?}", run, &task);
+            tally.hit(match (is_current, run == actual) {
+                (true, _) => "current",
+                (false, true) => "completed",
+                (false, false) => "queued again",
+            });
+            if !is_current {
+                over.push(run);
+            }
+            for &run in &over {
+                prop_assert!(task.check_run(run).is_err(), "run {} of {:?}", run, &task);
+            }
+            prop_assert_eq!(task.check_run(actual).is_ok(), status.is_active());
+        }
         Ok(())
     });
 }

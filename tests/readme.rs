@@ -1,6 +1,8 @@
 //! The README says what the code does: table, diagram, laws, versions, features.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use task_lifecycle::{Operation, State, Status};
 
@@ -66,14 +68,14 @@ fn the_diagram_labels_each_update() {
 
 #[test]
 fn the_table_is_the_relation() {
-    let header = "| operation | accepted in | a new task becomes | an updating task becomes | payload let go |";
+    let header = "| operation | accepted in | a new task becomes | an updating task becomes | run | payload released |";
     let rows: Vec<Vec<&str>> = block(header, "")
         .skip(1)
-        .map(|line| line.split('|').skip(1).take(5).map(str::trim).collect())
+        .map(|line| line.split('|').skip(1).take(6).map(str::trim).collect())
         .collect();
     assert_eq!(rows.len(), Operation::ALL.len());
     for (row, &operation) in rows.iter().zip(Operation::ALL) {
-        let [named, accepted_in, new, updating, let_go] = row[..] else {
+        let [named, accepted_in, new, updating, run, payload] = row[..] else {
             panic!("{row:?}")
         };
         assert_eq!(words(named), [operation.to_string()]);
@@ -118,32 +120,71 @@ fn the_table_is_the_relation() {
         assert_eq!(become_of(false), cell(new), "{operation}, new");
         assert_eq!(become_of(true), cell(updating), "{operation}, updating");
 
-        let released = match operation {
-            Operation::Start | Operation::Retry | Operation::Update => "none",
-            Operation::Succeed => "updating: the previous one",
-            Operation::Fail => "updating: the failed one",
-            Operation::Cancel => "updating: the cancelled one",
-            Operation::Delete => "the payload, handed out",
+        let (counted, released) = match operation {
+            Operation::Start => ("same", "none"),
+            Operation::Retry | Operation::Update => ("+ 1", "none"),
+            Operation::Succeed => ("same", "updating: the previous one"),
+            Operation::Fail => ("same", "updating: the failed one"),
+            Operation::Cancel => ("same", "updating: the cancelled one"),
+            Operation::Delete => ("", "the payload"),
         };
-        assert_eq!(let_go, released, "{operation}");
+        assert_eq!((run, payload), (counted, released), "{operation}");
     }
 }
 
+/// The names of the laws that `text` has between `before` and `after`, in its order.
+fn laws(text: &str, before: &str, after: &str) -> Vec<String> {
+    let parts = text.split(before).skip(1);
+    let names = parts.filter_map(|part| part.split_once(after));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Every Rust file of a folder, as one text.
+fn source(folder: &str) -> String {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    text
+}
+
+/// Each law stands once in the README, as a property in `laws.rs`, as a tag where the source keeps
+/// it, and where the model of the protocol has a counterpart, as a tag there.
 #[test]
-fn every_law_has_its_property() {
-    let named = |text: &str, before: &str, after: &str| -> Vec<String> {
-        let parts = text.split(before).skip(1);
-        let names = parts
-            .filter_map(|part| part.split_once(after))
-            .map(|(name, _)| name);
+fn every_law_has_its_property_and_its_place_in_the_source() {
+    let named = laws(README, ". `prop_", "`");
+    assert_eq!(named.len(), 12);
+    assert_eq!(named, laws(include_str!("laws.rs"), "fn prop_", "("));
+
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
         names
-            .filter(|name| name.starts_with("prop_"))
-            .map(str::to_owned)
-            .collect()
     };
-    let laws = named(README, ". `", "`");
-    assert_eq!(laws.len(), 11);
-    assert_eq!(laws, named(include_str!("laws.rs"), "fn ", "("));
+    assert_eq!(
+        sorted(laws(&source("src"), "// law: ", "\n")),
+        sorted(named.clone())
+    );
+
+    let in_the_model = laws(&source("tests/model/src"), "// law: ", "\n");
+    let mut distinct = in_the_model.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert!(
+        distinct.len() == in_the_model.len() && distinct.len() >= 3,
+        "{in_the_model:?}"
+    );
+    assert!(
+        distinct.iter().all(|law| named.contains(law)),
+        "{in_the_model:?}"
+    );
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn take(task: &mut Task<u32>, operation: Operation) -> Result<(), TransitionErro
         Delete => panic!("delete takes the task"),
     }?;
     assert_eq!(done.operation, operation);
-    assert_eq!(done.to, task.status());
+    assert_eq!(done.to, task.state());
     Ok(())
 }
 

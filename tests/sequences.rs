@@ -7,7 +7,7 @@
 mod client;
 
 use client::Client;
-use task_lifecycle::{Event, Operation, Task};
+use task_lifecycle::{Event, Operation, Released, Task};
 
 #[derive(Default)]
 struct Walk {
@@ -28,36 +28,18 @@ impl Walk {
             self.sequences += 1;
             let expected = client.after(operation, payload);
             let mut after = task.clone();
-            let event = match operation {
-                Operation::Start => Event::Start,
-                Operation::Retry => Event::Retry,
-                Operation::Succeed => Event::Succeed,
-                Operation::Fail => Event::Fail,
-                Operation::Cancel => Event::Cancel,
-                Operation::Update => Event::Update(payload),
-                Operation::Delete => {
-                    self.delete(after, client, expected.is_some());
-                    self.path.pop();
-                    continue;
-                }
+            let Some(event) = Event::new(operation, payload) else {
+                self.delete(after, client, expected.is_some());
+                self.path.pop();
+                continue;
             };
             match (after.apply(event), expected) {
                 (Ok(done), Some(Some(shown))) => {
-                    let update = client.before_update().copied();
-                    let ended = [Operation::Cancel, Operation::Fail].contains(&operation);
-                    let reverts = update.is_some() && ended;
-                    assert_eq!(done.reverted, reverts, "{:?}", self.path);
-                    let let_go = if operation == Operation::Succeed {
-                        update.map(|(_, payload)| payload)
-                    } else {
-                        client
-                            .now()
-                            .filter(|_| reverts)
-                            .map(|(_, payload)| *payload)
-                    };
-                    assert_eq!(done.released, let_go, "{:?}", self.path);
-                    assert_eq!((done.to, done.revision), (shown.0, after.revision()));
-                    self.reverts += u64::from(reverts);
+                    let released = client.released(operation);
+                    self.reverts += u64::from(matches!(released, Released::Update(_)));
+                    assert_eq!(done.released, released, "{:?}", self.path);
+                    assert_eq!((done.from, done.to), (task.state(), after.state()));
+                    assert_eq!((done.revision, done.run), (after.revision(), after.run()));
                     client.is_shown(shown);
                     self.compare(&after, client);
                     self.walk(&after, client, left - 1);
@@ -107,6 +89,7 @@ impl Walk {
         let shown = Some((task.status(), *task.payload()));
         assert_eq!(shown.as_ref(), client.now(), "{:?}", self.path);
         assert_eq!(task.revision(), client.revision(), "{:?}", self.path);
+        assert_eq!(task.run(), client.run(), "{:?}", self.path);
         let previous = task
             .previous()
             .map(|previous| (previous.status, *previous.payload));

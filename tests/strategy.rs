@@ -142,7 +142,7 @@ fn a_history_shrinks_to_the_shortest() {
     let histories = strategy::history(State::NEW, Aim::Legal, 0..30, 0..100_u32);
     let found = TestRunner::new(config).run(&histories, |events| {
         let mut task = Task::new(0);
-        let reverted = |event| task.apply(event).is_ok_and(|done| done.reverted);
+        let reverted = |event| task.apply(event).is_ok_and(|done| done.reverted());
         prop_assert!(!events.into_iter().any(reverted));
         Ok(())
     });

@@ -94,8 +94,8 @@ fn histories() {
                     match task.apply(event) {
                         Ok(done) => json!({
                             "event": named,
-                            "reverted": done.reverted,
-                            "released": done.released,
+                            "reverted": done.reverted(),
+                            "released": done.released.into_payload(),
                             "stored": task,
                         }),
                         Err(refused) => json!({ "event": named, "error": refused.to_string() }),
@@ -116,7 +116,7 @@ fn stored() {
             .into_iter()
             .chain(Status::ALL.iter().copied().map(Some))
         {
-            let mut stored = json!({ "status": status, "revision": 3, "payload": "new" });
+            let mut stored = json!({ "status": status, "revision": 3, "run": 1, "payload": "new" });
             if let Some(previous) = previous {
                 stored["previous"] = json!({ "status": previous, "payload": "old" });
             }
@@ -132,16 +132,20 @@ fn stored() {
     }
     // What no state explains: the text differs between libraries, the refusal does not.
     for stored in [
-        json!({ "revision": 3, "payload": "new" }),
-        json!({ "status": "Starting", "payload": "new" }),
-        json!({ "status": "Starting", "revision": 3 }),
-        json!({ "status": "starting", "revision": 3, "payload": "new" }),
-        json!({ "status": "Queued", "revision": 3, "payload": "new" }),
-        json!({ "status": "Starting", "revision": -1, "payload": "new" }),
-        json!({ "status": "Starting", "revision": 3, "payload": "new", "prevoius": null }),
-        json!({ "status": "Starting", "revision": 3, "payload": "new", "previous": {} }),
-        json!({ "status": "Starting", "revision": 3, "payload": "new", "previous": { "status": "Failed" } }),
-        json!({ "status": "Starting", "revision": 3, "payload": "new", "previous": { "status": "Failed", "payload": "old", "revision": 2 } }),
+        json!({ "revision": 3, "run": 1, "payload": "new" }),
+        json!({ "status": "Starting", "run": 1, "payload": "new" }),
+        json!({ "status": "Starting", "revision": 3, "payload": "new" }),
+        json!({ "status": "Starting", "revision": 3, "run": 1 }),
+        json!({ "status": "starting", "revision": 3, "run": 1, "payload": "new" }),
+        json!({ "status": "Queued", "revision": 3, "run": 1, "payload": "new" }),
+        json!({ "status": "Starting", "revision": -1, "run": 1, "payload": "new" }),
+        json!({ "status": "Starting", "revision": 3, "run": "1", "payload": "new" }),
+        json!({ "status": 0, "revision": 3, "run": 1, "payload": "new" }),
+        json!({ "status": { "Starting": null }, "revision": 3, "run": 1, "payload": "new" }),
+        json!({ "status": "Starting", "revision": 3, "run": 1, "payload": "new", "prevoius": null }),
+        json!({ "status": "Starting", "revision": 3, "run": 1, "payload": "new", "previous": {} }),
+        json!({ "status": "Starting", "revision": 3, "run": 1, "payload": "new", "previous": { "status": "Failed" } }),
+        json!({ "status": "Starting", "revision": 3, "run": 1, "payload": "new", "previous": { "status": "Failed", "payload": "old", "revision": 2 } }),
     ] {
         assert!(
             serde_json::from_value::<Task<String>>(stored.clone()).is_err(),

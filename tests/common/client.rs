@@ -1,7 +1,7 @@
 //! The reference: a client that polls, and knows the rules only as the Cancel Task page and its
 //! neighbours put them. It keeps no state of the task, just the list of what it was shown.
 
-use task_lifecycle::{Operation, Status};
+use task_lifecycle::{Operation, Released, Status};
 
 /// What was shown, moment by moment. Empty: the task is gone.
 #[derive(Clone, Debug)]
@@ -24,6 +24,15 @@ impl<T: Clone + PartialEq> Client<T> {
     /// Each moment after the first is a revision.
     pub(crate) fn revision(&self) -> u64 {
         self.shown.len() as u64 - 1
+    }
+
+    /// A moment of waiting that follows another status is a new run.
+    pub(crate) fn run(&self) -> u64 {
+        let waits = |(status, _): &(Status, T)| *status == Status::Starting;
+        let pairs = self.shown.windows(2);
+        pairs
+            .filter(|pair| !waits(&pair[0]) && waits(&pair[1]))
+            .count() as u64
     }
 
     /// What was shown before the update that is under way. A task that is at work, and was
@@ -68,6 +77,18 @@ impl<T: Clone + PartialEq> Client<T> {
             | Operation::Succeed
             | Operation::Update
             | Operation::Delete => None,
+        }
+    }
+
+    /// What the task no longer holds after an accepted operation: of two payloads, the one that is
+    /// not shown any more.
+    pub(crate) fn released(&self, operation: Operation) -> Released<T> {
+        match (operation, self.before_update(), self.now()) {
+            (Operation::Succeed, Some((_, before)), _) => Released::Previous(before.clone()),
+            (Operation::Cancel | Operation::Fail, Some(_), Some((_, now))) => {
+                Released::Update(now.clone())
+            }
+            _ => Released::Nothing,
         }
     }
 

@@ -4,7 +4,9 @@ use std::fmt::Debug;
 
 use serde::Deserialize;
 use serde_json::Value;
-use task_lifecycle::{Event, Operation, Previous, Snapshot, SnapshotError, State, Status, Task};
+use task_lifecycle::{
+    Event, Operation, Previous, Released, Snapshot, SnapshotError, State, Status, Task,
+};
 
 use crate::client::Client;
 
@@ -16,6 +18,7 @@ pub(crate) fn json(bytes: &[u8]) {
     struct Unchecked {
         status: Status,
         revision: u64,
+        run: u64,
         #[serde(deserialize_with = "Deserialize::deserialize")]
         payload: Value,
         previous: Option<UncheckedPrevious>,
@@ -36,6 +39,7 @@ pub(crate) fn json(bytes: &[u8]) {
     let Unchecked {
         status,
         revision,
+        run,
         payload,
         previous,
     } = unchecked;
@@ -45,7 +49,10 @@ pub(crate) fn json(bytes: &[u8]) {
             let text = serde_json::to_string(&task).expect("a task can be written");
             let again = serde_json::from_str::<Task<Value>>(&text).expect("and read");
             assert_eq!(task, again);
-            assert_eq!((task.status(), task.revision()), (status, revision));
+            assert_eq!(
+                (task.status(), task.revision(), task.run()),
+                (status, revision, run)
+            );
             assert_eq!(task.payload(), &payload);
             obeys(&task, previous.as_ref());
         }
@@ -76,14 +83,9 @@ pub(crate) fn history(bytes: &[u8]) {
             expected.is_some(),
             "{operation}"
         );
-        let did = match operation {
-            Operation::Start => task.start(),
-            Operation::Retry => task.retry(),
-            Operation::Succeed => task.succeed(),
-            Operation::Fail => task.apply(Event::Fail),
-            Operation::Cancel => task.cancel(),
-            Operation::Update => task.update(payload),
-            Operation::Delete => match task.delete() {
+        let did = match Event::new(operation, payload) {
+            Some(event) => task.apply(event),
+            None => match task.delete() {
                 Ok(payload) => {
                     assert_eq!(expected, Some(None));
                     assert_eq!(Some(payload), client.now().map(|now| now.1));
@@ -98,15 +100,11 @@ pub(crate) fn history(bytes: &[u8]) {
         };
         match did {
             Ok(done) => {
-                let let_go = done.released;
                 let expected = expected.flatten().expect("refused, by the client");
-                let updating = client.before_update().is_some();
-                assert_eq!(
-                    let_go.is_some(),
-                    updating && !client_stays_at_work(expected.0)
-                );
+                assert_eq!(done.released, client.released(operation));
                 client.is_shown(expected);
-                assert_eq!((done.to, done.revision), (task.status(), task.revision()));
+                assert_eq!(done.to, task.state());
+                assert_eq!((done.revision, done.run), (task.revision(), task.run()));
             }
             Err(refused) => {
                 assert_eq!(expected, None, "{refused}");
@@ -117,14 +115,11 @@ pub(crate) fn history(bytes: &[u8]) {
     }
 }
 
-const fn client_stays_at_work(status: Status) -> bool {
-    matches!(status, Status::Starting | Status::Processing)
-}
-
 fn compare(task: &Task<u64>, client: &Client<u64>) {
     let shown = (task.status(), *task.payload());
     assert_eq!(client.now(), Some(&shown));
     assert_eq!(client.revision(), task.revision());
+    assert_eq!(client.run(), task.run());
     let previous = task
         .previous()
         .map(|previous| (previous.status, *previous.payload));
@@ -155,6 +150,7 @@ pub(crate) fn snapshot(bytes: &[u8]) {
     let snapshot = Snapshot {
         status: word(status),
         revision,
+        run: revision.reverse_bits(),
         payload,
         previous,
     };
@@ -188,31 +184,28 @@ fn obeys<T: Clone + PartialEq + Debug>(task: &Task<T>, previous: Option<&(Status
     for &operation in Operation::ALL {
         let mut after = task.clone();
         let payload = task.payload().clone();
-        let did = match operation {
-            Operation::Start => after.start(),
-            Operation::Retry => after.retry(),
-            Operation::Succeed => after.succeed(),
-            Operation::Fail => after.fail(),
-            Operation::Cancel => after.cancel(),
-            Operation::Update => after.update(payload),
-            Operation::Delete => {
-                let gone = after.delete();
-                assert_eq!(task.check(operation).is_ok(), gone.is_ok());
-                assert!(gone.map_or_else(|kept| kept.into_task() == *task, |last| last == payload));
-                continue;
-            }
+        let Some(event) = Event::new(operation, payload.clone()) else {
+            let gone = after.delete();
+            assert_eq!(task.check(operation).is_ok(), gone.is_ok());
+            assert!(gone.map_or_else(|kept| kept.into_task() == *task, |last| last == payload));
+            continue;
         };
+        let did = after.apply(event);
         assert_eq!(
             task.check(operation),
-            did.as_ref().map(|done| Some(done.to)).map_err(|e| *e)
+            did.as_ref()
+                .map(|done| Some(done.to.status()))
+                .map_err(|e| *e)
         );
         match did {
             Ok(done) => {
-                assert_eq!(after.revision(), task.revision().saturating_add(1));
-                if done.reverted {
+                assert_eq!(after.revision(), task.revision().wrapping_add(1));
+                let queued = matches!(operation, Operation::Retry | Operation::Update);
+                assert_eq!(after.run(), task.run().wrapping_add(u64::from(queued)));
+                if done.reverted() {
                     let now = (after.status(), after.payload().clone());
                     assert_eq!(Some(&now), previous);
-                    assert_eq!(done.released.as_ref(), Some(task.payload()));
+                    assert_eq!(done.released, Released::Update(payload));
                 }
             }
             Err(_) => assert_eq!(&after, task),

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 use task_lifecycle::strategy::{self, Aim};
-use task_lifecycle::{Event, Task};
+use task_lifecycle::{Event, Operation, Task};
 
 /// What was reached, by name, over all cases of a property.
 #[derive(Default)]
@@ -89,13 +89,9 @@ pub(crate) fn history(longest: usize) -> impl Strategy<Value = (Task<u32>, Vec<S
 }
 
 /// Every event.
-pub(crate) fn events<T>(payload: T) -> Vec<Event<T>> {
-    vec![
-        Event::Start,
-        Event::Retry,
-        Event::Succeed,
-        Event::Fail,
-        Event::Cancel,
-        Event::Update(payload),
-    ]
+pub(crate) fn events<T: Clone>(payload: T) -> Vec<Event<T>> {
+    let events = Operation::ALL
+        .iter()
+        .map(|&op| Event::new(op, payload.clone()));
+    events.flatten().collect()
 }

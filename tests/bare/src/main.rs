@@ -42,7 +42,8 @@ fn task<T>(task: &mut Task<T>, [first, second]: [T; 2], operation: Operation, re
         task.revision(),
         task.is_update(),
     ));
-    seen((task.check(operation), task.check_revision(revision)));
+    seen((task.check(operation), task.run()));
+    seen((task.check_revision(revision), task.check_run(revision)));
     seen((
         task.payload(),
         task.previous().map(|previous| previous.status),
@@ -52,8 +53,14 @@ fn task<T>(task: &mut Task<T>, [first, second]: [T; 2], operation: Operation, re
 #[inline(never)]
 fn end<T>(mut task: Task<T>, event: Event<T>) {
     seen(event.operation());
-    seen(task.apply(event).is_ok());
-    match task.delete() {
+    match task.apply(event) {
+        Ok(done) => {
+            seen((done.reverted(), done.from, done.to, done.run));
+            seen(done.released.into_payload());
+        }
+        Err(refused) => seen(refused),
+    }
+    match task.map(|payload| (payload, 1_u8)).delete() {
         Ok(payload) => seen(payload),
         Err(refused) => {
             seen(refused.reason());
@@ -81,6 +88,7 @@ fn decide(state: State, operation: Operation, status: Status, word: &str) {
         status.is_completed(),
         status.is_finished(),
     ));
+    seen((operation.as_str(), Event::new(operation, word)));
     seen((
         operation.accepted_in(),
         word.parse::<Status>(),
