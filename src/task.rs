@@ -559,7 +559,11 @@ impl<T> Task<T> {
     }
 
     /// A step after which an updating task is as it was before the update.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "else the answer is packed and unpacked"
+    )]
+    #[inline(always)]
     fn step_back(&mut self, operation: Operation) -> Result<Transition<T>, TransitionError> {
         let from = self.step(operation)?;
         let Some(update) = self.update.take() else {

@@ -1,6 +1,6 @@
 use crate::{Operation, State};
 
-/// What an accepted operation did.
+/// What an accepted operation did. The layout in memory is no promise.
 ///
 /// ```
 /// use task_lifecycle::{Released, Status, Task};
@@ -18,7 +18,10 @@ use crate::{Operation, State};
 /// assert_eq!(task.payload(), &"first configuration");
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
+// In this order a refusal's error lies over `operation` and `from`, which the compiler knows, and
+// not over a part of the payload, which it would take apart and put together again.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[repr(C)]
 #[non_exhaustive]
 pub struct Transition<T> {
     /// The operation that was accepted. `to` alone does not tell a success from a revert to one:
