@@ -85,7 +85,6 @@ impl State {
     /// ```
     #[rustfmt::skip]
     #[expect(clippy::unnested_or_patterns, reason = "one row an operation")]
-    #[expect(clippy::inline_always, reason = "else the answer is packed and unpacked")]
     #[inline(always)]
     pub const fn apply(self, operation: Operation) -> Result<Option<Self>, TransitionError> {
         use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
