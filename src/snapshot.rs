@@ -8,12 +8,12 @@ use serde::{
 
 /// What an updating task reverts to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(Serialize, Deserialize))]
 #[cfg_attr(
     feature = "serde",
-    serde(deny_unknown_fields, expecting = "a previous state")
+    derive(Serialize, Deserialize),
+    serde(deny_unknown_fields, expecting = "a previous state"),
+    serde(bound(deserialize = "T: Deserialize<'de>"))
 )]
-#[cfg_attr(feature = "serde", serde(bound(deserialize = "T: Deserialize<'de>")))]
 pub struct Previous<T> {
     /// `Succeeded` or `Failed`.
     pub status: Status,
@@ -71,12 +71,12 @@ pub struct Previous<T> {
 /// - [`Event`](crate::Event) is read by position in formats without names, so its variants are
 ///   append-only.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-#[cfg_attr(feature = "serde", derive(Deserialize))]
 #[cfg_attr(
     feature = "serde",
-    serde(deny_unknown_fields, expecting = "a stored task")
+    derive(Deserialize),
+    serde(deny_unknown_fields, expecting = "a stored task"),
+    serde(bound(deserialize = "T: Deserialize<'de>"))
 )]
-#[cfg_attr(feature = "serde", serde(bound(deserialize = "T: Deserialize<'de>")))]
 pub struct Snapshot<T> {
     /// What a client sees.
     pub status: Status,
