@@ -29,14 +29,6 @@ macro_rules! word {
                         word.parse()
                             .map_err(|unknown| E::custom(format_args!("{unknown}, not `{word}`")))
                     }
-
-                    // Some formats do not tell text from bytes.
-                    fn visit_bytes<E: de::Error>(self, word: &[u8]) -> Result<$Word, E> {
-                        match core::str::from_utf8(word) {
-                            Ok(word) => self.visit_str(word),
-                            Err(_) => Err(E::invalid_value(de::Unexpected::Bytes(word), &self)),
-                        }
-                    }
                 }
 
                 deserializer.deserialize_str(Word)
