@@ -1,46 +1,33 @@
-//! Prints what the checker found, as the section of `tests/README.md`. With `--large`, the budget
+//! Prints what the checker found, as the section of `tests/README.md`. With `--large`, the budgets
 //! of the slow run.
 
-use model::{Budget, Fault, Law, check, shortest_violation};
+use model::{Budget, Fault, LARGE, LAWS, SMALL, check, shortest_violation};
 
 fn main() {
     let large = std::env::args().any(|arg| arg == "--large");
-    let budget = if large { Budget::LARGE } else { Budget::SMALL };
-    let Budget {
-        requests,
-        sweeps,
-        retries,
-        edits,
-        deaths,
-    } = budget;
-    let verdict = check(budget);
-    println!(
-        "{} distinct states, with {requests} requests, {sweeps} sweep, {retries} retry, {edits} \
-         edit and {deaths} death of a worker; {} kinds of events happened, {} laws were broken.\n",
-        verdict.states,
-        verdict.happened.len(),
-        verdict.broken.len(),
-    );
-    for law in Law::ALL {
-        println!("- Always: {}.", law.as_str());
+    let budgets = if large { &LARGE[..] } else { &[SMALL] };
+    println!("| changes | losses | distinct states | kinds of events | broken laws |");
+    println!("|---|---|---|---|---|");
+    for &budget in budgets {
+        let Budget { changes, losses } = budget;
+        let verdict = check(budget);
+        let (states, broken) = (verdict.states, verdict.broken.len());
+        let kinds = verdict.happened.len();
+        println!("| {changes} | {losses} | {states} | {kinds} | {broken} |");
     }
-    print!("{}", stories());
-}
-
-/// For each fault, the shortest way to a broken law.
-fn stories() -> String {
-    let mut text = String::new();
-    for fault in Fault::ALL {
-        text += &format!("\n### {fault}\n\n");
-        match shortest_violation(fault) {
-            Some((law, story)) => {
-                for (number, line) in story.iter().enumerate() {
-                    text += &format!("{}. {line}\n", number + 1);
-                }
-                text += &format!("\nBroken: {}.\n", law.as_str());
-            }
-            None => text += "No law is broken.\n",
+    println!();
+    for (_, law, _) in LAWS {
+        println!("- Always: {law}.");
+    }
+    for (fault, title) in Fault::ALL {
+        println!("\n### {title}\n");
+        let Some(violation) = shortest_violation(fault) else {
+            println!("No law is broken.");
+            continue;
+        };
+        for (number, line) in violation.story.iter().enumerate() {
+            println!("{}. {line}", number + 1);
         }
+        println!("\nBroken: {}.", violation.text);
     }
-    text
 }
