@@ -2,25 +2,17 @@
 
 use std::hint::black_box;
 
-use peers::machines::ours::Ours;
-use peers::payload::{Document, Payload};
-use peers::{STARTING_AFTER_SUCCEEDED, in_state};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use task_lifecycle::Task;
 
-use crate::count::{Count, Counter};
+use crate::callgrind::{Counter, Pair};
+use crate::payload::{Document, Payload as _, STARTING_AFTER_SUCCEEDED, in_state};
+use crate::task::Ours;
 
 /// As many documents go through one measured call; more than there are before it, so that those
 /// vanish when the allocations are divided.
 pub const DOCUMENTS: u64 = 100;
-
-#[derive(Debug)]
-pub struct Stored {
-    pub what: &'static str,
-    pub ours: Count,
-    pub plain: Count,
-}
 
 /// The stored form as one would derive it: any status, with or without a previous state.
 #[derive(Serialize, Deserialize)]
@@ -28,6 +20,7 @@ pub struct Stored {
 struct Plain<T> {
     status: Status,
     revision: u64,
+    run: u64,
     payload: T,
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<Previous<T>>,
@@ -49,23 +42,20 @@ enum Status {
     Cancelled,
 }
 
-pub fn count(counter: &mut Counter) -> Vec<Stored> {
+pub fn count(counter: &mut Counter) -> Vec<Pair> {
     let new = Task::new(Document::make(1));
     let updating = in_state::<Ours, Document>(STARTING_AFTER_SUCCEEDED);
     let (new_text, updating_text) = (text(&new), text(&updating));
-    let mut read = |what, text: &str| Stored {
+    let mut read = |what, text: &str| Pair {
         what,
-        ours: counter.call(measured_read::<Task<Document>>, text),
-        plain: counter.call(measured_read::<Plain<Document>>, text),
+        ours: vec![counter.call(measured_read::<Task<Document>>, text)],
+        other: vec![counter.call(measured_read::<Plain<Document>>, text)],
     };
-    let reads = [
-        read("read a new task", &new_text),
-        read("read an updating task", &updating_text),
-    ];
-    let mut write = |what, task: &Task<Document>, text: &str| Stored {
+    let reads = [read("read a new task", &new_text), read("read an updating task", &updating_text)];
+    let mut write = |what, task: &Task<Document>, text: &str| Pair {
         what,
-        ours: counter.call(measured_write::<Task<Document>>, task),
-        plain: counter.call(measured_write::<Plain<Document>>, &of_text(text)),
+        ours: vec![counter.call(measured_write::<Task<Document>>, task)],
+        other: vec![counter.call(measured_write::<Plain<Document>>, &of_text(text))],
     };
     let writes = [
         write("write a new task", &new, &new_text),

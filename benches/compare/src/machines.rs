@@ -1,0 +1,11 @@
+//! What the crate is compared with, one a file.
+
+pub mod byte;
+pub mod finny;
+pub mod fsmentry;
+pub mod obvious;
+pub mod rust_fsm;
+pub mod smlang;
+pub mod statig;
+pub mod tag;
+pub mod target;
