@@ -242,21 +242,10 @@ fn figures_are_those_of_the_pages() {
     }
 
     let costs = section("## What it costs");
-    let counts: Vec<&str> = costs
-        .split_whitespace()
-        .filter(|word| word.contains('/'))
-        .collect();
-    let counts = counts
-        .iter()
-        .map(|word| word.trim_end_matches(['.', ';']))
-        .take(2);
-    let counts: Vec<&str> = counts.collect();
-    let row = include_str!("../benches/README.md")
-        .lines()
-        .find(|line| line.starts_with("| by value, the next state |"))
-        .expect("the row of the decision");
-    assert_eq!(counts.len(), 2);
-    for count in counts {
-        assert!(row.contains(&format!(" {count} = ")), "{count}: {row}");
+    let rows: Vec<&str> = costs.lines().filter(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 3, "a table with figures");
+    for row in rows {
+        let page = include_str!("../benches/README.md");
+        assert!(page.lines().any(|line| line == row), "{row}");
     }
 }

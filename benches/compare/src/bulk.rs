@@ -52,9 +52,8 @@ pub fn sweep<F: Family, T: Payload>(states: &[usize]) -> f64 {
 pub fn sweep_states(states: &[usize]) -> f64 {
     let cancel = |state: &mut State| {
         let answer = state.apply(Operation::Cancel);
-        if let Ok(Some(next)) = answer {
-            *state = next;
-        }
+        // Stored in any case, as the table does: a branch could not be foreseen.
+        *state = if let Ok(Some(next)) = answer { next } else { *state };
         answer.is_ok()
     };
     per_item(states, |state| State::ALL[state], cancel)
