@@ -1,5 +1,18 @@
+// Where the README's links lead in the docs. The README defines them too, as files of the
+// repository; the first definition counts.
+//! [Embedding]: _documentation::embedding
+//! [Stores]: _documentation::stores
+//! [the service]: _documentation::service
+//! [`conformance`]: mod@conformance
+//! [the laws]: _documentation::verification
+//! [the hazards]: _documentation::verification
+//! [model checker]: _documentation::verification#races
+//! [links]: _documentation::verification#no-panic-no-allocation-no-unsafe-no-io
+//! [Benchmarks]: _documentation::benchmarks
+//!
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 // law: no_panic
 #![cfg_attr(
@@ -19,6 +32,8 @@
 #[cfg(feature = "proptest")]
 extern crate std;
 
+#[cfg(any(doc, doctest))]
+pub mod _documentation;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;

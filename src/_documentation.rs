@@ -1,0 +1,16 @@
+//! Longer pages. They are in the docs alone: the module is in no build.
+
+#[doc = include_str!("documentation/embedding.md")]
+pub mod embedding {}
+
+#[doc = include_str!("../tests/README.md")]
+pub mod verification {}
+
+#[doc = include_str!("../benches/README.md")]
+pub mod benchmarks {}
+
+#[doc = include_str!("../examples/stores/README.md")]
+pub mod stores {}
+
+#[doc = include_str!("../examples/service/README.md")]
+pub mod service {}
