@@ -7,6 +7,7 @@ use crate::world::{Actor, Change, Document, Draft, Intent, Message, World};
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Law {
+    StartingOnly,
     CancelHolds,
     CompletedIsOver,
     NothingLost,
@@ -21,7 +22,9 @@ pub enum Law {
 type Holds = fn(&Protocol, &World) -> bool;
 
 #[rustfmt::skip]
-pub const LAWS: [(Law, &str, Holds); 9] = [
+pub const LAWS: [(Law, &str, Holds); 10] = [
+    // law: starting_only
+    (Law::StartingOnly, "a client's cancel is accepted only in `Starting`", |_, world| world.keeps(Law::StartingOnly)),
     (Law::CancelHolds, "after a cancel no worker's start, edit or result on that payload is accepted", |_, world| world.keeps(Law::CancelHolds)),
     (Law::CompletedIsOver, "a task never shows a completed status while a run of it is still going to be accepted", |_, world| world.keeps(Law::CompletedIsOver)),
     // law: nothing_lost
@@ -81,8 +84,9 @@ impl Onlooker {
     }
 
     fn is_current(&self, message: Message) -> bool {
-        let truth = self.truth.as_ref();
-        truth.is_some_and(|truth| truth.check_run(message.sent_for).is_ok())
+        self.truth
+            .as_ref()
+            .is_some_and(|truth| truth.run() == message.sent_for && truth.status().is_active())
     }
 
     /// A commit was accepted, and the row is now `row`.
@@ -118,6 +122,10 @@ impl Onlooker {
             {
                 self.breaks(Law::RevertIsExact);
             }
+        }
+        let status = truth.as_ref().map(Task::status);
+        if change == Change::Cancel && status != Some(Status::Starting) {
+            self.breaks(Law::StartingOnly);
         }
         match change {
             Change::Cancel | Change::CancelOwn => self.cancelled |= 1 << version,

@@ -24,7 +24,7 @@ mod world;
 use std::collections::HashSet;
 use std::sync::PoisonError;
 
-use stateright::{Checker, Model, Property};
+use stateright::{Checker, HasDiscoveries, Model, Property};
 
 pub use faults::Fault;
 pub use laws::{LAWS, Law};
@@ -68,15 +68,14 @@ pub struct Verdict {
     pub happened: HashSet<Happened>,
 }
 
-/// Visits every state that the budget allows.
+/// Visits every state that the budget allows; stops when a law is broken.
 #[must_use]
 pub fn check(budget: Budget) -> Verdict {
     let protocol = Protocol::new(budget, None);
-    let checker = protocol.checker().threads(2).spawn_bfs().join();
-    let happened = checker.model().happened.lock();
-    Verdict {
-        states: checker.unique_state_count(),
-        broken: checker.discoveries().into_keys().collect(),
-        happened: happened.unwrap_or_else(PoisonError::into_inner).clone(),
-    }
+    let options = protocol.checker().threads(2).finish_when(HasDiscoveries::Any);
+    let checker = options.spawn_bfs().join();
+    // To list the broken laws the checker takes their steps once more, which are noted again.
+    let broken = checker.discoveries().into_keys().collect();
+    let happened = checker.model().happened.lock().unwrap_or_else(PoisonError::into_inner);
+    Verdict { states: checker.unique_state_count(), broken, happened: happened.clone() }
 }
