@@ -8,9 +8,3 @@ pub mod verification {}
 
 #[doc = include_str!("../benches/README.md")]
 pub mod benchmarks {}
-
-#[doc = include_str!("../examples/stores/README.md")]
-pub mod stores {}
-
-#[doc = include_str!("../examples/service/README.md")]
-pub mod service {}

@@ -1,8 +1,8 @@
 // Where the README's links lead in the docs. The README defines them too, as files of the
 // repository; the first definition counts.
 //! [Embedding]: _documentation::embedding
-//! [Stores]: _documentation::stores
-//! [the service]: _documentation::service
+//! [Stores]: _documentation::embedding#to-copy
+//! [the service]: _documentation::embedding#to-copy
 //! [`conformance`]: mod@conformance
 //! [the laws]: _documentation::verification
 //! [the hazards]: _documentation::verification
