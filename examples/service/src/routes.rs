@@ -48,7 +48,7 @@ async fn cancel(State(app): State<App>, key: Key) -> Result<impl IntoResponse, R
         let mut row = app.load(&key).await?;
         let loaded = row.task.revision();
         let done = row.task.cancel()?;
-        if !done.reverted {
+        if !done.reverted() {
             row.task.edit(|document| document.finish(now(), "Task cancelled"));
         }
         let event = Event::of(&done, &key.user, loaded, &row.task);

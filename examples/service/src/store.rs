@@ -12,7 +12,7 @@ use sqlx::any::{Any, AnyArguments, AnyPoolOptions, AnyRow, install_default_drive
 use sqlx::error::BoxDynError;
 use sqlx::query::Query;
 use sqlx::{AnyPool, Error, Row as _, Transaction, query};
-use task_lifecycle::{Previous, Snapshot, Status, Task, Transition};
+use task_lifecycle::{Previous, Released, Snapshot, Status, Task, Transition};
 use uuid::Uuid;
 
 use crate::document::Document;
@@ -33,11 +33,13 @@ pub struct Row {
     pub task: Task<Document>,
 }
 
-/// What the queue hands to a worker. It counts only at this revision.
+/// What the queue hands to a worker. It counts while the task is active and in this run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Message {
     pub key: Key,
-    pub revision: u64,
+    pub run: u64,
+    /// The run is under way, and its worker let the lease pass.
+    pub is_overdue: bool,
 }
 
 /// A line of the log.
@@ -52,6 +54,8 @@ pub struct Event {
     /// The revision and the status after. None: the task is gone.
     pub revision: Option<u64>,
     pub status: Option<Status>,
+    /// The run after; of a claim, the message's.
+    pub run: Option<u64>,
     pub reverted: bool,
     /// Of an update that was given up, its last message: the task shows its old one again.
     pub message: String,
@@ -66,6 +70,7 @@ impl Event {
             loaded,
             revision: after.map(Task::revision),
             status: after.map(Task::status),
+            run: after.map(Task::run),
             reverted: false,
             message: after.map_or(String::new(), |task| task.payload().message.clone()),
         }
@@ -75,10 +80,10 @@ impl Event {
     pub fn of(done: &Transition<Document>, by: &str, loaded: u64, after: &Task<Document>) -> Self {
         let event = Self::new(by, &done.operation.to_string(), loaded, Some(after));
         match &done.released {
-            Some(given_up) if done.reverted => {
+            Released::Update(given_up) => {
                 Self { reverted: true, message: given_up.message.clone(), ..event }
             }
-            _ => event,
+            Released::Nothing | Released::Previous(_) => event,
         }
     }
 }
@@ -191,15 +196,16 @@ impl SqlStore {
 impl Store for SqlStore {
     async fn create(&self, row: &Row, content: &[u8]) -> Result<bool> {
         let task = of(
-            "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, payload,
-                                queued_at, leased_until)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $3, 0) ON CONFLICT DO NOTHING",
+            "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, run,
+                                payload, queued_at, leased_until)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $3, 0) ON CONFLICT DO NOTHING",
             &row.key,
         )
         .bind(row.created_at.timestamp_micros())
         .bind(&row.file_name)
         .bind(row.task.status().as_str())
         .bind(row.task.revision().cast_signed())
+        .bind(row.task.run().cast_signed())
         .bind(json(row.task.payload())?);
         let file = query("INSERT INTO files (task_id, content) VALUES ($1, $2)");
         let file = file.bind(row.key.id.to_string()).bind(content);
@@ -244,15 +250,16 @@ impl Store for SqlStore {
             Status::Starting | Status::Succeeded | Status::Failed | Status::Cancelled => 0,
         };
         let statement = of(
-            "UPDATE tasks SET status = $4, revision = $5, payload = $6,
-                    previous_status = $7, previous_payload = $8, leased_until = $9,
-                    queued_at = CASE WHEN $10 = 'update' THEN $11 ELSE queued_at END
+            "UPDATE tasks SET status = $4, revision = $5, run = $6, payload = $7,
+                    previous_status = $8, previous_payload = $9, leased_until = $10,
+                    queued_at = CASE WHEN $11 = 'update' THEN $12 ELSE queued_at END
              WHERE task_id = $1 AND user_id = $2 AND revision = $3",
             &row.key,
         )
         .bind(loaded.cast_signed())
         .bind(task.status().as_str())
         .bind(task.revision().cast_signed())
+        .bind(task.run().cast_signed())
         .bind(json(task.payload())?)
         .bind(previous.as_ref().map(|previous| previous.status.as_str()))
         .bind(previous.map(|previous| json(previous.payload)).transpose()?)
@@ -276,13 +283,13 @@ impl Store for SqlStore {
                  SELECT task_id FROM tasks
                  WHERE status IN ('Starting', 'Processing') AND leased_until < $1
                  ORDER BY queued_at LIMIT 1
-             ) RETURNING task_id, user_id, revision, status"
+             ) RETURNING task_id, user_id, revision, run, status"
         } else {
             "UPDATE tasks SET leased_until = $2 WHERE task_id = (
                  SELECT task_id FROM tasks
                  WHERE status IN ('Starting', 'Processing') AND leased_until < $1
                  ORDER BY queued_at LIMIT 1 FOR UPDATE SKIP LOCKED
-             ) RETURNING task_id, user_id, revision, status"
+             ) RETURNING task_id, user_id, revision, run, status"
         });
         let statement = statement.bind(Utc::now().timestamp_micros()).bind(self.leased_until());
         let mut transaction = self.pool.begin().await?;
@@ -290,13 +297,17 @@ impl Store for SqlStore {
             return Ok(None);
         };
         // Nothing else is read: a row that is no task must not stop those behind it.
-        let (key, revision) = (key(&row)?, revision(&row)?);
-        let status = Some(status(&row, "status")?);
-        let event = Event::new(worker, "claim", revision, None);
-        let event = Event { revision: Some(revision), status, ..event };
+        let (key, revision) = (key(&row)?, number(&row, "revision")?);
+        let (status, run) = (status(&row, "status")?, number(&row, "run")?);
+        let event = Event {
+            revision: Some(revision),
+            status: Some(status),
+            run: Some(run),
+            ..Event::new(worker, "claim", revision, None)
+        };
         log(&mut transaction, &key, &event).await?;
         transaction.commit().await?;
-        Ok(Some(Message { key, revision }))
+        Ok(Some(Message { key, run, is_overdue: status == Status::Processing }))
     }
 
     async fn log(&self, key: &Key) -> Result<Vec<Event>> {
@@ -332,7 +343,8 @@ fn read(row: &AnyRow) -> Result<Row> {
     };
     let snapshot = Snapshot {
         status: status(row, "status")?,
-        revision: revision(row)?,
+        revision: number(row, "revision")?,
+        run: number(row, "run")?,
         payload: payload("payload")?,
         previous,
     };
@@ -354,8 +366,8 @@ fn status(row: &AnyRow, column: &str) -> Result<Status> {
     row.try_get::<&str, _>(column)?.parse().map_err(unreadable)
 }
 
-fn revision(row: &AnyRow) -> Result<u64> {
-    Ok(row.try_get::<i64, _>("revision")?.cast_unsigned())
+fn number(row: &AnyRow, column: &str) -> Result<u64> {
+    Ok(row.try_get::<i64, _>(column)?.cast_unsigned())
 }
 
 fn json(value: &impl Serialize) -> Result<String> {

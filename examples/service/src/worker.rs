@@ -1,10 +1,13 @@
 //! A run: take a message, check it, start, work, end.
+//!
+//! The message's run is the worker's token, from the message to the result. Each commit in its name
+//! is the same loop: load, check the run, change, commit by the revision just loaded.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use task_lifecycle::{Status, Transition};
+use anyhow::{Context, Result};
+use task_lifecycle::{Task, Transition, TransitionError};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -14,6 +17,9 @@ use crate::store::{Event, Message, Row, Store};
 
 /// How long a worker waits before it looks again for a message.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// What a change was; none for an edit.
+type Outcome = std::result::Result<Option<Transition<Document>>, TransitionError>;
 
 pub struct Worker {
     pub store: Arc<dyn Store>,
@@ -45,64 +51,82 @@ impl Worker {
         }
     }
 
-    async fn handle(&self, message: &Message) -> Result<()> {
-        let mut row = self.store.load(&message.key).await?.context("the task is gone")?;
-        row.task.check_revision(message.revision)?;
-
-        if row.task.status() == Status::Processing {
-            // Its worker let the lease pass. If it lives, its revision is stale from now on.
-            row.task.edit(Document::queue_again);
-            let done = row.task.retry()?;
-            return self.commit(&row, message.revision, &done).await;
+    /// Handles one message. An error tells why the run was dropped.
+    pub async fn handle(&self, message: &Message) -> Result<()> {
+        if message.is_overdue {
+            // If its worker lives, its run is stale from now on.
+            let retry = |task: &mut Task<Document>| {
+                let done = task.retry()?;
+                task.edit(Document::queue_again);
+                Ok(Some(done))
+            };
+            self.change(message, retry).await?;
+            return Ok(());
         }
 
-        let done = row.task.start()?;
-        row.task.edit(|document| document.start(now()));
-        self.commit(&row, message.revision, &done).await?;
+        let start = |task: &mut Task<Document>| {
+            let done = task.start()?;
+            task.edit(|document| document.start(now()));
+            Ok(Some(done))
+        };
+        let row = self.change(message, start).await?;
 
         let file = self.store.file(&row.key).await?.context("the task is gone")?;
         let configuration = row.task.payload().configuration.clone();
         let result = spawn_blocking(move || cut(&file, &configuration)).await;
-        self.take_time(&mut row).await?;
+        self.take_time(message).await?;
 
-        let started = row.task.revision();
-        let done = match result.unwrap_or_else(|_| Err("The document broke the worker".to_owned()))
-        {
+        let result = result.unwrap_or_else(|_| Err("The document broke the worker".to_owned()));
+        let end = |task: &mut Task<Document>| match &result {
             Ok(chunks) => {
-                row.task.edit(|document| {
+                task.edit(|document| {
                     document.finish(now(), "Task succeeded");
-                    document.chunks = Some(chunks);
+                    document.chunks = Some(chunks.clone());
                 });
-                row.task.succeed()?
+                task.succeed().map(Some)
             }
             Err(reason) => {
-                row.task.edit(|document| document.finish(now(), reason));
-                row.task.fail()?
+                task.edit(|document| document.finish(now(), reason));
+                task.fail().map(Some)
             }
         };
-        self.commit(&row, started, &done).await
-    }
-
-    async fn commit(&self, row: &Row, loaded: u64, done: &Transition<Document>) -> Result<()> {
-        self.write(row, loaded, Event::of(done, &self.name, loaded, &row.task)).await
-    }
-
-    async fn write(&self, row: &Row, loaded: u64, event: Event) -> Result<()> {
-        ensure!(self.store.commit(row, loaded, &event).await?, "the task was changed meanwhile");
+        self.change(message, end).await?;
         Ok(())
     }
 
+    /// Changes the task in the name of the run. Whoever changes it in between costs one more turn;
+    /// only a run that is over, or that was taken away, ends the loop with nothing written.
+    async fn change(
+        &self,
+        message: &Message,
+        change: impl Fn(&mut Task<Document>) -> Outcome,
+    ) -> Result<Row> {
+        loop {
+            let mut row = self.store.load(&message.key).await?.context("the task is gone")?;
+            row.task.check_run(message.run)?;
+            let loaded = row.task.revision();
+            let event = match change(&mut row.task)? {
+                Some(done) => Event::of(&done, &self.name, loaded, &row.task),
+                None => Event::new(&self.name, "edit", loaded, Some(&row.task)),
+            };
+            if self.store.commit(&row, loaded, &event).await? {
+                return Ok(row);
+            }
+        }
+    }
+
     /// Waits as long as a document takes, and renews the lease with word of how far it is.
-    async fn take_time(&self, row: &mut Row) -> Result<()> {
+    async fn take_time(&self, message: &Message) -> Result<()> {
         let pause = self.lease / 3;
         let mut left = self.takes;
         while left > pause {
             sleep(pause).await;
             left -= pause;
-            let loaded = row.task.revision();
-            row.task.edit(|document| document.message = format!("Task started, {left:?} to go"));
-            let event = Event::new(&self.name, "edit", loaded, Some(&row.task));
-            self.write(row, loaded, event).await?;
+            let progress = |task: &mut Task<Document>| {
+                task.edit(|document| document.message = format!("Task started, {left:?} to go"));
+                Ok(None)
+            };
+            self.change(message, progress).await?;
         }
         sleep(left).await;
         Ok(())

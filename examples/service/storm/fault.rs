@@ -1,7 +1,9 @@
 //! Faults, in a wrapper around the store: the service itself stays as it is.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -48,6 +50,8 @@ pub struct Faulty {
     pub store: SqlStore,
     pub fault: Option<Fault>,
     pub conflicts: File,
+    /// The runs that this process has a message of.
+    pub runs: Mutex<HashMap<Key, u64>>,
 }
 
 impl Faulty {
@@ -68,17 +72,14 @@ impl Faulty {
         Ok(false)
     }
 
-    /// Ends whatever run is there as the one that was lost would have been.
-    async fn finish(&self, lost: &Row, event: &Event) -> Result<bool> {
-        let Some(mut row) = self.store.load(&lost.key).await? else { return Ok(false) };
-        let loaded = row.task.revision();
-        row.task.edit(|document| *document = lost.task.payload().clone());
-        match row.task.succeed() {
-            Ok(done) => {
-                let event = Event::of(&done, &event.by, loaded, &row.task);
-                self.store.commit(&row, loaded, &event).await
+    /// The task as it would be if the run that this process lost were still its.
+    fn as_if_never_lost(&self, row: Row) -> Row {
+        let run = self.runs.lock().unwrap().get(&row.key).copied();
+        match run {
+            Some(run) if row.task.status() == Status::Processing => {
+                Self::changed(&row, |task| task.run = run)
             }
-            Err(_) => Ok(false),
+            _ => row,
         }
     }
 }
@@ -102,6 +103,13 @@ impl Store for Faulty {
             }
             Some(Fault::FailsInSilence) if event.reverted && operation == "fail" => {
                 event.message = row.task.payload().message.clone();
+            }
+            Some(Fault::FinishWithoutCheck) => {
+                if let Some(current) = self.store.load(&row.key).await? {
+                    let run = current.task.run() + u64::from(operation == "retry");
+                    row = Self::changed(&row, |task| task.run = run);
+                    event.run = Some(run);
+                }
             }
             Some(Fault::FailedWhileRetrying) if operation == "retry" => {
                 let failed = Self::changed(&row, |task| {
@@ -127,27 +135,26 @@ impl Store for Faulty {
         match self.fault {
             Some(Fault::LostRaceAnswered200) => Ok(true),
             Some(Fault::UnconditionalWrite) => self.overwrite(&row, &event).await,
-            Some(Fault::FinishWithoutCheck) if operation == "edit" => Ok(true),
-            Some(Fault::FinishWithoutCheck) if operation == "succeed" => {
-                self.finish(&row, &event).await
-            }
             _ => Ok(false),
         }
     }
 
     async fn claim(&self, worker: &str) -> Result<Option<Message>> {
         let mut message = self.store.claim(worker).await?;
+        if let Some(message) = &message {
+            self.runs.lock().unwrap().insert(message.key.clone(), message.run);
+        }
         if let (Some(Fault::StartWithoutCheck), Some(message)) = (self.fault, &mut message) {
             // As the message of an update lies in a queue, and is delivered when it is stale.
             for _ in 0..40 {
                 sleep(Duration::from_millis(20)).await;
                 let Some(row) = self.store.load(&message.key).await? else { break };
-                let is_stale = row.task.revision() != message.revision;
+                let is_stale = row.task.run() != message.run;
                 if !row.task.is_update() && !is_stale {
                     break;
                 }
                 if is_stale && row.task.status() == Status::Starting {
-                    message.revision = row.task.revision();
+                    message.run = row.task.run();
                     break;
                 }
             }
@@ -160,7 +167,9 @@ impl Store for Faulty {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
-        self.store.load(key).await
+        let row = self.store.load(key).await?;
+        let is_blind = self.fault == Some(Fault::FinishWithoutCheck);
+        Ok(if is_blind { row.map(|row| self.as_if_never_lost(row)) } else { row })
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::Utc;
 use task_lifecycle::{Status, Task, conformance};
 use task_service::document::{Configuration, Document, now};
-use task_service::store::{Event, Key, Row, SqlStore, Store};
+use task_service::store::{Event, Key, Message, Row, SqlStore, Store};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -141,15 +141,16 @@ async fn a_run_that_is_retried_keeps_its_place() {
     let store = without_leases(&dir).await;
     let (first, _second) = (create(&store).await, create(&store).await);
     let mut row = first.clone();
-    for operation in ["start", "retry"] {
+    for (operation, is_overdue) in [("start", false), ("retry", true)] {
         let message = store.claim("worker").await.unwrap().unwrap();
-        assert_eq!((message.key, message.revision), (first.key.clone(), row.task.revision()));
+        assert_eq!(message, Message { key: first.key.clone(), run: 0, is_overdue });
         let loaded = row.task.revision();
         let done = if operation == "start" { row.task.start() } else { row.task.retry() }.unwrap();
         let event = Event::of(&done, "worker", loaded, &row.task);
         assert!(store.commit(&row, loaded, &event).await.unwrap());
     }
-    assert_eq!(store.claim("worker").await.unwrap().unwrap().key, first.key);
+    let message = store.claim("worker").await.unwrap().unwrap();
+    assert_eq!(message, Message { key: first.key, run: 1, is_overdue: false });
 }
 
 #[test]

@@ -4,9 +4,10 @@ CREATE TABLE tasks (
     user_id          TEXT   NOT NULL,
     created_at       BIGINT NOT NULL,
     file_name        TEXT   NOT NULL,
-    -- The task: two words and a number to decide by, and its payloads.
+    -- The task: two words and two numbers to decide by, and its payloads.
     status           TEXT   NOT NULL,
     revision         BIGINT NOT NULL,
+    run              BIGINT NOT NULL,
     payload          TEXT   NOT NULL,
     previous_status  TEXT,
     previous_payload TEXT,

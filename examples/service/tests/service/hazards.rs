@@ -1,11 +1,16 @@
 //! What went wrong in real services through how the rule was embedded, a test for each.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::Connection;
+use task_lifecycle::Status;
+use task_service::store::{Key, Store as _};
+use tokio::time::sleep;
 
 use crate::testing::client::Client;
-use crate::{Service, alice, refused, succeeded, until_status};
+use crate::{Service, alice, beside, label, refused, succeeded, until_status};
 
 /// Of many who cancel at once, one is told that it did; and of a cancel and a start, one wins.
 #[tokio::test]
@@ -194,5 +199,78 @@ async fn lifo_queue() {
         }
         started.sort();
         assert_eq!(started.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), queued);
+    }
+}
+
+/// A queued task is edited, before and after its message is handed out: the message still counts.
+#[tokio::test]
+async fn edit_lost_the_message() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let id = alice(&server).create("one", 1).await.unwrap().id();
+        let key = Key { user: "alice".to_owned(), id: id.parse().unwrap() };
+        let (store, worker) = beside(&service, Duration::ZERO).await;
+        label(&store, &key).await;
+        let message = store.claim("worker").await.unwrap().unwrap();
+        label(&store, &key).await;
+        worker.handle(&message).await.unwrap();
+        assert_eq!(alice(&server).get(&id).await.unwrap().status(), "Succeeded");
+    }
+}
+
+/// A task is edited while a worker is at work: its result still counts, and so does the edit.
+#[tokio::test]
+async fn edit_lost_the_result() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create("one", 1).await.unwrap().id();
+        let key = Key { user: "alice".to_owned(), id: id.parse().unwrap() };
+        let (store, worker) = beside(&service, Duration::from_millis(500)).await;
+        let message = store.claim("worker").await.unwrap().unwrap();
+        let run = async {
+            until_status(&client, &id, "Processing").await;
+            label(&store, &key).await;
+            assert_eq!(client.get(&id).await.unwrap().json()["message"], "third in line");
+        };
+        let (ended, ()) = tokio::join!(worker.handle(&message), run);
+        ended.unwrap();
+        let done = client.get(&id).await.unwrap();
+        assert_eq!((done.status().as_str(), done.revision), ("Succeeded", Some(5)));
+    }
+}
+
+/// A message that is handed out again while its run is under way finds the run; and one that was
+/// handed out twice before the start starts one run.
+#[tokio::test]
+async fn redelivered_for_nobody() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create("one", 1).await.unwrap().id();
+        let (store, slow) = beside(&service, Duration::from_secs(1)).await;
+        let (_, quick) = beside(&service, Duration::ZERO).await;
+        let claim = async || {
+            sleep(Duration::from_millis(5)).await; // the lease passes
+            store.claim("worker").await.unwrap().unwrap()
+        };
+        let (first, second) = (claim().await, claim().await);
+        assert_eq!(first, second);
+        let again = async {
+            until_status(&client, &id, "Processing").await;
+            let text = quick.handle(&second).await.unwrap_err().to_string();
+            assert_eq!(text, "task cannot be started: status is Processing");
+
+            let third = claim().await;
+            assert_eq!((third.run, third.is_overdue), (0, true));
+            quick.handle(&third).await.unwrap(); // queues it again
+            quick.handle(&claim().await).await.unwrap();
+            client.get(&id).await.unwrap()
+        };
+        let (lost, done) = tokio::join!(slow.handle(&first), again);
+        assert_eq!(done.status(), Status::Succeeded.as_str());
+        let stale = "stale run: expected 0, but the task is Succeeded in run 1";
+        assert_eq!(lost.unwrap_err().to_string(), stale);
+        assert_eq!(client.get(&id).await.unwrap().text, done.text);
     }
 }

@@ -11,8 +11,11 @@ mod program;
 mod seed;
 mod workers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use task_service::store::{Event, Key, SqlStore, Store as _};
+use task_service::worker::Worker;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -94,4 +97,20 @@ async fn succeeded(service: &Service, client: &Client) -> Answer {
 fn refused(answer: &Answer, code: u16, text: &str) {
     assert_eq!((answer.code, answer.text.as_str()), (code, text));
     assert!(answer.content_type.starts_with("text/plain"), "{answer:?}");
+}
+
+/// The database as another program has it, with a lease that passes at once, and a worker on it.
+async fn beside(service: &Service, takes: Duration) -> (Arc<SqlStore>, Worker) {
+    let store = Arc::new(SqlStore::open(&service.database, Duration::ZERO).await.unwrap());
+    let lease = Duration::from_mins(1); // it says nothing of how far it is
+    (store.clone(), Worker { store, name: "worker".to_owned(), takes, lease })
+}
+
+/// Somebody puts a label on a task.
+async fn label(store: &SqlStore, key: &Key) {
+    let mut row = store.load(key).await.unwrap().unwrap();
+    let loaded = row.task.revision();
+    row.task.edit(|document| document.message = "third in line".to_owned());
+    let event = Event::new("operator", "edit", loaded, Some(&row.task));
+    assert!(store.commit(&row, loaded, &event).await.unwrap());
 }
