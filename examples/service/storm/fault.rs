@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::ValueEnum;
+use rand::{random_bool, random_range};
 use task_lifecycle::{Snapshot, Status};
 use task_service::document::Document;
 use task_service::store::{Event, Key, Message, Page, Result, Row, SqlStore, Store};
@@ -73,14 +74,22 @@ impl Faulty {
     }
 
     /// The task as it would be if the run that this process lost were still its.
-    fn as_if_never_lost(&self, row: Row) -> Row {
-        let run = self.runs.lock().unwrap().get(&row.key).copied();
-        match run {
-            Some(run) if row.task.status() == Status::Processing => {
-                Self::changed(&row, |task| task.run = run)
+    async fn as_if_never_lost(&self, key: &Key) -> Result<Option<Row>> {
+        let run = self.runs.lock().unwrap().get(key).copied();
+        for _ in 0..40 {
+            let Some(row) = self.store.load(key).await? else { break };
+            match (run, row.task.status()) {
+                (Some(run), Status::Processing) => {
+                    return Ok(Some(Self::changed(&row, |task| task.run = run)));
+                }
+                // Until another has started it.
+                (Some(run), Status::Starting) if run < row.task.run() => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                _ => break,
             }
-            _ => row,
         }
+        self.store.load(key).await
     }
 }
 
@@ -106,7 +115,8 @@ impl Store for Faulty {
             }
             Some(Fault::FinishWithoutCheck) => {
                 if let Some(current) = self.store.load(&row.key).await? {
-                    let run = current.task.run() + u64::from(operation == "retry");
+                    let run =
+                        current.task.run() + u64::from(["update", "retry"].contains(&operation));
                     row = Self::changed(&row, |task| task.run = run);
                     event.run = Some(run);
                 }
@@ -143,6 +153,10 @@ impl Store for Faulty {
         let mut message = self.store.claim(worker).await?;
         if let Some(message) = &message {
             self.runs.lock().unwrap().insert(message.key.clone(), message.run);
+            if random_bool(0.1) {
+                // The lease passes before the start, and another is handed the same message.
+                sleep(Duration::from_millis(random_range(950..1150))).await;
+            }
         }
         if let (Some(Fault::StartWithoutCheck), Some(message)) = (self.fault, &mut message) {
             // As the message of an update lies in a queue, and is delivered when it is stale.
@@ -167,9 +181,10 @@ impl Store for Faulty {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
-        let row = self.store.load(key).await?;
-        let is_blind = self.fault == Some(Fault::FinishWithoutCheck);
-        Ok(if is_blind { row.map(|row| self.as_if_never_lost(row)) } else { row })
+        match self.fault {
+            Some(Fault::FinishWithoutCheck) => self.as_if_never_lost(key).await,
+            _ => self.store.load(key).await,
+        }
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
