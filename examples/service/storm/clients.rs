@@ -9,7 +9,7 @@ use rand::{random_bool, random_range, rng};
 use serde_json::json;
 use tokio::time::sleep;
 
-use task_service::store::{Event, Key, Result, SqlStore, Store as _};
+use task_service::store::{Event, Key, Payload, Result, SqlStore, Store as _};
 
 use crate::testing::client::{Answer, Client};
 
@@ -106,9 +106,11 @@ impl Storm {
             sleep(Duration::from_millis(random_range(0..10))).await;
             let user = random_range(0..self.clients.len());
             let Some(id) = self.pick(user).and_then(|task| task.parse().ok()) else { continue };
-            let Some(mut row) = store.load(&Key { user: name(user), id }).await? else { continue };
+            let key = Key { user: name(user), id };
+            let Some((mut row, mut document)) = store.read(&key).await? else { continue };
             let loaded = row.task.revision();
-            row.task.edit(|document| document.message = format!("Label {edits}"));
+            document.message = format!("Label {edits}");
+            row.task.edit(|payload| *payload = Payload::new(document));
             let event = Event::new(EDITOR, "edit", loaded, Some(&row.task));
             edits += usize::from(store.commit(&row, loaded, &event).await?);
         }

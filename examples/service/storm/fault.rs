@@ -11,7 +11,9 @@ use clap::ValueEnum;
 use rand::{random_bool, random_range};
 use task_lifecycle::{Snapshot, Status};
 use task_service::document::Document;
-use task_service::store::{Event, Key, Message, Page, Result, Row, SqlStore, Store};
+use task_service::store::{
+    Entry, Event, Key, Message, Page, Payload, Result, Row, SqlStore, Store,
+};
 use tokio::time::sleep;
 
 /// What the program does wrong.
@@ -57,7 +59,7 @@ pub struct Faulty {
 
 impl Faulty {
     /// The task, its parts changed.
-    fn changed(row: &Row, change: impl FnOnce(&mut Snapshot<Document>)) -> Row {
+    fn changed(row: &Row, change: impl FnOnce(&mut Snapshot<Payload>)) -> Row {
         let mut snapshot = Snapshot::from(row.task.clone());
         change(&mut snapshot);
         Row { task: snapshot.try_into().expect("a task"), ..row.clone() }
@@ -73,14 +75,26 @@ impl Faulty {
         Ok(false)
     }
 
+    /// The document before the update, with the configuration of the update.
+    async fn half_reverted(&self, key: &Key) -> Result<Option<Document>> {
+        let Some((_, update)) = self.store.read(key).await? else { return Ok(None) };
+        let previous = "SELECT previous_payload FROM tasks WHERE task_id = $1";
+        let previous = sqlx::query_scalar::<_, Option<String>>(previous).bind(key.id.to_string());
+        let text = previous.fetch_optional(&self.store.pool).await?.flatten();
+        let document = text.and_then(|text| serde_json::from_str::<Document>(&text).ok());
+        let configuration = update.configuration;
+        Ok(document.map(|before| Document { configuration, ..before }))
+    }
+
     /// The task as it would be if the run that this process lost were still its.
-    async fn as_if_never_lost(&self, key: &Key) -> Result<Option<Row>> {
+    async fn as_if_never_lost(&self, key: &Key) -> Result<Option<(Row, Document)>> {
         let run = self.runs.lock().unwrap().get(key).copied();
         for _ in 0..40 {
-            let Some(row) = self.store.load(key).await? else { break };
+            let Some((row, document)) = self.store.read(key).await? else { break };
             match (run, row.task.status()) {
                 (Some(run), Status::Processing) => {
-                    return Ok(Some(Self::changed(&row, |task| task.run = run)));
+                    let row = Self::changed(&row, |task| task.run = run);
+                    return Ok(Some((row, document)));
                 }
                 // Until another has started it.
                 (Some(run), Status::Starting) if run < row.task.run() => {
@@ -89,7 +103,7 @@ impl Faulty {
                 _ => break,
             }
         }
-        self.store.load(key).await
+        self.store.read(key).await
     }
 }
 
@@ -101,9 +115,8 @@ impl Store for Faulty {
         let mut row = row.clone();
         match self.fault {
             Some(Fault::RevertForgetsConfiguration) if event.reverted => {
-                if let Some(update) = self.store.load(&row.key).await? {
-                    let configuration = update.task.payload().configuration.clone();
-                    row = Self::changed(&row, |task| task.payload.configuration = configuration);
+                if let Some(document) = self.half_reverted(&row.key).await? {
+                    row = Self::changed(&row, |task| task.payload = Payload::new(document));
                 }
             }
             Some(Fault::RevertRestoresRevision) if event.reverted => {
@@ -111,7 +124,7 @@ impl Store for Faulty {
                 event.revision = Some(loaded - 1);
             }
             Some(Fault::FailsInSilence) if event.reverted && operation == "fail" => {
-                event.message = row.task.payload().message.clone();
+                event.message.clear();
             }
             Some(Fault::FinishWithoutCheck) => {
                 if let Some(current) = self.store.load(&row.key).await? {
@@ -121,11 +134,8 @@ impl Store for Faulty {
                     event.run = Some(run);
                 }
             }
-            Some(Fault::FailedWhileRetrying) if operation == "retry" => {
-                let failed = Self::changed(&row, |task| {
-                    task.status = Status::Failed;
-                    task.previous = None;
-                });
+            Some(Fault::FailedWhileRetrying) if operation == "retry" && !row.task.is_update() => {
+                let failed = Self::changed(&row, |task| task.status = Status::Failed);
                 if self.store.commit(&failed, loaded, &event).await? {
                     sleep(Duration::from_millis(50)).await;
                     return self.overwrite(&row, &event).await;
@@ -176,22 +186,36 @@ impl Store for Faulty {
         Ok(message)
     }
 
-    async fn create(&self, row: &Row, content: &[u8]) -> Result<bool> {
-        self.store.create(row, content).await
+    async fn create(
+        &self,
+        key: &Key,
+        file_name: &str,
+        document: &Document,
+        content: &[u8],
+    ) -> Result<Option<Row>> {
+        self.store.create(key, file_name, document, content).await
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
+        self.store.load(key).await
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
         match self.fault {
             Some(Fault::FinishWithoutCheck) => self.as_if_never_lost(key).await,
-            _ => self.store.load(key).await,
+            _ => self.store.read(key).await,
         }
+    }
+
+    async fn renew(&self, message: &Message) -> Result<bool> {
+        self.store.renew(message).await
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         self.store.file(key).await
     }
 
-    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Row>> {
+    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Entry>> {
         self.store.list(user, page).await
     }
 

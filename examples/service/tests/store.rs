@@ -5,10 +5,10 @@ mod testing;
 
 use std::time::Duration;
 
-use chrono::Utc;
+use serde_json::Map;
 use task_lifecycle::{Status, Task, conformance};
-use task_service::document::{Configuration, Document, now};
-use task_service::store::{Event, Key, Message, Row, SqlStore, Store};
+use task_service::document::{Configuration, Document};
+use task_service::store::{Event, Key, Message, Payload, Row, SqlStore, Store};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -33,8 +33,31 @@ fn key(&id: &Uuid) -> Key {
     Key { user: "suite".to_owned(), id }
 }
 
-fn row(key: Key, task: &Task<Document>) -> Row {
-    Row { key, created_at: now(), file_name: "file".to_owned(), task: task.clone() }
+/// The document that lies in the column of a task's previous state, at that revision.
+async fn previous(store: &SqlStore, row: &Row) -> Result<Option<Document>, sqlx::Error> {
+    let text = sqlx::query_scalar::<_, Option<String>>(
+        "SELECT previous_payload FROM tasks WHERE task_id = $1 AND revision = $2",
+    )
+    .bind(row.key.id.to_string())
+    .bind(row.task.revision().cast_signed());
+    let text = text.fetch_optional(&store.pool).await?.flatten();
+    Ok(text.map(|text| serde_json::from_str(&text).unwrap()))
+}
+
+/// The task with its documents.
+async fn whole(store: &SqlStore, key: &Key) -> Result<Option<Task<Document>>, sqlx::Error> {
+    loop {
+        let Some((row, current)) = store.read(key).await? else { return Ok(None) };
+        let previous = previous(store, &row).await?;
+        if row.task.is_update() != previous.is_some() {
+            continue; // it was changed in between
+        }
+        return Ok(Some(row.task.map(|payload| match payload {
+            Payload::Current => current.clone(),
+            Payload::Previous => previous.clone().unwrap(),
+            Payload::New(_) => unreachable!("it was read"),
+        })));
+    }
 }
 
 impl conformance::Store for Suite<'_> {
@@ -43,35 +66,47 @@ impl conformance::Store for Suite<'_> {
     type Error = sqlx::Error;
 
     fn payload(text: &str) -> Document {
-        let mut document = Document::queued(Configuration::default(), Utc::now());
+        let mut document = Document::queued(&Configuration::default(), Map::new());
         document.message = text.to_owned();
-        document.configuration.segment_processing =
-            Some([(text.to_owned(), text.into())].into_iter().collect());
+        document.configuration.insert(text.to_owned(), text.into());
         document
     }
 
     fn create(&mut self, task: &Task<Document>) -> Result<Uuid, sqlx::Error> {
         loop {
             let id = Uuid::new_v4();
-            if self.runtime.block_on(self.store.create(&row(key(&id), task), b"file"))? {
+            let key = key(&id);
+            let created = self.store.create(&key, "file", task.payload(), b"file");
+            if self.runtime.block_on(created)?.is_some() {
                 return Ok(id);
             } // else that microsecond is taken
         }
     }
 
     fn load(&mut self, id: &Uuid) -> Result<Option<Task<Document>>, sqlx::Error> {
-        let row = self.runtime.block_on(self.store.load(&key(id)))?;
-        Ok(row.map(|row| row.task))
+        self.runtime.block_on(whole(&self.store, &key(id)))
     }
 
+    /// What the task has of the documents that are stored is moved, as the service would.
     fn commit(
         &mut self,
         id: &Uuid,
         loaded: u64,
         task: &Task<Document>,
     ) -> Result<bool, sqlx::Error> {
-        let event = Event::new("suite", "edit", loaded, Some(task));
-        self.runtime.block_on(self.store.commit(&row(key(id), task), loaded, &event))
+        self.runtime.block_on(async {
+            let Some(mut row) = self.store.load(&key(id)).await? else { return Ok(false) };
+            let stored = whole(&self.store, &key(id)).await?;
+            let current = stored.as_ref().map(Task::payload);
+            let previous = stored.as_ref().and_then(Task::previous).map(|state| state.payload);
+            row.task = task.clone().map(|document| match () {
+                () if Some(&document) == current => Payload::Current,
+                () if Some(&document) == previous => Payload::Previous,
+                () => Payload::new(document),
+            });
+            let event = Event::new("suite", "edit", loaded, Some(&row.task));
+            self.store.commit(&row, loaded, &event).await
+        })
     }
 
     fn delete(&mut self, id: &Uuid, loaded: u64) -> Result<bool, sqlx::Error> {
@@ -105,10 +140,8 @@ async fn without_leases(dir: &TempDir) -> SqlStore {
 }
 
 async fn create(store: &SqlStore) -> Row {
-    let document = Document::queued(Configuration::default(), Utc::now());
-    let row = row(key(&Uuid::new_v4()), &Task::new(document));
-    assert!(store.create(&row, b"file").await.unwrap());
-    row
+    let document = Document::queued(&Configuration::default(), Map::new());
+    store.create(&key(&Uuid::new_v4()), "file", &document, b"file").await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -146,7 +179,7 @@ async fn a_run_that_is_retried_keeps_its_place() {
         assert_eq!(message, Message { key: first.key.clone(), run: 0, is_overdue });
         let loaded = row.task.revision();
         let done = if operation == "start" { row.task.start() } else { row.task.retry() }.unwrap();
-        let event = Event::of(&done, "worker", loaded, &row.task);
+        let event = Event::of(&done, "worker", loaded, "");
         assert!(store.commit(&row, loaded, &event).await.unwrap());
     }
     let message = store.claim("worker").await.unwrap().unwrap();

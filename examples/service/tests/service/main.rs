@@ -14,7 +14,7 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use task_service::store::{Event, Key, SqlStore, Store as _};
+use task_service::store::{Event, Key, Payload, SqlStore, Store as _};
 use task_service::worker::Worker;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -108,9 +108,10 @@ async fn beside(service: &Service, takes: Duration) -> (Arc<SqlStore>, Worker) {
 
 /// Somebody puts a label on a task.
 async fn label(store: &SqlStore, key: &Key) {
-    let mut row = store.load(key).await.unwrap().unwrap();
+    let (mut row, mut document) = store.read(key).await.unwrap().unwrap();
     let loaded = row.task.revision();
-    row.task.edit(|document| document.message = "third in line".to_owned());
+    document.message = "third in line".to_owned();
+    row.task.edit(|payload| *payload = Payload::new(document));
     let event = Event::new("operator", "edit", loaded, Some(&row.task));
     assert!(store.commit(&row, loaded, &event).await.unwrap());
 }
