@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use serde_json::{Map, json};
 use task_lifecycle::TransitionError;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::answer::{Refusal, answer, etag, task};
@@ -39,7 +41,15 @@ pub fn router(app: App) -> Router {
         .fallback(async || (StatusCode::NOT_FOUND, "No such route"))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "No such method"))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn(name_in_log))
         .with_state(app)
+}
+
+/// So that what is logged of a request says which task it is about.
+async fn name_in_log(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let span = tracing::error_span!("request", method = %request.method(), path);
+    next.run(request).instrument(span).await
 }
 
 /// Only in status `Starting`: a new task becomes `Cancelled`, an updating one reverts.

@@ -440,7 +440,7 @@ impl Store for SqlStore {
 
     async fn claim(&self, worker: &str) -> Result<Option<Message>> {
         // On PostgreSQL workers pass over each other's rows; SQLite has one writer at a time.
-        let statement = query(if self.is_sqlite {
+        let statement = if self.is_sqlite {
             "UPDATE tasks SET leased_until = (SELECT now FROM clock) + $1 WHERE task_id = (
                  SELECT task_id FROM tasks
                  WHERE status IN ('Starting', 'Processing')
@@ -454,10 +454,17 @@ impl Store for SqlStore {
                      AND leased_until <= (SELECT now FROM clock)
                  ORDER BY queued_at LIMIT 1 FOR UPDATE SKIP LOCKED
              ) RETURNING task_id, user_id, revision, run, status"
-        });
-        let mut connection = self.pool.acquire().await?;
-        let claimed = claim(&mut connection, statement.bind(micros(self.lease)), worker).await;
-        settle(connection, claimed)
+        };
+        loop {
+            let statement = query(statement).bind(micros(self.lease));
+            let mut connection = self.pool.acquire().await?;
+            let claimed = claim(&mut connection, statement, worker).await;
+            match settle(connection, claimed)? {
+                None => return Ok(None),
+                Some(Some(message)) => return Ok(Some(message)),
+                Some(None) => {} // it was passed over
+            }
+        }
     }
 
     async fn renew(&self, message: &Message) -> Result<bool> {
@@ -479,29 +486,47 @@ impl Store for SqlStore {
     }
 }
 
-/// In one transaction: takes the next message and logs who has it.
+/// In one transaction: takes the next message and logs who has it. A message that cannot be read is
+/// passed over.
 async fn claim(
     connection: &mut AnyConnection,
     statement: Query<'_, Any, AnyArguments>,
     worker: &str,
-) -> Result<Option<Message>> {
+) -> Result<Option<Option<Message>>> {
     let mut transaction = connection.begin().await?;
     let Some(row) = statement.fetch_optional(&mut *transaction).await? else {
         return Ok(None);
     };
-    // Nothing else is read: a row that is no task must not stop those behind it.
-    let key = key(&row)?;
-    let (revision, run) = (number(&row, "revision")?, number(&row, "run")?);
-    let status = status(&row, "status")?;
+    // No document is read: what cannot be read must not stop those behind it.
+    let message = match message(&row) {
+        Ok((message, event)) => {
+            log(&mut transaction, &message.key, &Event { by: worker.to_owned(), ..event }).await?;
+            Some(message)
+        }
+        Err(fault) => {
+            let id: String = row.try_get("task_id")?;
+            tracing::error!(task = id, "passed over from now on: {fault}");
+            let aside = query("UPDATE tasks SET leased_until = $2 WHERE task_id = $1");
+            aside.bind(id).bind(i64::MAX).execute(&mut *transaction).await?;
+            None
+        }
+    };
+    transaction.commit().await?;
+    Ok(Some(message))
+}
+
+/// What was claimed, and what the log says of it.
+fn message(row: &AnyRow) -> Result<(Message, Event)> {
+    let (revision, run) = (number(row, "revision")?, number(row, "run")?);
+    let status = status(row, "status")?;
+    let message = Message { key: key(row)?, run, is_overdue: status == Status::Processing };
     let event = Event {
         revision: Some(revision),
         status: Some(status),
         run: Some(run),
-        ..Event::new(worker, "claim", revision, None)
+        ..Event::new("", "claim", revision, None)
     };
-    log(&mut transaction, &key, &event).await?;
-    transaction.commit().await?;
-    Ok(Some(Message { key, run, is_overdue: status == Status::Processing }))
+    Ok((message, event))
 }
 
 /// A statement about one task: `$1` is its id, `$2` its owner.

@@ -6,7 +6,7 @@ mod testing;
 use std::time::Duration;
 
 use serde_json::Map;
-use task_lifecycle::{Status, Task, conformance};
+use task_lifecycle::{State, Status, Task, conformance};
 use task_service::document::{Configuration, Document};
 use task_service::store::{Event, Key, Message, Payload, Row, SqlStore, Store};
 use tempfile::TempDir;
@@ -184,6 +184,148 @@ async fn a_run_that_is_retried_keeps_its_place() {
     }
     let message = store.claim("worker").await.unwrap().unwrap();
     assert_eq!(message, Message { key: first.key, run: 1, is_overdue: false });
+}
+
+/// A store on each database, and what keeps the database alive.
+async fn on_each() -> Vec<(SqlStore, TempDir, Option<Postgres>)> {
+    let dir = TempDir::new().unwrap();
+    let sqlite = without_leases(&dir).await;
+    let mut stores = vec![(sqlite, dir, None)];
+    if let Some(postgres) = Postgres::start() {
+        let store = SqlStore::open(&postgres.database("tasks"), Duration::ZERO).await.unwrap();
+        stores.push((store, TempDir::new().unwrap(), Some(postgres)));
+    }
+    stores
+}
+
+/// A statement by hand; the error is its text.
+async fn by_hand(store: &SqlStore, statement: &str) -> Result<(), String> {
+    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+    statement.execute(&store.pool).await.map(drop).map_err(|fault| fault.to_string())
+}
+
+/// Every pair of words, and whether some task has it.
+fn pairs() -> Vec<(&'static str, Option<&'static str>, bool)> {
+    let words = || ["Starting", "Processing", "Succeeded", "Failed", "Cancelled", "starting", ""];
+    let previous = || [None].into_iter().chain(words().map(Some));
+    let is_task = |status: &str, previous: Option<&str>| {
+        let previous = previous.map(str::parse).transpose();
+        status.parse().is_ok_and(|status| {
+            previous.is_ok_and(|previous| State::from_parts(status, previous).is_ok())
+        })
+    };
+    let pair = |status| previous().map(move |before| (status, before, is_task(status, before)));
+    words().into_iter().flat_map(pair).collect()
+}
+
+#[tokio::test]
+async fn the_database_keeps_the_relation() {
+    assert_eq!(pairs().iter().filter(|(.., is_task)| *is_task).count(), State::ALL.len());
+    for (store, ..) in on_each().await {
+        let id = create(&store).await.key.id;
+        for (status, before, is_task) in pairs() {
+            let previous = before.map_or("NULL".to_owned(), |before| format!("'{before}'"));
+            let payload = before.map_or("NULL", |_| "'{}'");
+            let change = format!(
+                "SET status = '{status}', previous_status = {previous}, previous_payload = {payload}"
+            );
+            let whole = format!("UPDATE tasks {change}, revision = revision + 1");
+            let insert = format!(
+                "INSERT INTO tasks SELECT 'another', user_id, -created_at, file_name,
+                 '{status}', 0, 0, '{{}}', {previous}, {payload}, NULL, NULL, NULL, 0, 0, 0
+                 FROM tasks; DELETE FROM tasks WHERE task_id <> '{id}'"
+            );
+            for statement in [&whole, &insert] {
+                let written = by_hand(&store, statement).await;
+                assert_eq!(written.is_ok(), is_task, "{statement}: {written:?}");
+            }
+        }
+        for change in [
+            "status = 'Failed', previous_status = NULL, previous_payload = NULL",
+            "payload = '{}'",
+            "run = run + 1",
+            "previous_payload = NULL, previous_status = NULL",
+        ] {
+            let refused = by_hand(&store, &format!("UPDATE tasks SET {change}")).await.unwrap_err();
+            assert!(refused.contains("a change of a task must change its revision"), "{refused}");
+        }
+        by_hand(&store, "UPDATE tasks SET leased_until = 0").await.unwrap();
+    }
+}
+
+/// A payload as a newer binary may have written it: fields, words and blanks that this one would
+/// not write.
+const NEWER: &str = r#"{"configuration":{"pipeline":"Newer", "expires_in":60,"x":1.50},
+  "newer":{"y":[1E2]},"message":"m","started_at":null,"finished_at":null,"chunks":null}"#;
+
+async fn payload(store: &SqlStore) -> String {
+    let payload = sqlx::query_scalar("SELECT payload FROM tasks");
+    payload.fetch_one(&store.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn older_binary_dropped_fields() {
+    for (store, ..) in on_each().await {
+        let key = create(&store).await.key;
+        let newer = format!("UPDATE tasks SET payload = '{NEWER}', revision = revision + 1, ");
+        by_hand(&store, &(newer.clone() + "status = 'Succeeded', ended_at = 0")).await.unwrap();
+        for operations in
+            [&["cancel"][..], &["fail"], &["start", "fail"], &["start", "retry", "cancel"]]
+        {
+            let (mut row, before) = store.read(&key).await.unwrap().unwrap();
+            let mut loaded = row.task.revision();
+            let update = Document::queued(&Configuration::default(), before.configuration);
+            assert_eq!(update.configuration["pipeline"], "Newer");
+            let mut done = row.task.update(Payload::new(update)).unwrap();
+            for operation in operations {
+                let event = Event::of(&done, "older", loaded, "");
+                assert!(store.commit(&row, loaded, &event).await.unwrap());
+                let document;
+                (row, document) = store.read(&key).await.unwrap().unwrap();
+                loaded = row.task.revision();
+                row.task.edit(|payload| *payload = Payload::new(document));
+                done = match *operation {
+                    "cancel" => row.task.cancel(),
+                    "fail" => row.task.fail(),
+                    "start" => row.task.start(),
+                    _ => row.task.retry(),
+                }
+                .unwrap();
+            }
+            let event = Event::of(&done, "older", loaded, "");
+            assert!(store.commit(&row, loaded, &event).await.unwrap());
+            assert_eq!(payload(&store).await, NEWER, "{operations:?}");
+        }
+
+        // A payload that is written anew keeps what the binary does not know.
+        by_hand(&store, &(newer + "status = 'Starting'")).await.unwrap();
+        let (mut row, mut document) = store.read(&key).await.unwrap().unwrap();
+        let loaded = row.task.revision();
+        document.start();
+        row.task.edit(|payload| *payload = Payload::new(document));
+        let done = row.task.start().unwrap();
+        let event = Event::of(&done, "older", loaded, "");
+        assert!(store.commit(&row, loaded, &event).await.unwrap());
+        let [before, after] = [NEWER, &payload(&store).await]
+            .map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap());
+        assert_eq!(after["newer"], before["newer"]);
+        assert_eq!(after["configuration"], before["configuration"]);
+    }
+}
+
+/// Whatever a database was set up for, the connection asks for what the statements need.
+#[tokio::test]
+async fn the_isolation_is_the_connections() {
+    let Some(postgres) = Postgres::start() else { return };
+    let url = postgres.database("strict");
+    let store = SqlStore::open(&url, Duration::ZERO).await.unwrap();
+    by_hand(&store, "ALTER DATABASE strict SET default_transaction_isolation = 'serializable'")
+        .await
+        .unwrap();
+    let store = SqlStore::open(&url, Duration::ZERO).await.unwrap();
+    let isolation = sqlx::query_scalar("SHOW transaction_isolation").fetch_one(&store.pool);
+    let isolation: String = isolation.await.unwrap();
+    assert_eq!(isolation, "read committed");
 }
 
 #[test]

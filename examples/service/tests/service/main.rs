@@ -59,6 +59,13 @@ impl Service {
         self.start(&["--workers", "0"])
     }
 
+    /// A process whose clock is wrong by so much.
+    fn shifted(&self, by: &str, arguments: &[&str]) -> Process {
+        let common = ["--database", &self.database, "--api-key", "a=alice"];
+        let listen = ["--listen", "127.0.0.1:0"];
+        Process::start_at(by, PROGRAM, &[&common[..], &listen, arguments].concat())
+    }
+
     /// A worker alone; a document takes it so many milliseconds, and its lease is one second.
     fn worker(&self, takes: &str) -> Process {
         self.start(&["--no-server", "--lease-seconds", "1", "--work-millis", takes])
