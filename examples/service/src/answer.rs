@@ -5,10 +5,10 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use task_lifecycle::{Task, TransitionError};
+use task_lifecycle::{Status, Task, TransitionError};
 
 use crate::document::{Chunk, Document};
-use crate::store::Row;
+use crate::store::{Payload, Row};
 
 /// Why a request was refused. The text is the answer, but for an outage.
 #[derive(thiserror::Error, Debug)]
@@ -55,21 +55,29 @@ impl From<JsonRejection> for Refusal {
 }
 
 /// The revision, so that a client can tell two answers apart.
-pub fn etag(task: &Task<Document>) -> [(HeaderName, String); 1] {
+pub fn etag(task: &Task<Payload>) -> [(HeaderName, String); 1] {
     [(header::ETAG, format!("\"{}\"", task.revision()))]
 }
 
 /// A task, as the client sees it.
-pub fn answer(row: &Row, base: &str, with_chunks: bool) -> impl IntoResponse + use<> {
-    (etag(&row.task), Json(task(row, base, with_chunks)))
+pub fn answer(
+    row: &Row,
+    document: &Document,
+    base: &str,
+    with_chunks: bool,
+) -> impl IntoResponse + use<> {
+    (etag(&row.task), Json(task(row, document, base, with_chunks)))
 }
 
-pub fn task(row: &Row, base: &str, with_chunks: bool) -> Value {
-    let Document { configuration, message, expires_at, started_at, finished_at, chunks } =
-        row.task.payload();
+pub fn task(row: &Row, document: &Document, base: &str, with_chunks: bool) -> Value {
+    let Document { configuration, message, started_at, finished_at, chunks, rest: _ } = document;
+    // A cancel reads no document and writes none.
+    let is_cancelled = row.task.status() == Status::Cancelled;
+    let message = if is_cancelled { "Task cancelled" } else { message };
+    let finished_at = if is_cancelled { &row.ended_at } else { finished_at };
     let task_url = format!("{base}/tasks/{}", row.key.id);
     let file_url = format!("{task_url}/file");
-    let output = chunks.as_deref().map(|chunks| {
+    let output = chunks.as_ref().map(|chunks| {
         json!({
             "chunks": chunks.iter().filter(|_| with_chunks).map(chunk).collect::<Vec<_>>(),
             "file_name": row.file_name,
@@ -85,7 +93,7 @@ pub fn task(row: &Row, base: &str, with_chunks: bool) -> Value {
         "message": message,
         "configuration": configuration,
         "created_at": row.created_at,
-        "expires_at": expires_at,
+        "expires_at": row.expires_at,
         "started_at": started_at,
         "finished_at": finished_at,
         "file_info": { "name": row.file_name, "url": file_url, "page_count": 1 },

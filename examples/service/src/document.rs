@@ -1,34 +1,46 @@
 //! What the service keeps about a task: the payload, and the work that is done on it.
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use std::sync::Arc;
+
+use chrono::{DateTime, SubsecRound, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// The payload: all of a task that changes, so that a revert brings all of it back.
+/// The payload: all of a task that changes and reverts. Fields and words that this binary does not
+/// know it keeps, for a newer one to read.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Document {
-    pub configuration: Configuration,
+    /// A [`Configuration`], as it was checked when it came.
+    pub configuration: Map<String, Value>,
     pub message: String,
-    pub expires_at: Option<DateTime<Utc>>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
-    pub chunks: Option<Vec<Chunk>>,
+    pub chunks: Option<Arc<Vec<Chunk>>>,
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 impl Document {
-    /// A new task's payload, or an update's.
-    pub fn queued(configuration: Configuration, at: DateTime<Utc>) -> Self {
-        let expires_in = configuration.expires_in.map(i64::from);
+    /// A new task's payload, or an update's. What the configuration does not name stays as it is.
+    pub fn queued(configuration: &Configuration, before: Map<String, Value>) -> Self {
+        let mut merged = before;
+        if let Ok(Value::Object(named)) = serde_json::to_value(configuration) {
+            for (name, value) in named {
+                if !value.is_null() || !merged.contains_key(&name) {
+                    merged.insert(name, value);
+                }
+            }
+        }
         Self {
+            configuration: merged,
             message: "Task queued".to_owned(),
-            expires_at: expires_in.map(|seconds| at + TimeDelta::seconds(seconds)),
-            configuration,
             started_at: None,
             finished_at: None,
             chunks: None,
+            rest: Map::new(),
         }
     }
 
@@ -37,19 +49,25 @@ impl Document {
         self.message = "Task queued again".to_owned();
     }
 
-    pub fn start(&mut self, at: DateTime<Utc>) {
-        self.started_at = Some(at);
+    pub fn start(&mut self) {
+        self.started_at = Some(now());
         self.message = "Task started".to_owned();
     }
 
-    pub fn finish(&mut self, at: DateTime<Utc>, message: impl Into<String>) {
-        self.finished_at = Some(at);
-        self.message = message.into();
+    pub fn finish(&mut self, message: &str) {
+        self.finished_at = Some(now());
+        self.message = message.to_owned();
+    }
+
+    /// The seconds that the task is kept, once it is completed.
+    pub fn expires_in(&self) -> Option<u32> {
+        let seconds = self.configuration.get("expires_in")?.as_u64()?;
+        u32::try_from(seconds).ok()
     }
 }
 
 /// To the microsecond, as databases and clients keep it.
-pub fn now() -> DateTime<Utc> {
+fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)
 }
 
@@ -60,7 +78,7 @@ pub struct Configuration {
     #[serde(default, deserialize_with = "object")]
     pub chunk_processing: Option<ChunkProcessing>,
     pub error_handling: Option<ErrorHandling>,
-    /// Seconds until the task is no longer to be seen.
+    /// Seconds that the task is to be seen after it is completed.
     pub expires_in: Option<u32>,
     pub high_resolution: Option<bool>,
     pub llm_processing: Option<Map<String, Value>>,
@@ -68,24 +86,6 @@ pub struct Configuration {
     pub pipeline: Option<Pipeline>,
     pub segment_processing: Option<Map<String, Value>>,
     pub segmentation_strategy: Option<SegmentationStrategy>,
-}
-
-impl Configuration {
-    /// What is not said is as it was.
-    #[must_use]
-    pub fn or(self, current: Self) -> Self {
-        Self {
-            chunk_processing: self.chunk_processing.or(current.chunk_processing),
-            error_handling: self.error_handling.or(current.error_handling),
-            expires_in: self.expires_in.or(current.expires_in),
-            high_resolution: self.high_resolution.or(current.high_resolution),
-            llm_processing: self.llm_processing.or(current.llm_processing),
-            ocr_strategy: self.ocr_strategy.or(current.ocr_strategy),
-            pipeline: self.pipeline.or(current.pipeline),
-            segment_processing: self.segment_processing.or(current.segment_processing),
-            segmentation_strategy: self.segmentation_strategy.or(current.segmentation_strategy),
-        }
-    }
 }
 
 /// The derive alone would read a list as well.
@@ -143,8 +143,16 @@ pub struct Chunk {
     pub words: usize,
 }
 
-/// The work: a text is cut into chunks of so many words. The error is for the client to read.
-pub fn cut(file: &[u8], configuration: &Configuration) -> Result<Vec<Chunk>, String> {
+/// The largest output, in bytes, about as it is stored.
+const LARGEST_OUTPUT: usize = 64 << 20;
+
+/// The work: a text is cut into chunks of so many words, as long as somebody wants them. The error
+/// is for the client to read.
+pub fn cut(
+    file: &[u8],
+    configuration: &Configuration,
+    is_wanted: impl Fn() -> bool,
+) -> Result<Vec<Chunk>, String> {
     let chunking = configuration.chunk_processing.clone().unwrap_or_default();
     if let Tokenizer::String(model) = chunking.tokenizer {
         return Err(format!("Tokenizer {model} cannot be loaded"));
@@ -160,10 +168,15 @@ pub fn cut(file: &[u8], configuration: &Configuration) -> Result<Vec<Chunk>, Str
             words.chunks(length as usize).map(<[_]>::to_vec).collect()
         }
     };
-    let chunk = |words: Vec<&str>| Chunk {
-        id: Uuid::new_v4(),
-        content: words.join(" "),
-        words: words.len(),
+    let mut size = 0;
+    let chunk = |words: Vec<&str>| {
+        let content = words.join(" ");
+        size += content.len() + 80;
+        match () {
+            () if !is_wanted() => Err("The work was stopped".to_owned()),
+            () if size > LARGEST_OUTPUT => Err("The output is too large".to_owned()),
+            () => Ok(Chunk { id: Uuid::new_v4(), content, words: words.len() }),
+        }
     };
-    Ok(words.into_iter().map(chunk).collect())
+    words.into_iter().map(chunk).collect()
 }

@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::answer::Refusal;
+use crate::document::Document;
 use crate::store::{Key, Page, Row, Store};
 
 /// What every route has.
@@ -29,13 +30,13 @@ pub struct App {
 impl App {
     /// The task, if it is there, is the caller's and has not expired.
     pub async fn load(&self, key: &Key) -> Result<Row, Refusal> {
-        let row = self.store.load(key).await?;
-        row.filter(|row| !is_expired(row)).ok_or(Refusal::NotFound)
+        self.store.load(key).await?.ok_or(Refusal::NotFound)
     }
-}
 
-pub fn is_expired(row: &Row) -> bool {
-    row.task.payload().expires_at.is_some_and(|at| at <= Utc::now())
+    /// The same, with its document.
+    pub async fn read(&self, key: &Key) -> Result<(Row, Document), Refusal> {
+        self.store.read(key).await?.ok_or(Refusal::NotFound)
+    }
 }
 
 fn text(parts: &Parts, name: HeaderName) -> Option<&str> {

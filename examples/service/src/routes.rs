@@ -2,19 +2,21 @@
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
-use serde_json::json;
-use task_lifecycle::{Task, TransitionError};
+use serde_json::{Map, json};
+use task_lifecycle::TransitionError;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::answer::{Refusal, answer, etag, task};
-use crate::document::{Configuration, Document, now};
+use crate::document::{Configuration, Document};
 use crate::openapi::openapi;
-use crate::request::{App, Base, Caller, List, Shown, Upload, is_expired, json};
-use crate::store::{Event, Key, Row};
+use crate::request::{App, Base, Caller, List, Shown, Upload, json};
+use crate::store::{Event, Key, Payload};
 
 /// The largest body, in bytes.
 pub const LARGEST_BODY: usize = 16 << 20;
@@ -39,7 +41,15 @@ pub fn router(app: App) -> Router {
         .fallback(async || (StatusCode::NOT_FOUND, "No such route"))
         .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "No such method"))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(from_fn(name_in_log))
         .with_state(app)
+}
+
+/// So that what is logged of a request says which task it is about.
+async fn name_in_log(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let span = tracing::error_span!("request", method = %request.method(), path);
+    next.run(request).instrument(span).await
 }
 
 /// Only in status `Starting`: a new task becomes `Cancelled`, an updating one reverts.
@@ -48,10 +58,7 @@ async fn cancel(State(app): State<App>, key: Key) -> Result<impl IntoResponse, R
         let mut row = app.load(&key).await?;
         let loaded = row.task.revision();
         let done = row.task.cancel()?;
-        if !done.reverted {
-            row.task.edit(|document| document.finish(now(), "Task cancelled"));
-        }
-        let event = Event::of(&done, &key.user, loaded, &row.task);
+        let event = Event::of(&done, &key.user, loaded, "Task cancelled");
         if app.store.commit(&row, loaded, &event).await? {
             return Ok(etag(&row.task));
         } // else someone was faster: load again, decide again
@@ -67,18 +74,13 @@ async fn create(
     let upload: Upload = json(&body)?;
     let mut configuration: Configuration = json(&body)?;
     configuration.chunk_processing.get_or_insert_default();
+    let document = Document::queued(&configuration, Map::new());
     let content = upload.content()?;
     let file_name = upload.name()?;
     loop {
-        let at = now();
-        let row = Row {
-            key: Key { user: user.clone(), id: Uuid::new_v4() },
-            created_at: at,
-            file_name: file_name.clone(),
-            task: Task::new(Document::queued(configuration.clone(), at)),
-        };
-        if app.store.create(&row, &content).await? {
-            return Ok(answer(&row, &base, true));
+        let key = Key { user: user.clone(), id: Uuid::new_v4() };
+        if let Some(row) = app.store.create(&key, &file_name, &document, &content).await? {
+            return Ok(answer(&row, &document, &base, true));
         } // else the user has a task of the same microsecond
     }
 }
@@ -90,15 +92,16 @@ async fn update(
     Base(base): Base,
     body: String,
 ) -> Result<impl IntoResponse, Refusal> {
-    let form: Configuration = json(&body)?;
+    let configuration: Configuration = json(&body)?;
     loop {
-        let mut row = app.load(&key).await?;
+        let (mut row, before) = app.read(&key).await?;
         let loaded = row.task.revision();
-        let configuration = form.clone().or(row.task.payload().configuration.clone());
-        let done = row.task.update(Document::queued(configuration, now()))?;
-        let event = Event::of(&done, &key.user, loaded, &row.task);
+        let document = Document::queued(&configuration, before.configuration);
+        let done = row.task.update(Payload::new(document.clone()))?;
+        let event = Event::of(&done, &key.user, loaded, &document.message);
         if app.store.commit(&row, loaded, &event).await? {
-            return Ok(answer(&row, &base, true));
+            row.expires_at = None;
+            return Ok(answer(&row, &document, &base, true));
         }
     }
 }
@@ -123,7 +126,8 @@ async fn show(
     Query(shown): Query<Shown>,
 ) -> Result<impl IntoResponse, Refusal> {
     let with_chunks = shown.include_chunks.unwrap_or(true);
-    Ok(answer(&app.load(&key).await?, &base, with_chunks))
+    let (row, document) = app.read(&key).await?;
+    Ok(answer(&row, &document, &base, with_chunks))
 }
 
 async fn list(
@@ -133,13 +137,23 @@ async fn list(
     Query(list): Query<List>,
 ) -> Result<impl IntoResponse, Refusal> {
     let page = list.page()?;
-    let mut rows = app.store.list(&user, &page).await?;
-    let has_more = rows.len() == page.limit as usize;
-    rows.truncate(page.limit as usize - 1);
-    let next_cursor = rows.last().filter(|_| has_more).map(|row| row.created_at);
-    let seen = rows.iter().filter(|row| !is_expired(row));
-    let tasks: Vec<_> = seen.map(|row| task(row, &base, list.include_chunks)).collect();
-    Ok(Json(json!({ "tasks": tasks, "has_more": has_more, "next_cursor": next_cursor })))
+    let mut entries = app.store.list(&user, &page).await?;
+    let has_more = entries.len() == page.limit as usize;
+    entries.truncate(page.limit as usize - 1);
+    let next_cursor = entries.last().filter(|_| has_more).map(|entry| entry.created_at);
+    let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry.task {
+            Some((row, document)) => tasks.push(task(&row, &document, &base, list.include_chunks)),
+            None => unreadable.push(entry.id),
+        }
+    }
+    Ok(Json(json!({
+        "tasks": tasks,
+        "unreadable": unreadable,
+        "has_more": has_more,
+        "next_cursor": next_cursor,
+    })))
 }
 
 /// What happened. The message of an update that failed stays here.
@@ -150,7 +164,6 @@ async fn events(State(app): State<App>, key: Key) -> Result<impl IntoResponse, R
 
 /// The document, as it was uploaded.
 async fn file(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
-    app.load(&key).await?;
     let content = app.store.file(&key).await?.ok_or(Refusal::NotFound)?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], content))
 }

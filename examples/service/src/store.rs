@@ -1,18 +1,23 @@
 //! Where tasks are kept: two databases, one set of statements.
 //!
-//! Three rules hold in all of them. A task is found by its id *and* its owner. It is written where
-//! its revision is the one that was loaded. What happened is logged in the same transaction.
+//! Four rules hold in all of them. A task is found by its id *and* its owner. It is written where
+//! its revision is the one that was loaded. Payloads that nobody changes are moved by SQL and never
+//! read. What happened is logged in the same transaction.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sqlx::any::{Any, AnyArguments, AnyPoolOptions, AnyRow, install_default_drivers};
-use sqlx::error::BoxDynError;
+use sqlx::error::{BoxDynError, DatabaseError};
+use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{AnyPool, Error, Row as _, Transaction, query};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Error, Row as _, query};
 use task_lifecycle::{Previous, Snapshot, Status, Task, Transition};
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::document::Document;
@@ -24,20 +29,54 @@ pub struct Key {
     pub id: Uuid,
 }
 
-/// A task and what never changes about it.
+/// A task without its documents, which is what decides, and what lies beside it.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub key: Key,
     pub created_at: DateTime<Utc>,
     pub file_name: String,
-    pub task: Task<Document>,
+    pub task: Task<Payload>,
+    /// When the task was completed.
+    pub ended_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Which attempt this run is since a client queued the task; the first is 1.
+    pub attempt: u64,
 }
 
-/// What the queue hands to a worker. It counts only at this revision.
+/// What the machine moves in a document's place: the column that has it, or a new document.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Payload {
+    Current,
+    Previous,
+    New(Arc<Document>),
+}
+
+impl Payload {
+    pub fn new(document: Document) -> Self {
+        Self::New(Arc::new(document))
+    }
+
+    /// For the statement of `commit`: a column's name, or the text; and how long it is kept.
+    async fn source(&self) -> Result<(String, Option<i64>)> {
+        let document = match self {
+            Self::Current => return Ok(("payload".to_owned(), None)),
+            Self::Previous => return Ok(("previous_payload".to_owned(), None)),
+            Self::New(document) => document.clone(),
+        };
+        let expires_in = document.expires_in().map(i64::from);
+        // It may be large, and a lease is renewed meanwhile.
+        let text = spawn_blocking(move || json(&*document)).await;
+        Ok((text.map_err(|fault| Error::Encode(fault.into()))??, expires_in))
+    }
+}
+
+/// What the queue hands to a worker. It counts while the task is active and in this run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Message {
     pub key: Key,
-    pub revision: u64,
+    pub run: u64,
+    /// The run is under way, and its worker let the lease pass.
+    pub is_overdue: bool,
 }
 
 /// A line of the log.
@@ -52,13 +91,15 @@ pub struct Event {
     /// The revision and the status after. None: the task is gone.
     pub revision: Option<u64>,
     pub status: Option<Status>,
+    /// The run after; of a claim, the message's.
+    pub run: Option<u64>,
     pub reverted: bool,
-    /// Of an update that was given up, its last message: the task shows its old one again.
+    /// For people: of an update that failed, why. The task shows its old message again.
     pub message: String,
 }
 
 impl Event {
-    pub fn new(by: &str, operation: &str, loaded: u64, after: Option<&Task<Document>>) -> Self {
+    pub fn new(by: &str, operation: &str, loaded: u64, after: Option<&Task<Payload>>) -> Self {
         Self {
             at: Utc::now(),
             by: by.to_owned(),
@@ -66,19 +107,21 @@ impl Event {
             loaded,
             revision: after.map(Task::revision),
             status: after.map(Task::status),
+            run: after.map(Task::run),
             reverted: false,
-            message: after.map_or(String::new(), |task| task.payload().message.clone()),
+            message: String::new(),
         }
     }
 
-    /// Of an operation that the machine accepted.
-    pub fn of(done: &Transition<Document>, by: &str, loaded: u64, after: &Task<Document>) -> Self {
-        let event = Self::new(by, &done.operation.to_string(), loaded, Some(after));
-        match &done.released {
-            Some(given_up) if done.reverted => {
-                Self { reverted: true, message: given_up.message.clone(), ..event }
-            }
-            _ => event,
+    /// Of an operation that the machine accepted, the last change before the commit.
+    pub fn of(done: &Transition<Payload>, by: &str, loaded: u64, message: &str) -> Self {
+        Self {
+            revision: Some(done.revision),
+            status: Some(done.to.status()),
+            run: Some(done.run),
+            reverted: done.reverted(),
+            message: message.to_owned(),
+            ..Self::new(by, done.operation.as_str(), loaded, None)
         }
     }
 }
@@ -93,21 +136,40 @@ pub struct Page {
     pub limit: u32,
 }
 
-/// An error is an outage, or a row that no task has. It is never that a task is not there or has
-/// been changed.
+/// One line of a page.
+#[derive(Debug)]
+pub struct Entry {
+    pub id: String,
+    pub created_at: DateTime<Utc>,
+    /// None if it cannot be read. That is logged, and hides no other.
+    pub task: Option<(Row, Document)>,
+}
+
+/// An error is an outage, or a row that cannot be read or written. It is never that a task is not
+/// there or has been changed.
 pub type Result<T> = std::result::Result<T, Error>;
 
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Stores a new task and its file, and thereby queues it. False: its name or its moment is
+    /// Stores a new task and its file, and thereby queues it. None: its name or its moment is
     /// taken.
-    async fn create(&self, row: &Row, content: &[u8]) -> Result<bool>;
+    async fn create(
+        &self,
+        key: &Key,
+        file_name: &str,
+        document: &Document,
+        content: &[u8],
+    ) -> Result<Option<Row>>;
 
+    /// The task, without its documents.
     async fn load(&self, key: &Key) -> Result<Option<Row>>;
+
+    /// The task and its current document.
+    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>>;
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>>;
 
-    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Row>>;
+    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Entry>>;
 
     /// Stores what became of a task that was loaded at revision `loaded`. False: it has been
     /// changed or deleted since, and nothing was written.
@@ -118,6 +180,9 @@ pub trait Store: Send + Sync {
 
     /// The oldest message that nobody has, or the run of a worker that let its lease pass.
     async fn claim(&self, worker: &str) -> Result<Option<Message>>;
+
+    /// Renews the lease of a run. False: the run is over, or was taken away.
+    async fn renew(&self, message: &Message) -> Result<bool>;
 
     /// What happened, oldest first.
     async fn log(&self, key: &Key) -> Result<Vec<Event>>;
@@ -136,15 +201,17 @@ impl SqlStore {
         install_default_drivers();
         let is_sqlite = url.starts_with("sqlite:");
         let made = if is_sqlite && !url.contains('?') { "?mode=rwc" } else { "" };
+        let settings = if is_sqlite {
+            // Readers do not wait for the writer; writers wait for each other.
+            "PRAGMA busy_timeout = 20000; PRAGMA journal_mode = WAL"
+        } else {
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
+        };
         let pool = AnyPoolOptions::new()
             .max_connections(8)
             .after_connect(move |connection, _| {
-                // Readers do not wait for the writer; writers wait for each other.
-                let pragmas = "PRAGMA busy_timeout = 20000; PRAGMA journal_mode = WAL";
                 Box::pin(async move {
-                    if is_sqlite {
-                        sqlx::raw_sql(pragmas).execute(connection).await?;
-                    }
+                    sqlx::raw_sql(settings).execute(connection).await?;
                     Ok(())
                 })
             })
@@ -162,59 +229,134 @@ impl SqlStore {
         Ok(Self { pool, is_sqlite, lease })
     }
 
-    /// Until when a worker has what it was just given.
-    fn leased_until(&self) -> i64 {
-        (Utc::now() + self.lease).timestamp_micros()
-    }
-
-    /// Writes a task and its event; or nothing, if the first statement finds no row.
+    /// Writes a task and its event; or nothing, if a statement finds no row. The answer is the row
+    /// that the first statement returns.
     async fn write<const N: usize>(
         &self,
         statements: [Query<'_, Any, AnyArguments>; N],
         key: &Key,
         event: &Event,
-    ) -> Result<bool> {
-        let mut transaction = self.pool.begin().await?;
-        for statement in statements {
-            if statement.execute(&mut *transaction).await?.rows_affected() == 0 {
-                return Ok(false);
-            }
+    ) -> Result<Option<AnyRow>> {
+        let mut connection = self.pool.acquire().await?;
+        let written = write(&mut connection, statements, key, event).await;
+        let written = settle(connection, written)?;
+        if written.is_some() {
+            tracing::info!(task = %key.id, by = event.by, "{}", event.operation);
         }
-        log(&mut transaction, key, event).await?;
-        transaction.commit().await?;
-        tracing::info!(task = %key.id, by = event.by, "{}", event.operation);
-        Ok(true)
+        Ok(written)
+    }
+
+    /// For how long nobody else is to have the task, from now on.
+    fn reserved(&self, row: &Row, operation: &str) -> Option<i64> {
+        let wait = match operation {
+            "start" => self.lease,
+            // The attempts of a document that kills its workers become rare.
+            "retry" => self.lease * (1 << row.attempt.saturating_sub(1).min(10)),
+            "update" => Duration::ZERO,
+            _ => return None,
+        };
+        Some(micros(wait))
+    }
+}
+
+/// In one transaction.
+async fn write<const N: usize>(
+    connection: &mut AnyConnection,
+    statements: [Query<'_, Any, AnyArguments>; N],
+    key: &Key,
+    event: &Event,
+) -> Result<Option<AnyRow>> {
+    let mut transaction = connection.begin().await?;
+    let mut first = None;
+    for statement in statements {
+        let Some(row) = statement.fetch_optional(&mut *transaction).await? else {
+            return Ok(None);
+        };
+        first.get_or_insert(row);
+    }
+    log(&mut transaction, key, event).await?;
+    transaction.commit().await?;
+    Ok(first)
+}
+
+async fn log(connection: &mut AnyConnection, key: &Key, event: &Event) -> Result<()> {
+    let statement = of("INSERT INTO events (task_id, user_id, event) VALUES ($1, $2, $3)", key);
+    statement.bind(json(event)?).execute(connection).await?;
+    Ok(())
+}
+
+/// Gives a connection back after a transaction.
+fn settle<T>(mut connection: PoolConnection<Any>, outcome: Result<Option<T>>) -> Result<Option<T>> {
+    let Err(fault) = outcome else { return outcome };
+    // Whether it is still in a transaction is not known: SQLite ends one by itself if the disk is
+    // full, and what is written on such a connection later would never be committed.
+    connection.close_on_drop();
+    let code = fault.as_database_error().and_then(DatabaseError::code);
+    match code.as_deref() {
+        // Could not be serialized, or a deadlock: the race was lost, as with zero rows.
+        Some("40001" | "40P01") => Ok(None),
+        _ => Err(fault),
     }
 }
 
 #[async_trait]
 impl Store for SqlStore {
-    async fn create(&self, row: &Row, content: &[u8]) -> Result<bool> {
-        let task = of(
-            "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, payload,
-                                queued_at, leased_until)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $3, 0) ON CONFLICT DO NOTHING",
-            &row.key,
+    async fn create(
+        &self,
+        key: &Key,
+        file_name: &str,
+        document: &Document,
+        content: &[u8],
+    ) -> Result<Option<Row>> {
+        let task = Task::new(Payload::Current);
+        let statement = of(
+            "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, run,
+                                payload, expires_in, queued_at, queued_run, leased_until)
+             SELECT $1, $2, place, $3, $4, $5, $6, $7, $8, place, $6, 0 FROM clock WHERE true
+             ON CONFLICT DO NOTHING RETURNING created_at",
+            key,
         )
-        .bind(row.created_at.timestamp_micros())
-        .bind(&row.file_name)
-        .bind(row.task.status().as_str())
-        .bind(row.task.revision().cast_signed())
-        .bind(json(row.task.payload())?);
-        let file = query("INSERT INTO files (task_id, content) VALUES ($1, $2)");
-        let file = file.bind(row.key.id.to_string()).bind(content);
-        let event = Event::new(&row.key.user, "create", 0, Some(&row.task));
-        self.write([task, file], &row.key, &event).await
+        .bind(file_name)
+        .bind(task.status().as_str())
+        .bind(task.revision().cast_signed())
+        .bind(task.run().cast_signed())
+        .bind(json(document)?)
+        .bind(document.expires_in().map(i64::from));
+        let file = query("INSERT INTO files (task_id, content) VALUES ($1, $2) RETURNING task_id");
+        let file = file.bind(key.id.to_string()).bind(content);
+        let event = Event::new(&key.user, "create", 0, Some(&task));
+        let Some(created) = self.write([statement, file], key, &event).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Row {
+            key: key.clone(),
+            created_at: moment(&created, "created_at")?,
+            file_name: file_name.to_owned(),
+            task,
+            ended_at: None,
+            expires_at: None,
+            attempt: 1,
+        }))
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
-        let statement = of("SELECT * FROM tasks WHERE task_id = $1 AND user_id = $2", key);
+        let statement = of(
+            "SELECT task_id, user_id, created_at, file_name, status, revision, run,
+                    previous_status, ended_at, expires_in, queued_run
+             FROM visible WHERE task_id = $1 AND user_id = $2",
+            key,
+        );
+        statement.fetch_optional(&self.pool).await?.as_ref().map(row).transpose()
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
+        let statement = of("SELECT * FROM visible WHERE task_id = $1 AND user_id = $2", key);
         statement.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         let statement = of(
-            "SELECT content FROM files JOIN tasks USING (task_id)
+            "SELECT content FROM files JOIN visible USING (task_id)
              WHERE task_id = $1 AND user_id = $2",
             key,
         );
@@ -222,96 +364,169 @@ impl Store for SqlStore {
         row.map(|row| row.try_get("content")).transpose()
     }
 
-    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Row>> {
+    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Entry>> {
         let statement = query(if page.ascending {
-            "SELECT * FROM tasks WHERE user_id = $1 AND created_at BETWEEN $2 AND $3
+            "SELECT * FROM visible WHERE user_id = $1 AND created_at BETWEEN $2 AND $3
              AND $4 LIKE '%' || status || '%' ORDER BY created_at ASC LIMIT $5"
         } else {
-            "SELECT * FROM tasks WHERE user_id = $1 AND created_at BETWEEN $2 AND $3
+            "SELECT * FROM visible WHERE user_id = $1 AND created_at BETWEEN $2 AND $3
              AND $4 LIKE '%' || status || '%' ORDER BY created_at DESC LIMIT $5"
         });
         let statuses: Vec<_> = page.statuses.iter().map(|status| status.as_str()).collect();
         let statement = statement.bind(user).bind(page.from).bind(page.to);
         let statement = statement.bind(statuses.join(",")).bind(i64::from(page.limit));
-        statement.fetch_all(&self.pool).await?.iter().map(read).collect()
+        let entry = |row: &AnyRow| {
+            let id: String = row.try_get("task_id")?;
+            let task = read(row).inspect_err(|fault| tracing::error!(task = id, "{fault}")).ok();
+            Ok(Entry { id, created_at: moment(row, "created_at")?, task })
+        };
+        statement.fetch_all(&self.pool).await?.iter().map(entry).collect()
     }
 
     async fn commit(&self, row: &Row, loaded: u64, event: &Event) -> Result<bool> {
         let task = &row.task;
         let previous = task.previous();
-        let leased_until = match task.status() {
-            Status::Processing => self.leased_until(),
-            Status::Starting | Status::Succeeded | Status::Failed | Status::Cancelled => 0,
+        let (payload, expires_in) = task.payload().source().await?;
+        let (previous_payload, previous_expires_in) = match &previous {
+            None => (None, None),
+            Some(previous) => {
+                let (payload, expires_in) = previous.payload.source().await?;
+                (Some(payload), expires_in)
+            }
         };
         let statement = of(
-            "UPDATE tasks SET status = $4, revision = $5, payload = $6,
-                    previous_status = $7, previous_payload = $8, leased_until = $9,
-                    queued_at = CASE WHEN $10 = 'update' THEN $11 ELSE queued_at END
-             WHERE task_id = $1 AND user_id = $2 AND revision = $3",
+            "UPDATE tasks SET status = $4, revision = $5, run = $6,
+                    payload = CASE $7 WHEN 'payload' THEN payload
+                        WHEN 'previous_payload' THEN previous_payload ELSE $7 END,
+                    expires_in = CASE $7 WHEN 'payload' THEN expires_in
+                        WHEN 'previous_payload' THEN previous_expires_in ELSE $8 END,
+                    previous_status = $9,
+                    previous_payload = CASE $10 WHEN 'payload' THEN payload
+                        WHEN 'previous_payload' THEN previous_payload ELSE $10 END,
+                    previous_expires_in = CASE $10 WHEN 'payload' THEN expires_in
+                        WHEN 'previous_payload' THEN previous_expires_in ELSE $11 END,
+                    ended_at = CASE WHEN $4 IN ('Starting', 'Processing') THEN NULL
+                        ELSE COALESCE(ended_at, (SELECT now FROM clock)) END,
+                    queued_at = CASE $12 WHEN 'update' THEN (SELECT place FROM clock)
+                        ELSE queued_at END,
+                    queued_run = CASE $12 WHEN 'update' THEN $6 ELSE queued_run END,
+                    leased_until = COALESCE((SELECT now FROM clock) + $13, leased_until)
+             WHERE task_id = $1 AND user_id = $2 AND revision = $3 RETURNING task_id",
             &row.key,
         )
         .bind(loaded.cast_signed())
         .bind(task.status().as_str())
         .bind(task.revision().cast_signed())
-        .bind(json(task.payload())?)
-        .bind(previous.as_ref().map(|previous| previous.status.as_str()))
-        .bind(previous.map(|previous| json(previous.payload)).transpose()?)
-        .bind(leased_until)
+        .bind(task.run().cast_signed())
+        .bind(payload)
+        .bind(expires_in)
+        .bind(previous.map(|previous| previous.status.as_str()))
+        .bind(previous_payload)
+        .bind(previous_expires_in)
         .bind(&event.operation)
-        .bind(event.at.timestamp_micros());
-        self.write([statement], &row.key, event).await
+        .bind(self.reserved(row, &event.operation));
+        Ok(self.write([statement], &row.key, event).await?.is_some())
     }
 
     async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool> {
-        let statement =
-            of("DELETE FROM tasks WHERE task_id = $1 AND user_id = $2 AND revision = $3", key)
-                .bind(loaded.cast_signed());
-        self.write([statement], key, event).await
+        let statement = of(
+            "DELETE FROM tasks WHERE task_id = $1 AND user_id = $2 AND revision = $3
+             RETURNING task_id",
+            key,
+        )
+        .bind(loaded.cast_signed());
+        Ok(self.write([statement], key, event).await?.is_some())
     }
 
     async fn claim(&self, worker: &str) -> Result<Option<Message>> {
         // On PostgreSQL workers pass over each other's rows; SQLite has one writer at a time.
-        let statement = query(if self.is_sqlite {
-            "UPDATE tasks SET leased_until = $2 WHERE task_id = (
+        let statement = if self.is_sqlite {
+            "UPDATE tasks SET leased_until = (SELECT now FROM clock) + $1 WHERE task_id = (
                  SELECT task_id FROM tasks
-                 WHERE status IN ('Starting', 'Processing') AND leased_until < $1
+                 WHERE status IN ('Starting', 'Processing')
+                     AND leased_until <= (SELECT now FROM clock)
                  ORDER BY queued_at LIMIT 1
-             ) RETURNING task_id, user_id, revision, status"
+             ) RETURNING task_id, user_id, revision, run, status"
         } else {
-            "UPDATE tasks SET leased_until = $2 WHERE task_id = (
+            "UPDATE tasks SET leased_until = (SELECT now FROM clock) + $1 WHERE task_id = (
                  SELECT task_id FROM tasks
-                 WHERE status IN ('Starting', 'Processing') AND leased_until < $1
+                 WHERE status IN ('Starting', 'Processing')
+                     AND leased_until <= (SELECT now FROM clock)
                  ORDER BY queued_at LIMIT 1 FOR UPDATE SKIP LOCKED
-             ) RETURNING task_id, user_id, revision, status"
-        });
-        let statement = statement.bind(Utc::now().timestamp_micros()).bind(self.leased_until());
-        let mut transaction = self.pool.begin().await?;
-        let Some(row) = statement.fetch_optional(&mut *transaction).await? else {
-            return Ok(None);
+             ) RETURNING task_id, user_id, revision, run, status"
         };
-        // Nothing else is read: a row that is no task must not stop those behind it.
-        let (key, revision) = (key(&row)?, revision(&row)?);
-        let status = Some(status(&row, "status")?);
-        let event = Event::new(worker, "claim", revision, None);
-        let event = Event { revision: Some(revision), status, ..event };
-        log(&mut transaction, &key, &event).await?;
-        transaction.commit().await?;
-        Ok(Some(Message { key, revision }))
+        loop {
+            let statement = query(statement).bind(micros(self.lease));
+            let mut connection = self.pool.acquire().await?;
+            let claimed = claim(&mut connection, statement, worker).await;
+            match settle(connection, claimed)? {
+                None => return Ok(None),
+                Some(Some(message)) => return Ok(Some(message)),
+                Some(None) => {} // it was passed over
+            }
+        }
+    }
+
+    async fn renew(&self, message: &Message) -> Result<bool> {
+        let statement = of(
+            "UPDATE tasks SET leased_until = (SELECT now FROM clock) + $4
+             WHERE task_id = $1 AND user_id = $2 AND run = $3 AND status = 'Processing'",
+            &message.key,
+        )
+        .bind(message.run.cast_signed())
+        .bind(micros(self.lease));
+        Ok(statement.execute(&self.pool).await?.rows_affected() > 0)
     }
 
     async fn log(&self, key: &Key) -> Result<Vec<Event>> {
         let statement =
             of("SELECT event FROM events WHERE task_id = $1 AND user_id = $2 ORDER BY number", key);
         let rows = statement.fetch_all(&self.pool).await?;
-        let event = |row: &AnyRow| serde_json::from_str(row.try_get("event")?).map_err(unreadable);
-        rows.iter().map(event).collect()
+        rows.iter().map(|row| parsed(row, "event")).collect()
     }
 }
 
-async fn log(transaction: &mut Transaction<'_, Any>, key: &Key, event: &Event) -> Result<()> {
-    let statement = of("INSERT INTO events (task_id, user_id, event) VALUES ($1, $2, $3)", key);
-    statement.bind(json(event)?).execute(&mut **transaction).await?;
-    Ok(())
+/// In one transaction: takes the next message and logs who has it. A message that cannot be read is
+/// passed over.
+async fn claim(
+    connection: &mut AnyConnection,
+    statement: Query<'_, Any, AnyArguments>,
+    worker: &str,
+) -> Result<Option<Option<Message>>> {
+    let mut transaction = connection.begin().await?;
+    let Some(row) = statement.fetch_optional(&mut *transaction).await? else {
+        return Ok(None);
+    };
+    // No document is read: what cannot be read must not stop those behind it.
+    let message = match message(&row) {
+        Ok((message, event)) => {
+            log(&mut transaction, &message.key, &Event { by: worker.to_owned(), ..event }).await?;
+            Some(message)
+        }
+        Err(fault) => {
+            let id: String = row.try_get("task_id")?;
+            tracing::error!(task = id, "passed over from now on: {fault}");
+            let aside = query("UPDATE tasks SET leased_until = $2 WHERE task_id = $1");
+            aside.bind(id).bind(i64::MAX).execute(&mut *transaction).await?;
+            None
+        }
+    };
+    transaction.commit().await?;
+    Ok(Some(message))
+}
+
+/// What was claimed, and what the log says of it.
+fn message(row: &AnyRow) -> Result<(Message, Event)> {
+    let (revision, run) = (number(row, "revision")?, number(row, "run")?);
+    let status = status(row, "status")?;
+    let message = Message { key: key(row)?, run, is_overdue: status == Status::Processing };
+    let event = Event {
+        revision: Some(revision),
+        status: Some(status),
+        run: Some(run),
+        ..Event::new("", "claim", revision, None)
+    };
+    Ok((message, event))
 }
 
 /// A statement about one task: `$1` is its id, `$2` its owner.
@@ -319,29 +534,38 @@ fn of<'a>(statement: &'static str, key: &'a Key) -> Query<'a, Any, AnyArguments>
     query(statement).bind(key.id.to_string()).bind(&key.user)
 }
 
-/// A row, checked: what no task has is an error.
-fn read(row: &AnyRow) -> Result<Row> {
-    let payload =
-        |column| serde_json::from_str(row.try_get::<&str, _>(column)?).map_err(unreadable);
+/// A row and its current document, checked: what no task has is an error.
+fn read(from: &AnyRow) -> Result<(Row, Document)> {
+    Ok((row(from)?, parsed(from, "payload")?))
+}
+
+fn row(row: &AnyRow) -> Result<Row> {
     let previous = match row.try_get::<Option<&str>, _>("previous_status")? {
         None => None,
-        Some(_) => Some(Previous {
-            status: status(row, "previous_status")?,
-            payload: payload("previous_payload")?,
-        }),
+        Some(_) => {
+            Some(Previous { status: status(row, "previous_status")?, payload: Payload::Previous })
+        }
     };
     let snapshot = Snapshot {
         status: status(row, "status")?,
-        revision: revision(row)?,
-        payload: payload("payload")?,
+        revision: number(row, "revision")?,
+        run: number(row, "run")?,
+        payload: Payload::Current,
         previous,
     };
-    let created_at = DateTime::from_timestamp_micros(row.try_get("created_at")?);
+    let ended_at = match row.try_get::<Option<i64>, _>("ended_at")? {
+        None => None,
+        Some(_) => Some(moment(row, "ended_at")?),
+    };
+    let expires_in = row.try_get::<Option<i64>, _>("expires_in")?.map(TimeDelta::seconds);
     Ok(Row {
         key: key(row)?,
-        created_at: created_at.ok_or_else(|| unreadable("created_at is no moment"))?,
+        created_at: moment(row, "created_at")?,
         file_name: row.try_get("file_name")?,
+        attempt: snapshot.run.wrapping_sub(number(row, "queued_run")?).wrapping_add(1),
         task: snapshot.try_into().map_err(unreadable)?,
+        ended_at,
+        expires_at: ended_at.zip(expires_in).and_then(|(at, kept)| at.checked_add_signed(kept)),
     })
 }
 
@@ -354,12 +578,25 @@ fn status(row: &AnyRow, column: &str) -> Result<Status> {
     row.try_get::<&str, _>(column)?.parse().map_err(unreadable)
 }
 
-fn revision(row: &AnyRow) -> Result<u64> {
-    Ok(row.try_get::<i64, _>("revision")?.cast_unsigned())
+fn number(row: &AnyRow, column: &str) -> Result<u64> {
+    Ok(row.try_get::<i64, _>(column)?.cast_unsigned())
+}
+
+fn moment(row: &AnyRow, column: &str) -> Result<DateTime<Utc>> {
+    let at = DateTime::from_timestamp_micros(row.try_get(column)?);
+    at.ok_or_else(|| unreadable(format!("{column} is no moment")))
+}
+
+fn parsed<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T> {
+    serde_json::from_str(row.try_get(column)?).map_err(unreadable)
 }
 
 fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|fault| Error::Encode(fault.into()))
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn unreadable(fault: impl Into<BoxDynError>) -> Error {

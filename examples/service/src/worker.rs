@@ -1,16 +1,20 @@
 //! A run: take a message, check it, start, work, end.
+//!
+//! The message's run is the worker's token, from the message to the result. Each commit in its name
+//! is the same loop: load, check the run, decide, commit by the revision just loaded.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use task_lifecycle::{Status, Transition};
+use serde::Deserialize as _;
+use serde_json::{Map, Value};
+use task_lifecycle::{StaleRun, Task, Transition, TransitionError};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::document::{Document, cut, now};
-use crate::store::{Event, Message, Row, Store};
+use crate::document::{Configuration, Document, cut};
+use crate::store::{Event, Message, Payload, Store};
 
 /// How long a worker waits before it looks again for a message.
 const IDLE: Duration = Duration::from_millis(500);
@@ -23,6 +27,24 @@ pub struct Worker {
     /// How long the store leaves a run alone without hearing of it.
     pub lease: Duration,
 }
+
+/// Why a worker drops a run.
+#[derive(thiserror::Error, Debug)]
+pub enum Dropped {
+    #[error("the task is gone")]
+    Gone,
+    #[error("the run is over, or was taken away")]
+    Lost,
+    #[error(transparent)]
+    Stale(#[from] StaleRun),
+    #[error(transparent)]
+    Refused(#[from] TransitionError),
+    #[error(transparent)]
+    Store(#[from] sqlx::Error),
+}
+
+type Result<T> = std::result::Result<T, Dropped>;
+type Done = std::result::Result<Transition<Payload>, TransitionError>;
 
 impl Worker {
     /// Works until it is told to stop. It ends the run that it is in.
@@ -45,66 +67,119 @@ impl Worker {
         }
     }
 
-    async fn handle(&self, message: &Message) -> Result<()> {
-        let mut row = self.store.load(&message.key).await?.context("the task is gone")?;
-        row.task.check_revision(message.revision)?;
+    /// Handles one message. An error tells why the run was dropped.
+    pub async fn handle(&self, message: &Message) -> Result<()> {
+        match self.run(message).await {
+            Err(Dropped::Store(sqlx::Error::Decode(fault))) => {
+                tracing::error!(task = %message.key.id, "cannot be read: {fault}");
+                self.fail(message, "The task cannot be read").await
+            }
+            outcome => outcome,
+        }
+    }
 
-        if row.task.status() == Status::Processing {
-            // Its worker let the lease pass. If it lives, its revision is stale from now on.
-            row.task.edit(Document::queue_again);
-            let done = row.task.retry()?;
-            return self.commit(&row, message.revision, &done).await;
+    async fn run(&self, message: &Message) -> Result<()> {
+        if message.is_overdue {
+            // If its worker lives, its run is stale from now on.
+            let retry = |task: &mut Task<Payload>, mut document: Document| {
+                document.queue_again();
+                task.edit(|payload| *payload = Payload::new(document));
+                task.retry()
+            };
+            return self.change(message, "Task queued again", retry).await.map(drop);
         }
 
-        let done = row.task.start()?;
-        row.task.edit(|document| document.start(now()));
-        self.commit(&row, message.revision, &done).await?;
-
-        let file = self.store.file(&row.key).await?.context("the task is gone")?;
-        let configuration = row.task.payload().configuration.clone();
-        let result = spawn_blocking(move || cut(&file, &configuration)).await;
-        self.take_time(&mut row).await?;
-
-        let started = row.task.revision();
-        let done = match result.unwrap_or_else(|_| Err("The document broke the worker".to_owned()))
-        {
-            Ok(chunks) => {
-                row.task.edit(|document| {
-                    document.finish(now(), "Task succeeded");
-                    document.chunks = Some(chunks);
-                });
-                row.task.succeed()?
-            }
-            Err(reason) => {
-                row.task.edit(|document| document.finish(now(), reason));
-                row.task.fail()?
-            }
+        let start = |task: &mut Task<Payload>, mut document: Document| {
+            document.start();
+            task.edit(|payload| *payload = Payload::new(document));
+            task.start()
         };
-        self.commit(&row, started, &done).await
-    }
-
-    async fn commit(&self, row: &Row, loaded: u64, done: &Transition<Document>) -> Result<()> {
-        self.write(row, loaded, Event::of(done, &self.name, loaded, &row.task)).await
-    }
-
-    async fn write(&self, row: &Row, loaded: u64, event: Event) -> Result<()> {
-        ensure!(self.store.commit(row, loaded, &event).await?, "the task was changed meanwhile");
-        Ok(())
-    }
-
-    /// Waits as long as a document takes, and renews the lease with word of how far it is.
-    async fn take_time(&self, row: &mut Row) -> Result<()> {
-        let pause = self.lease / 3;
-        let mut left = self.takes;
-        while left > pause {
-            sleep(pause).await;
-            left -= pause;
-            let loaded = row.task.revision();
-            row.task.edit(|document| document.message = format!("Task started, {left:?} to go"));
-            let event = Event::new(&self.name, "edit", loaded, Some(&row.task));
-            self.write(row, loaded, event).await?;
+        let configuration = self.change(message, "Task started", start).await?;
+        tokio::select! {
+            outcome = self.finish(message, configuration) => outcome,
+            lost = self.keep(message) => Err(lost),
         }
-        sleep(left).await;
-        Ok(())
+    }
+
+    /// Renews the lease beside the work, until the run is lost.
+    async fn keep(&self, message: &Message) -> Dropped {
+        loop {
+            sleep(self.lease / 3).await;
+            match self.store.renew(message).await {
+                Ok(true) => {}
+                Ok(false) => return Dropped::Lost,
+                Err(fault) => tracing::error!(task = %message.key.id, "no renewal: {fault}"),
+            }
+        }
+    }
+
+    /// Works, and ends the run. If this future is dropped, the work stops, too.
+    async fn finish(&self, message: &Message, configuration: Map<String, Value>) -> Result<()> {
+        let file = self.store.file(&message.key).await?.ok_or(Dropped::Gone)?;
+        let wanted = Arc::new(());
+        let is_wanted = Arc::downgrade(&wanted);
+        let work = spawn_blocking(move || {
+            let configuration =
+                Configuration::deserialize(configuration).map_err(|fault| fault.to_string())?;
+            cut(&file, &configuration, || is_wanted.strong_count() > 0)
+        });
+        let result = work.await;
+        sleep(self.takes).await;
+        match result.unwrap_or_else(|_| Err("The document broke the worker".to_owned())) {
+            Ok(chunks) => {
+                let chunks = Arc::new(chunks);
+                let succeed = |task: &mut Task<Payload>, mut document: Document| {
+                    document.finish("Task succeeded");
+                    document.chunks = Some(chunks.clone());
+                    task.edit(|payload| *payload = Payload::new(document));
+                    task.succeed()
+                };
+                self.change(message, "Task succeeded", succeed).await.map(drop)
+            }
+            Err(reason) => self.fail(message, &reason).await,
+        }
+    }
+
+    /// Changes the task in the name of the run, and returns its configuration. Whoever changes it
+    /// in between costs one more turn; only a run that is over, or that was taken away, ends the
+    /// loop with nothing written.
+    async fn change(
+        &self,
+        message: &Message,
+        word: &str,
+        change: impl Fn(&mut Task<Payload>, Document) -> Done,
+    ) -> Result<Map<String, Value>> {
+        loop {
+            let (mut row, document) = self.store.read(&message.key).await?.ok_or(Dropped::Gone)?;
+            row.task.check_run(message.run)?;
+            let loaded = row.task.revision();
+            let configuration = document.configuration.clone();
+            let done = change(&mut row.task, document)?;
+            let event = Event::of(&done, &self.name, loaded, word);
+            if self.store.commit(&row, loaded, &event).await? {
+                return Ok(configuration);
+            }
+        }
+    }
+
+    /// As `change`, where the document may not be readable: an update reverts, and a new task says
+    /// why it failed if it can.
+    async fn fail(&self, message: &Message, reason: &str) -> Result<()> {
+        loop {
+            let mut row = self.store.load(&message.key).await?.ok_or(Dropped::Gone)?;
+            row.task.check_run(message.run)?;
+            let loaded = row.task.revision();
+            if !row.task.is_update()
+                && let Ok(Some((_, mut document))) = self.store.read(&message.key).await
+            {
+                document.finish(reason);
+                row.task.edit(|payload| *payload = Payload::new(document));
+            }
+            let done = row.task.fail()?;
+            let event = Event::of(&done, &self.name, loaded, reason);
+            if self.store.commit(&row, loaded, &event).await? {
+                return Ok(());
+            }
+        }
     }
 }

@@ -8,15 +8,15 @@ use serde_json::Value;
 use task_lifecycle::{Operation, State, Status};
 use task_service::store::{Event, SqlStore};
 
-use crate::clients::{Ask, Record, name};
+use crate::clients::{Ask, EDITOR, Record, name};
 
 /// What the log and the table say of one task.
 #[derive(Default)]
 pub struct Kept {
     pub user: String,
     pub events: Vec<Event>,
-    /// Status, status of the previous state, revision; none if it is gone.
-    pub row: Option<(Status, Option<Status>, u64)>,
+    /// Status, status of the previous state, revision, run; none if it is gone.
+    pub row: Option<(Status, Option<Status>, u64, u64)>,
 }
 
 /// Reads what is kept of every task, and the whole log.
@@ -35,15 +35,15 @@ pub async fn read(
         task.user = user;
         task.events.push(event);
     }
-    let rows = "SELECT task_id, status, previous_status, revision FROM tasks";
-    for (task, status, previous, revision) in
-        sqlx::query_as::<_, (String, String, Option<String>, i64)>(rows)
+    let rows = "SELECT task_id, status, previous_status, revision, run FROM tasks";
+    for (task, status, previous, revision, run) in
+        sqlx::query_as::<_, (String, String, Option<String>, i64, i64)>(rows)
             .fetch_all(&store.pool)
             .await?
     {
         let previous = previous.map(|previous| previous.parse()).transpose()?;
         kept.entry(task).or_default().row =
-            Some((status.parse()?, previous, revision.cast_unsigned()));
+            Some((status.parse()?, previous, revision.cast_unsigned(), run.cast_unsigned()));
     }
     Ok((kept, log))
 }
@@ -213,7 +213,9 @@ impl<'a> Audit<'a> {
     fn replay(&mut self, asked: &BTreeMap<u64, u64>) -> Vec<Moment> {
         let mut moments: Vec<Moment> = Vec::new();
         let mut settled = None;
-        let (mut claimed, mut running) = (None, None);
+        // Who was handed the message of a run, and who started it.
+        let (mut claims, mut owners) = (HashSet::new(), HashMap::new());
+        let mut run = 0;
         let mut gone = false;
         for event in &self.kept.events {
             let Some(last) = moments.last() else {
@@ -252,21 +254,29 @@ impl<'a> Audit<'a> {
                         target = settled;
                     }
                     Operation::Start | Operation::Retry => {
-                        if claimed != Some((&event.by, event.loaded)) {
+                        if !claims.contains(&(&event.by, run)) {
                             self.faults.push(format!("not asked for by a message: {event:?}"));
                         }
-                        running = Some(&event.by).filter(|_| operation == Operation::Start);
+                        if operation == Operation::Start {
+                            owners.insert(run, &event.by);
+                        }
                         self.findings.retries += usize::from(operation == Operation::Retry);
                     }
                     _ => {}
                 }
             }
             match event.operation.as_str() {
-                "claim" => claimed = Some((&event.by, event.loaded)),
-                "succeed" | "fail" | "edit" if running != Some(&event.by) => {
+                "claim" => _ = claims.insert((&event.by, run)),
+                "update" | "retry" => run += 1,
+                "succeed" | "fail" | "edit"
+                    if event.by != EDITOR && owners.get(&run) != Some(&&event.by) =>
+                {
                     self.faults.push(format!("by a worker that had lost its run: {event:?}"));
                 }
                 _ => {}
+            }
+            if event.run != Some(run).filter(|_| event.operation != "delete") {
+                self.faults.push(format!("not of run {run}: {event:?}"));
             }
             let counts = event.operation != "claim";
             let grown = event.revision.is_none_or(|revision| (revision > event.loaded) == counts);
@@ -281,7 +291,8 @@ impl<'a> Audit<'a> {
             }
         }
         let last = moments.last().filter(|_| !gone);
-        let expected = last.map(|last| (last.state.status(), last.state.previous(), last.revision));
+        let expected =
+            last.map(|last| (last.state.status(), last.state.previous(), last.revision, run));
         if self.kept.row != expected {
             self.faults
                 .push(format!("the row is {:?}, the log ends in {expected:?}", self.kept.row));

@@ -9,6 +9,8 @@ use rand::{random_bool, random_range, rng};
 use serde_json::json;
 use tokio::time::sleep;
 
+use task_service::store::{Event, Key, Payload, Result, SqlStore, Store as _};
+
 use crate::testing::client::{Answer, Client};
 
 /// What a client asked for. A number is the `target_length` that it chose.
@@ -47,6 +49,9 @@ pub struct Storm {
     pub pools: Vec<Mutex<Vec<String>>>,
     pub records: Mutex<Vec<Record>>,
 }
+
+/// Who edits tasks in passing.
+pub const EDITOR: &str = "editor";
 
 /// As many tasks a user has at once: few, so that its clients meet.
 const POOL: usize = 8;
@@ -92,6 +97,24 @@ impl Storm {
                 _ => self.ask(user, &task, Ask::Get).await,
             }
         }
+    }
+
+    /// Someone who is neither a client nor a worker, and puts a label on tasks whatever they do.
+    pub async fn edit(self: Arc<Self>, store: Arc<SqlStore>, end: Instant) -> Result<usize> {
+        let mut edits = 0;
+        while Instant::now() < end {
+            sleep(Duration::from_millis(random_range(0..10))).await;
+            let user = random_range(0..self.clients.len());
+            let Some(id) = self.pick(user).and_then(|task| task.parse().ok()) else { continue };
+            let key = Key { user: name(user), id };
+            let Some((mut row, mut document)) = store.read(&key).await? else { continue };
+            let loaded = row.task.revision();
+            document.message = format!("Label {edits}");
+            row.task.edit(|payload| *payload = Payload::new(document));
+            let event = Event::new(EDITOR, "edit", loaded, Some(&row.task));
+            edits += usize::from(store.commit(&row, loaded, &event).await?);
+        }
+        Ok(edits)
     }
 
     fn pick(&self, user: usize) -> Option<String> {

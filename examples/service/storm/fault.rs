@@ -1,14 +1,19 @@
 //! Faults, in a wrapper around the store: the service itself stays as it is.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use clap::ValueEnum;
+use rand::{random_bool, random_range};
 use task_lifecycle::{Snapshot, Status};
 use task_service::document::Document;
-use task_service::store::{Event, Key, Message, Page, Result, Row, SqlStore, Store};
+use task_service::store::{
+    Entry, Event, Key, Message, Page, Payload, Result, Row, SqlStore, Store,
+};
 use tokio::time::sleep;
 
 /// What the program does wrong.
@@ -48,11 +53,13 @@ pub struct Faulty {
     pub store: SqlStore,
     pub fault: Option<Fault>,
     pub conflicts: File,
+    /// The runs that this process has a message of.
+    pub runs: Mutex<HashMap<Key, u64>>,
 }
 
 impl Faulty {
     /// The task, its parts changed.
-    fn changed(row: &Row, change: impl FnOnce(&mut Snapshot<Document>)) -> Row {
+    fn changed(row: &Row, change: impl FnOnce(&mut Snapshot<Payload>)) -> Row {
         let mut snapshot = Snapshot::from(row.task.clone());
         change(&mut snapshot);
         Row { task: snapshot.try_into().expect("a task"), ..row.clone() }
@@ -68,18 +75,35 @@ impl Faulty {
         Ok(false)
     }
 
-    /// Ends whatever run is there as the one that was lost would have been.
-    async fn finish(&self, lost: &Row, event: &Event) -> Result<bool> {
-        let Some(mut row) = self.store.load(&lost.key).await? else { return Ok(false) };
-        let loaded = row.task.revision();
-        row.task.edit(|document| *document = lost.task.payload().clone());
-        match row.task.succeed() {
-            Ok(done) => {
-                let event = Event::of(&done, &event.by, loaded, &row.task);
-                self.store.commit(&row, loaded, &event).await
+    /// The document before the update, with the configuration of the update.
+    async fn half_reverted(&self, key: &Key) -> Result<Option<Document>> {
+        let Some((_, update)) = self.store.read(key).await? else { return Ok(None) };
+        let previous = "SELECT previous_payload FROM tasks WHERE task_id = $1";
+        let previous = sqlx::query_scalar::<_, Option<String>>(previous).bind(key.id.to_string());
+        let text = previous.fetch_optional(&self.store.pool).await?.flatten();
+        let document = text.and_then(|text| serde_json::from_str::<Document>(&text).ok());
+        let configuration = update.configuration;
+        Ok(document.map(|before| Document { configuration, ..before }))
+    }
+
+    /// The task as it would be if the run that this process lost were still its.
+    async fn as_if_never_lost(&self, key: &Key) -> Result<Option<(Row, Document)>> {
+        let run = self.runs.lock().unwrap().get(key).copied();
+        for _ in 0..40 {
+            let Some((row, document)) = self.store.read(key).await? else { break };
+            match (run, row.task.status()) {
+                (Some(run), Status::Processing) => {
+                    let row = Self::changed(&row, |task| task.run = run);
+                    return Ok(Some((row, document)));
+                }
+                // Until another has started it.
+                (Some(run), Status::Starting) if run < row.task.run() => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                _ => break,
             }
-            Err(_) => Ok(false),
         }
+        self.store.read(key).await
     }
 }
 
@@ -91,9 +115,8 @@ impl Store for Faulty {
         let mut row = row.clone();
         match self.fault {
             Some(Fault::RevertForgetsConfiguration) if event.reverted => {
-                if let Some(update) = self.store.load(&row.key).await? {
-                    let configuration = update.task.payload().configuration.clone();
-                    row = Self::changed(&row, |task| task.payload.configuration = configuration);
+                if let Some(document) = self.half_reverted(&row.key).await? {
+                    row = Self::changed(&row, |task| task.payload = Payload::new(document));
                 }
             }
             Some(Fault::RevertRestoresRevision) if event.reverted => {
@@ -101,13 +124,18 @@ impl Store for Faulty {
                 event.revision = Some(loaded - 1);
             }
             Some(Fault::FailsInSilence) if event.reverted && operation == "fail" => {
-                event.message = row.task.payload().message.clone();
+                event.message.clear();
             }
-            Some(Fault::FailedWhileRetrying) if operation == "retry" => {
-                let failed = Self::changed(&row, |task| {
-                    task.status = Status::Failed;
-                    task.previous = None;
-                });
+            Some(Fault::FinishWithoutCheck) => {
+                if let Some(current) = self.store.load(&row.key).await? {
+                    let run =
+                        current.task.run() + u64::from(["update", "retry"].contains(&operation));
+                    row = Self::changed(&row, |task| task.run = run);
+                    event.run = Some(run);
+                }
+            }
+            Some(Fault::FailedWhileRetrying) if operation == "retry" && !row.task.is_update() => {
+                let failed = Self::changed(&row, |task| task.status = Status::Failed);
                 if self.store.commit(&failed, loaded, &event).await? {
                     sleep(Duration::from_millis(50)).await;
                     return self.overwrite(&row, &event).await;
@@ -127,27 +155,30 @@ impl Store for Faulty {
         match self.fault {
             Some(Fault::LostRaceAnswered200) => Ok(true),
             Some(Fault::UnconditionalWrite) => self.overwrite(&row, &event).await,
-            Some(Fault::FinishWithoutCheck) if operation == "edit" => Ok(true),
-            Some(Fault::FinishWithoutCheck) if operation == "succeed" => {
-                self.finish(&row, &event).await
-            }
             _ => Ok(false),
         }
     }
 
     async fn claim(&self, worker: &str) -> Result<Option<Message>> {
         let mut message = self.store.claim(worker).await?;
+        if let Some(message) = &message {
+            self.runs.lock().unwrap().insert(message.key.clone(), message.run);
+            if random_bool(0.1) {
+                // The lease passes before the start, and another is handed the same message.
+                sleep(Duration::from_millis(random_range(950..1150))).await;
+            }
+        }
         if let (Some(Fault::StartWithoutCheck), Some(message)) = (self.fault, &mut message) {
             // As the message of an update lies in a queue, and is delivered when it is stale.
             for _ in 0..40 {
                 sleep(Duration::from_millis(20)).await;
                 let Some(row) = self.store.load(&message.key).await? else { break };
-                let is_stale = row.task.revision() != message.revision;
+                let is_stale = row.task.run() != message.run;
                 if !row.task.is_update() && !is_stale {
                     break;
                 }
                 if is_stale && row.task.status() == Status::Starting {
-                    message.revision = row.task.revision();
+                    message.run = row.task.run();
                     break;
                 }
             }
@@ -155,19 +186,36 @@ impl Store for Faulty {
         Ok(message)
     }
 
-    async fn create(&self, row: &Row, content: &[u8]) -> Result<bool> {
-        self.store.create(row, content).await
+    async fn create(
+        &self,
+        key: &Key,
+        file_name: &str,
+        document: &Document,
+        content: &[u8],
+    ) -> Result<Option<Row>> {
+        self.store.create(key, file_name, document, content).await
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
         self.store.load(key).await
     }
 
+    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
+        match self.fault {
+            Some(Fault::FinishWithoutCheck) => self.as_if_never_lost(key).await,
+            _ => self.store.read(key).await,
+        }
+    }
+
+    async fn renew(&self, message: &Message) -> Result<bool> {
+        self.store.renew(message).await
+    }
+
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         self.store.file(key).await
     }
 
-    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Row>> {
+    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Entry>> {
         self.store.list(user, page).await
     }
 

@@ -11,7 +11,7 @@ mod fault;
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -87,7 +87,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     if let Some(Part::Service { options, fault, conflicts }) = options.part {
         let conflicts = OpenOptions::new().append(true).create(true).open(conflicts)?;
-        run::run(options, |store| Arc::new(Faulty { store, fault, conflicts })).await?;
+        run::run(options, |store| {
+            Arc::new(Faulty { store, fault, conflicts, runs: Mutex::default() })
+        })
+        .await?;
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -181,11 +184,13 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Co
             clients.spawn(storm.clone().play(user, end));
         }
     }
+    let database = Arc::new(SqlStore::open(url, Duration::from_secs(1)).await?);
+    let editor = tokio::spawn(storm.clone().edit(database.clone(), end));
     let stops = disturb(&size, &mut workers, worker, &storm).await?;
     clients.join_all().await;
+    let edits = editor.await??;
 
     // What is still to do is done, by workers that live.
-    let database = SqlStore::open(url, Duration::from_secs(1)).await?;
     let limit = Instant::now() + Duration::from_secs(30);
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
     while sqlx::query_scalar::<_, i64>(active).fetch_one(&database.pool).await? > 0
@@ -210,6 +215,7 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Co
         ("answers", records.len()),
         ("cancels won", found.cancels_won),
         ("cancels lost", found.cancels_lost),
+        ("edits by others", edits),
         ("reverts", found.reverts),
         (COMPARED, found.reverts_compared),
         ("workers killed", usize::try_from(size.kills)?),
@@ -220,7 +226,9 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Co
     ];
     let mut violations = found.violations;
     for (what, figure) in &figures {
-        if ["cancels won", "cancels lost", COMPARED].contains(what) && *figure == 0 {
+        if ["cancels won", "cancels lost", "edits by others", COMPARED].contains(what)
+            && *figure == 0
+        {
             violations.push(format!("nothing was shown: {what}: 0"));
         }
     }

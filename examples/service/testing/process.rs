@@ -2,6 +2,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use tempfile::NamedTempFile;
+
 /// A server or a worker, killed when it is dropped.
 pub struct Process {
     child: Child,
@@ -9,15 +11,34 @@ pub struct Process {
     pub url: String,
     /// Kept open, so that the process can print.
     _stdout: BufReader<ChildStdout>,
+    stderr: NamedTempFile,
+}
+
+const SHIFTS_CLOCKS: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+pub fn can_shift_clocks() -> bool {
+    Path::new(SHIFTS_CLOCKS).exists()
 }
 
 impl Process {
     pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
-        let mut child = Command::new(program.as_ref())
-            .args(arguments)
+        Self::spawn(Command::new(program.as_ref()).args(arguments), arguments)
+    }
+
+    /// With a clock that is wrong by so much.
+    pub fn start_at(by: &str, program: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program.as_ref());
+        command.env("LD_PRELOAD", SHIFTS_CLOCKS).env("FAKETIME", by);
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+        Self::spawn(command.args(arguments), arguments)
+    }
+
+    fn spawn(command: &mut Command, arguments: &[&str]) -> Self {
+        let stderr = NamedTempFile::new().unwrap();
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(stderr.reopen().unwrap())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -28,7 +49,12 @@ impl Process {
             let listens = line.split_whitespace().find(|word| word.starts_with("http"));
             url = listens.expect("a server").trim_end_matches(',').to_owned();
         }
-        Self { child, url, _stdout: stdout }
+        Self { child, url, _stdout: stdout, stderr }
+    }
+
+    /// What it wrote to standard error.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.stderr.path()).unwrap()
     }
 
     /// Sends `STOP`, `CONT`, `TERM` or `KILL`.

@@ -5,7 +5,8 @@ use task_service::document::{ChunkProcessing, Configuration, KnownTokenizer, Tok
 fn cut_to(text: &[u8], target_length: u32, tokenizer: Tokenizer) -> Result<Vec<String>, String> {
     let chunk_processing =
         Some(ChunkProcessing { target_length, tokenizer, ..ChunkProcessing::default() });
-    let chunks = cut(text, &Configuration { chunk_processing, ..Configuration::default() })?;
+    let configuration = Configuration { chunk_processing, ..Configuration::default() };
+    let chunks = cut(text, &configuration, || true)?;
     for chunk in &chunks {
         assert_eq!(chunk.words, chunk.content.split(' ').count());
     }
@@ -37,4 +38,22 @@ fn what_cannot_be_cut_says_why() {
     assert_eq!(cut_to(b"one \xff", 2, words).unwrap_err(), "The file is not UTF-8 text");
     let model = Tokenizer::String("a/b".to_owned());
     assert_eq!(cut_to(b"one", 2, model).unwrap_err(), "Tokenizer a/b cannot be loaded");
+}
+
+#[test]
+fn the_work_stops_when_nobody_wants_it() {
+    let wanted = std::cell::Cell::new(3);
+    let is_wanted = || wanted.replace(wanted.get() - 1) > 0;
+    let chunk_processing = Some(ChunkProcessing { target_length: 1, ..ChunkProcessing::default() });
+    let configuration = Configuration { chunk_processing, ..Configuration::default() };
+    let text = "a ".repeat(100);
+    let stopped = cut(text.as_bytes(), &configuration, is_wanted).unwrap_err();
+    assert_eq!((stopped.as_str(), wanted.get()), ("The work was stopped", -1));
+}
+
+#[test]
+fn an_output_has_an_end() {
+    let words = Tokenizer::Enum(KnownTokenizer::Word);
+    let text = "a ".repeat(900_000);
+    assert_eq!(cut_to(text.as_bytes(), 1, words).unwrap_err(), "The output is too large");
 }

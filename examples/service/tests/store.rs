@@ -5,10 +5,10 @@ mod testing;
 
 use std::time::Duration;
 
-use chrono::Utc;
-use task_lifecycle::{Status, Task, conformance};
-use task_service::document::{Configuration, Document, now};
-use task_service::store::{Event, Key, Row, SqlStore, Store};
+use serde_json::Map;
+use task_lifecycle::{State, Status, Task, conformance};
+use task_service::document::{Configuration, Document};
+use task_service::store::{Event, Key, Message, Payload, Row, SqlStore, Store};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -33,8 +33,31 @@ fn key(&id: &Uuid) -> Key {
     Key { user: "suite".to_owned(), id }
 }
 
-fn row(key: Key, task: &Task<Document>) -> Row {
-    Row { key, created_at: now(), file_name: "file".to_owned(), task: task.clone() }
+/// The document that lies in the column of a task's previous state, at that revision.
+async fn previous(store: &SqlStore, row: &Row) -> Result<Option<Document>, sqlx::Error> {
+    let text = sqlx::query_scalar::<_, Option<String>>(
+        "SELECT previous_payload FROM tasks WHERE task_id = $1 AND revision = $2",
+    )
+    .bind(row.key.id.to_string())
+    .bind(row.task.revision().cast_signed());
+    let text = text.fetch_optional(&store.pool).await?.flatten();
+    Ok(text.map(|text| serde_json::from_str(&text).unwrap()))
+}
+
+/// The task with its documents.
+async fn whole(store: &SqlStore, key: &Key) -> Result<Option<Task<Document>>, sqlx::Error> {
+    loop {
+        let Some((row, current)) = store.read(key).await? else { return Ok(None) };
+        let previous = previous(store, &row).await?;
+        if row.task.is_update() != previous.is_some() {
+            continue; // it was changed in between
+        }
+        return Ok(Some(row.task.map(|payload| match payload {
+            Payload::Current => current.clone(),
+            Payload::Previous => previous.clone().unwrap(),
+            Payload::New(_) => unreachable!("it was read"),
+        })));
+    }
 }
 
 impl conformance::Store for Suite<'_> {
@@ -43,35 +66,47 @@ impl conformance::Store for Suite<'_> {
     type Error = sqlx::Error;
 
     fn payload(text: &str) -> Document {
-        let mut document = Document::queued(Configuration::default(), Utc::now());
+        let mut document = Document::queued(&Configuration::default(), Map::new());
         document.message = text.to_owned();
-        document.configuration.segment_processing =
-            Some([(text.to_owned(), text.into())].into_iter().collect());
+        document.configuration.insert(text.to_owned(), text.into());
         document
     }
 
     fn create(&mut self, task: &Task<Document>) -> Result<Uuid, sqlx::Error> {
         loop {
             let id = Uuid::new_v4();
-            if self.runtime.block_on(self.store.create(&row(key(&id), task), b"file"))? {
+            let key = key(&id);
+            let created = self.store.create(&key, "file", task.payload(), b"file");
+            if self.runtime.block_on(created)?.is_some() {
                 return Ok(id);
             } // else that microsecond is taken
         }
     }
 
     fn load(&mut self, id: &Uuid) -> Result<Option<Task<Document>>, sqlx::Error> {
-        let row = self.runtime.block_on(self.store.load(&key(id)))?;
-        Ok(row.map(|row| row.task))
+        self.runtime.block_on(whole(&self.store, &key(id)))
     }
 
+    /// What the task has of the documents that are stored is moved, as the service would.
     fn commit(
         &mut self,
         id: &Uuid,
         loaded: u64,
         task: &Task<Document>,
     ) -> Result<bool, sqlx::Error> {
-        let event = Event::new("suite", "edit", loaded, Some(task));
-        self.runtime.block_on(self.store.commit(&row(key(id), task), loaded, &event))
+        self.runtime.block_on(async {
+            let Some(mut row) = self.store.load(&key(id)).await? else { return Ok(false) };
+            let stored = whole(&self.store, &key(id)).await?;
+            let current = stored.as_ref().map(Task::payload);
+            let previous = stored.as_ref().and_then(Task::previous).map(|state| state.payload);
+            row.task = task.clone().map(|document| match () {
+                () if Some(&document) == current => Payload::Current,
+                () if Some(&document) == previous => Payload::Previous,
+                () => Payload::new(document),
+            });
+            let event = Event::new("suite", "edit", loaded, Some(&row.task));
+            self.store.commit(&row, loaded, &event).await
+        })
     }
 
     fn delete(&mut self, id: &Uuid, loaded: u64) -> Result<bool, sqlx::Error> {
@@ -105,10 +140,8 @@ async fn without_leases(dir: &TempDir) -> SqlStore {
 }
 
 async fn create(store: &SqlStore) -> Row {
-    let document = Document::queued(Configuration::default(), Utc::now());
-    let row = row(key(&Uuid::new_v4()), &Task::new(document));
-    assert!(store.create(&row, b"file").await.unwrap());
-    row
+    let document = Document::queued(&Configuration::default(), Map::new());
+    store.create(&key(&Uuid::new_v4()), "file", &document, b"file").await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -141,15 +174,158 @@ async fn a_run_that_is_retried_keeps_its_place() {
     let store = without_leases(&dir).await;
     let (first, _second) = (create(&store).await, create(&store).await);
     let mut row = first.clone();
-    for operation in ["start", "retry"] {
+    for (operation, is_overdue) in [("start", false), ("retry", true)] {
         let message = store.claim("worker").await.unwrap().unwrap();
-        assert_eq!((message.key, message.revision), (first.key.clone(), row.task.revision()));
+        assert_eq!(message, Message { key: first.key.clone(), run: 0, is_overdue });
         let loaded = row.task.revision();
         let done = if operation == "start" { row.task.start() } else { row.task.retry() }.unwrap();
-        let event = Event::of(&done, "worker", loaded, &row.task);
+        let event = Event::of(&done, "worker", loaded, "");
         assert!(store.commit(&row, loaded, &event).await.unwrap());
     }
-    assert_eq!(store.claim("worker").await.unwrap().unwrap().key, first.key);
+    let message = store.claim("worker").await.unwrap().unwrap();
+    assert_eq!(message, Message { key: first.key, run: 1, is_overdue: false });
+}
+
+/// A store on each database, and what keeps the database alive.
+async fn on_each() -> Vec<(SqlStore, TempDir, Option<Postgres>)> {
+    let dir = TempDir::new().unwrap();
+    let sqlite = without_leases(&dir).await;
+    let mut stores = vec![(sqlite, dir, None)];
+    if let Some(postgres) = Postgres::start() {
+        let store = SqlStore::open(&postgres.database("tasks"), Duration::ZERO).await.unwrap();
+        stores.push((store, TempDir::new().unwrap(), Some(postgres)));
+    }
+    stores
+}
+
+/// A statement by hand; the error is its text.
+async fn by_hand(store: &SqlStore, statement: &str) -> Result<(), String> {
+    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+    statement.execute(&store.pool).await.map(drop).map_err(|fault| fault.to_string())
+}
+
+/// Every pair of words, and whether some task has it.
+fn pairs() -> Vec<(&'static str, Option<&'static str>, bool)> {
+    let words = || ["Starting", "Processing", "Succeeded", "Failed", "Cancelled", "starting", ""];
+    let previous = || [None].into_iter().chain(words().map(Some));
+    let is_task = |status: &str, previous: Option<&str>| {
+        let previous = previous.map(str::parse).transpose();
+        status.parse().is_ok_and(|status| {
+            previous.is_ok_and(|previous| State::from_parts(status, previous).is_ok())
+        })
+    };
+    let pair = |status| previous().map(move |before| (status, before, is_task(status, before)));
+    words().into_iter().flat_map(pair).collect()
+}
+
+#[tokio::test]
+async fn the_database_keeps_the_relation() {
+    assert_eq!(pairs().iter().filter(|(.., is_task)| *is_task).count(), State::ALL.len());
+    for (store, ..) in on_each().await {
+        let id = create(&store).await.key.id;
+        for (status, before, is_task) in pairs() {
+            let previous = before.map_or("NULL".to_owned(), |before| format!("'{before}'"));
+            let payload = before.map_or("NULL", |_| "'{}'");
+            let change = format!(
+                "SET status = '{status}', previous_status = {previous}, previous_payload = {payload}"
+            );
+            let whole = format!("UPDATE tasks {change}, revision = revision + 1");
+            let insert = format!(
+                "INSERT INTO tasks SELECT 'another', user_id, -created_at, file_name,
+                 '{status}', 0, 0, '{{}}', {previous}, {payload}, NULL, NULL, NULL, 0, 0, 0
+                 FROM tasks; DELETE FROM tasks WHERE task_id <> '{id}'"
+            );
+            for statement in [&whole, &insert] {
+                let written = by_hand(&store, statement).await;
+                assert_eq!(written.is_ok(), is_task, "{statement}: {written:?}");
+            }
+        }
+        for change in [
+            "status = 'Failed', previous_status = NULL, previous_payload = NULL",
+            "payload = '{}'",
+            "run = run + 1",
+            "previous_payload = NULL, previous_status = NULL",
+        ] {
+            let refused = by_hand(&store, &format!("UPDATE tasks SET {change}")).await.unwrap_err();
+            assert!(refused.contains("a change of a task must change its revision"), "{refused}");
+        }
+        by_hand(&store, "UPDATE tasks SET leased_until = 0").await.unwrap();
+    }
+}
+
+/// A payload as a newer binary may have written it: fields, words and blanks that this one would
+/// not write.
+const NEWER: &str = r#"{"configuration":{"pipeline":"Newer", "expires_in":60,"x":1.50},
+  "newer":{"y":[1E2]},"message":"m","started_at":null,"finished_at":null,"chunks":null}"#;
+
+async fn payload(store: &SqlStore) -> String {
+    let payload = sqlx::query_scalar("SELECT payload FROM tasks");
+    payload.fetch_one(&store.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn older_binary_dropped_fields() {
+    for (store, ..) in on_each().await {
+        let key = create(&store).await.key;
+        let newer = format!("UPDATE tasks SET payload = '{NEWER}', revision = revision + 1, ");
+        by_hand(&store, &(newer.clone() + "status = 'Succeeded', ended_at = 0")).await.unwrap();
+        for operations in
+            [&["cancel"][..], &["fail"], &["start", "fail"], &["start", "retry", "cancel"]]
+        {
+            let (mut row, before) = store.read(&key).await.unwrap().unwrap();
+            let mut loaded = row.task.revision();
+            let update = Document::queued(&Configuration::default(), before.configuration);
+            assert_eq!(update.configuration["pipeline"], "Newer");
+            let mut done = row.task.update(Payload::new(update)).unwrap();
+            for operation in operations {
+                let event = Event::of(&done, "older", loaded, "");
+                assert!(store.commit(&row, loaded, &event).await.unwrap());
+                let document;
+                (row, document) = store.read(&key).await.unwrap().unwrap();
+                loaded = row.task.revision();
+                row.task.edit(|payload| *payload = Payload::new(document));
+                done = match *operation {
+                    "cancel" => row.task.cancel(),
+                    "fail" => row.task.fail(),
+                    "start" => row.task.start(),
+                    _ => row.task.retry(),
+                }
+                .unwrap();
+            }
+            let event = Event::of(&done, "older", loaded, "");
+            assert!(store.commit(&row, loaded, &event).await.unwrap());
+            assert_eq!(payload(&store).await, NEWER, "{operations:?}");
+        }
+
+        // A payload that is written anew keeps what the binary does not know.
+        by_hand(&store, &(newer + "status = 'Starting'")).await.unwrap();
+        let (mut row, mut document) = store.read(&key).await.unwrap().unwrap();
+        let loaded = row.task.revision();
+        document.start();
+        row.task.edit(|payload| *payload = Payload::new(document));
+        let done = row.task.start().unwrap();
+        let event = Event::of(&done, "older", loaded, "");
+        assert!(store.commit(&row, loaded, &event).await.unwrap());
+        let [before, after] = [NEWER, &payload(&store).await]
+            .map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap());
+        assert_eq!(after["newer"], before["newer"]);
+        assert_eq!(after["configuration"], before["configuration"]);
+    }
+}
+
+/// Whatever a database was set up for, the connection asks for what the statements need.
+#[tokio::test]
+async fn the_isolation_is_the_connections() {
+    let Some(postgres) = Postgres::start() else { return };
+    let url = postgres.database("strict");
+    let store = SqlStore::open(&url, Duration::ZERO).await.unwrap();
+    by_hand(&store, "ALTER DATABASE strict SET default_transaction_isolation = 'serializable'")
+        .await
+        .unwrap();
+    let store = SqlStore::open(&url, Duration::ZERO).await.unwrap();
+    let isolation = sqlx::query_scalar("SHOW transaction_isolation").fetch_one(&store.pool);
+    let isolation: String = isolation.await.unwrap();
+    assert_eq!(isolation, "read committed");
 }
 
 #[test]

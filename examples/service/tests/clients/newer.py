@@ -38,7 +38,7 @@ assert chunkr.health.check() == "OK"
 first = create(3, file_name="numbers.txt", ocr_strategy="Auto", expires_in=3600)
 assert first.status == "Starting" and not first.completed and first.task_type == "Parse"
 assert first.configuration.ocr_strategy == "Auto"
-assert (first.expires_at - first.created_at).total_seconds() == 3600
+assert first.configuration.expires_in == 3600 and first.expires_at is None
 until(first, lambda task: task.status == "Processing")
 
 # The worker is busy: what comes next waits.
@@ -54,6 +54,7 @@ done = until(first, lambda task: task.completed)
 assert done.status == "Succeeded"
 assert [chunk.chunk_length for chunk in done.output.chunks] == [3, 3, 1]
 assert done.output.chunks[0].segments[0].content == "one two three"
+assert abs((done.expires_at - done.finished_at).total_seconds() - 3600) < 1
 assert done.file_info.name == "numbers.txt" and done.version_info.server_version
 same = chunkr.tasks.parse.get(first.task_id, include_chunks=False)
 assert same.output.chunks == [] and same.output.page_count == 1

@@ -11,8 +11,11 @@ mod program;
 mod seed;
 mod workers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use task_service::store::{Event, Key, Payload, SqlStore, Store as _};
+use task_service::worker::Worker;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -56,6 +59,13 @@ impl Service {
         self.start(&["--workers", "0"])
     }
 
+    /// A process whose clock is wrong by so much.
+    fn shifted(&self, by: &str, arguments: &[&str]) -> Process {
+        let common = ["--database", &self.database, "--api-key", "a=alice"];
+        let listen = ["--listen", "127.0.0.1:0"];
+        Process::start_at(by, PROGRAM, &[&common[..], &listen, arguments].concat())
+    }
+
     /// A worker alone; a document takes it so many milliseconds, and its lease is one second.
     fn worker(&self, takes: &str) -> Process {
         self.start(&["--no-server", "--lease-seconds", "1", "--work-millis", takes])
@@ -94,4 +104,21 @@ async fn succeeded(service: &Service, client: &Client) -> Answer {
 fn refused(answer: &Answer, code: u16, text: &str) {
     assert_eq!((answer.code, answer.text.as_str()), (code, text));
     assert!(answer.content_type.starts_with("text/plain"), "{answer:?}");
+}
+
+/// The database as another program has it, with a lease that passes at once, and a worker on it.
+async fn beside(service: &Service, takes: Duration) -> (Arc<SqlStore>, Worker) {
+    let store = Arc::new(SqlStore::open(&service.database, Duration::ZERO).await.unwrap());
+    let lease = Duration::from_mins(1); // it says nothing of how far it is
+    (store.clone(), Worker { store, name: "worker".to_owned(), takes, lease })
+}
+
+/// Somebody puts a label on a task.
+async fn label(store: &SqlStore, key: &Key) {
+    let (mut row, mut document) = store.read(key).await.unwrap().unwrap();
+    let loaded = row.task.revision();
+    document.message = "third in line".to_owned();
+    row.task.edit(|payload| *payload = Payload::new(document));
+    let event = Event::new("operator", "edit", loaded, Some(&row.task));
+    assert!(store.commit(&row, loaded, &event).await.unwrap());
 }

@@ -220,18 +220,61 @@ async fn an_unknown_task_is_404() {
     assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
 }
 
+/// Only a completed task expires, counted from its end; a revert is an end as well.
 #[tokio::test]
 async fn an_expired_task_is_404() {
-    let service = Service::new();
-    let server = service.server();
-    let client = alice(&server);
-    let form = json!({ "file": "data:,one", "expires_in": 1 });
-    let id = client.send("POST", "/tasks/parse", form.to_string()).await.unwrap().id();
-    assert_eq!(client.get(&id).await.unwrap().code, 200);
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
-    refused(&client.get(&id).await.unwrap(), 404, "Task not found");
-    refused(&client.cancel(&id).await.unwrap(), 404, "Task not found");
-    assert_eq!(client.call("GET", "/tasks").await.unwrap().json()["tasks"], json!([]));
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let sleep = || tokio::time::sleep(std::time::Duration::from_millis(1100));
+        let create = async |seconds: u32| {
+            let form = json!({ "file": "data:,one", "expires_in": seconds });
+            let created = client.send("POST", "/tasks/parse", form.to_string()).await.unwrap();
+            assert_eq!(created.json()["expires_at"], json!(null));
+            created.id()
+        };
+        let (short, long, cancelled) = (create(1).await, create(60).await, create(1).await);
+        sleep().await;
+        assert_eq!(client.get(&short).await.unwrap().status(), "Starting");
+        assert_eq!(client.cancel(&cancelled).await.unwrap().code, 200);
+        assert_eq!(client.get(&cancelled).await.unwrap().status(), "Cancelled");
+        let worker = service.worker("0");
+        until_status(&client, &short, "Succeeded").await;
+        until_status(&client, &long, "Succeeded").await;
+        drop(worker);
+        let expires_at =
+            async |id: &str| client.get(id).await.unwrap().json()["expires_at"].clone();
+        let before = expires_at(&long).await;
+        assert!(before.is_string());
+
+        // An update that is not kept for long, and is cancelled.
+        let path = format!("/tasks/{long}/parse");
+        let update = client.send("PATCH", &path, r#"{"expires_in":1}"#).await.unwrap();
+        assert_eq!(update.json()["expires_at"], json!(null));
+        sleep().await;
+        assert_eq!(client.cancel(&long).await.unwrap().code, 200);
+        let after = expires_at(&long).await;
+        assert!(after.as_str() > before.as_str(), "{before}, {after}");
+
+        for gone in [&short, &cancelled] {
+            for answer in [
+                client.get(gone).await,
+                client.cancel(gone).await,
+                client.update(gone, 1).await,
+                client.delete(gone).await,
+                client.call("GET", &format!("/tasks/{gone}/events")).await,
+                client.call("GET", &format!("/tasks/{gone}/file")).await,
+            ] {
+                refused(&answer.unwrap(), 404, "Task not found");
+            }
+        }
+        let list = client.call("GET", "/tasks").await.unwrap().json();
+        let listed: Vec<_> = list["tasks"].as_array().unwrap().iter().collect();
+        assert_eq!(listed.len(), 1, "{list}");
+        assert_eq!(listed[0]["task_id"], json!(long));
+        sleep().await;
+        assert_eq!(client.get(&long).await.unwrap().status(), "Succeeded");
+    }
 }
 
 #[tokio::test]

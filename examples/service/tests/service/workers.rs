@@ -1,8 +1,12 @@
 //! Workers that die, and restarts.
 
-use sqlx::Connection;
+use std::time::{Duration, Instant};
 
-use crate::{Service, alice, refused, succeeded, until, until_status};
+use serde_json::json;
+use sqlx::Connection;
+use task_service::store::{Event, Store as _};
+
+use crate::{Service, alice, beside, refused, succeeded, until, until_status};
 
 /// What happened to a task, in the words of the log.
 async fn story(client: &crate::Client, id: &str) -> Vec<String> {
@@ -37,7 +41,7 @@ async fn a_dead_workers_run_is_retried() {
         assert_eq!(after.await.status(), "Succeeded");
         let story = story(&client, &id).await;
         assert_eq!(
-            story.iter().filter(|what| *what != "edit").collect::<Vec<_>>(),
+            story,
             [
                 "create", "claim", "start", "succeed", "update", "claim",
                 "start", // and death
@@ -49,17 +53,58 @@ async fn a_dead_workers_run_is_retried() {
 
 #[tokio::test]
 async fn a_living_worker_keeps_its_lease() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let _slow = service.worker("3000");
+        let id = client.create("one", 1).await.unwrap().id();
+        until_status(&client, &id, "Processing").await;
+        let _idle = service.worker("0");
+        until_status(&client, &id, "Succeeded").await;
+        assert_eq!(story(&client, &id).await, ["create", "claim", "start", "succeed"]);
+    }
+}
+
+/// The work itself takes longer than the lease, and nothing waits between its steps.
+#[tokio::test]
+async fn no_renewal_at_work() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create(&"a ".repeat(600_000), 1).await.unwrap().id();
+        let _workers = [service.worker("0"), service.worker("0")];
+        let path = "/tasks?statuses=Succeeded,Failed&limit=1";
+        let limit = Instant::now() + Duration::from_mins(1);
+        while client.call("GET", path).await.unwrap().json()["tasks"] == json!([]) {
+            assert!(Instant::now() < limit, "{:?}", story(&client, &id).await);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        assert_eq!(story(&client, &id).await, ["create", "claim", "start", "succeed"]);
+    }
+}
+
+/// A worker whose run was taken away stops its work, and does not only drop the result.
+#[tokio::test]
+async fn lost_work_is_stopped() {
     let service = Service::new();
     let server = service.server();
     let client = alice(&server);
-    let _slow = service.worker("3000");
     let id = client.create("one", 1).await.unwrap().id();
-    until_status(&client, &id, "Processing").await;
-    let _idle = service.worker("0");
-    until_status(&client, &id, "Succeeded").await;
-    let story = story(&client, &id).await;
-    assert!(!story.contains(&"retry".to_owned()), "{story:?}");
-    assert!(story.contains(&"edit".to_owned()), "{story:?}");
+    let (store, mut slow) = beside(&service, Duration::from_mins(1)).await;
+    slow.lease = Duration::from_millis(300);
+    let message = store.claim("worker").await.unwrap().unwrap();
+    let taken = async {
+        until_status(&client, &id, "Processing").await;
+        let mut row = store.load(&message.key).await.unwrap().unwrap();
+        let loaded = row.task.revision();
+        let done = row.task.retry().unwrap();
+        let event = Event::of(&done, "sweeper", loaded, "");
+        assert!(store.commit(&row, loaded, &event).await.unwrap());
+    };
+    let begin = Instant::now();
+    let (lost, ()) = tokio::join!(slow.handle(&message), taken);
+    assert_eq!(lost.unwrap_err().to_string(), "the run is over, or was taken away");
+    assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
 #[tokio::test]
@@ -109,7 +154,7 @@ async fn a_row_that_is_no_task_stops_no_other() {
     let client = alice(&server);
     let broken = client.create("one", 1).await.unwrap().id();
     let mut database = sqlx::SqliteConnection::connect(&service.database).await.unwrap();
-    let breaks = "UPDATE tasks SET payload = '{}'";
+    let breaks = "UPDATE tasks SET payload = '{}', revision = revision + 1";
     sqlx::raw_sql(breaks).execute(&mut database).await.unwrap();
     let id = client.create("one", 1).await.unwrap().id();
     let _worker = service.worker("0");
