@@ -42,6 +42,9 @@ enum Refused {
     /// Task not found
     #[response(status = 404, content_type = "text/plain")]
     NotFound(String),
+    /// If-Match names another revision
+    #[response(status = 412, content_type = "text/plain")]
+    Stale(String),
     /// The body is too large
     #[response(status = 413, content_type = "text/plain")]
     TooLarge(String),

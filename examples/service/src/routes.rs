@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::answer::{Refusal, answer, etag, task};
 use crate::document::{Configuration, Document};
 use crate::openapi::openapi;
-use crate::request::{App, Base, Caller, List, Shown, Upload, json};
+use crate::request::{App, Base, Caller, List, Seen, Shown, Upload, json};
 use crate::store::{Event, Key, Payload};
 
 /// The largest body, in bytes.
@@ -28,7 +28,10 @@ pub fn router(app: App) -> Router {
             .route(&format!("/{name}/parse"), post(create))
             .route(&format!("/{name}/{{task_id}}"), get(show).delete(delete))
             .route(&format!("/{name}/{{task_id}}/parse"), patch(update).get(show))
-            .route(&format!("/{name}/{{task_id}}/cancel"), get(cancel))
+            .route(
+                &format!("/{name}/{{task_id}}/cancel"),
+                get(cancel).head(only_get).fallback(only_get),
+            )
             .route(&format!("/{name}/{{task_id}}/events"), get(events))
             .route(&format!("/{name}/{{task_id}}/file"), get(file))
     };
@@ -39,10 +42,17 @@ pub fn router(app: App) -> Router {
         .route("/health", get(async || "OK"))
         .route("/docs/openapi.json", get(async || Json(openapi())))
         .fallback(async || (StatusCode::NOT_FOUND, "No such route"))
-        .method_not_allowed_fallback(async || (StatusCode::METHOD_NOT_ALLOWED, "No such method"))
+        .method_not_allowed_fallback(async || NO_SUCH_METHOD)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(name_in_log))
         .with_state(app)
+}
+
+const NO_SUCH_METHOD: (StatusCode, &str) = (StatusCode::METHOD_NOT_ALLOWED, "No such method");
+
+/// A HEAD must not do what a GET does, where a GET does something.
+async fn only_get() -> impl IntoResponse {
+    ([(header::ALLOW, "GET")], NO_SUCH_METHOD)
 }
 
 /// So that what is logged of a request says which task it is about.
@@ -53,9 +63,14 @@ async fn name_in_log(request: Request, next: Next) -> Response {
 }
 
 /// Only in status `Starting`: a new task becomes `Cancelled`, an updating one reverts.
-async fn cancel(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
+async fn cancel(
+    State(app): State<App>,
+    key: Key,
+    seen: Seen,
+) -> Result<impl IntoResponse, Refusal> {
     loop {
         let mut row = app.load(&key).await?;
+        seen.check(&row.task)?;
         let loaded = row.task.revision();
         let done = row.task.cancel()?;
         let event = Event::of(&done, &key.user, loaded, "Task cancelled");
@@ -89,12 +104,14 @@ async fn create(
 async fn update(
     State(app): State<App>,
     key: Key,
+    seen: Seen,
     Base(base): Base,
     body: String,
 ) -> Result<impl IntoResponse, Refusal> {
     let configuration: Configuration = json(&body)?;
     loop {
         let (mut row, before) = app.read(&key).await?;
+        seen.check(&row.task)?;
         let loaded = row.task.revision();
         let document = Document::queued(&configuration, before.configuration);
         let done = row.task.update(Payload::new(document.clone()))?;
@@ -107,9 +124,10 @@ async fn update(
 }
 
 /// Removes a completed task and its file.
-async fn delete(State(app): State<App>, key: Key) -> Result<(), Refusal> {
+async fn delete(State(app): State<App>, key: Key, seen: Seen) -> Result<(), Refusal> {
     loop {
         let row = app.load(&key).await?;
+        seen.check(&row.task)?;
         let loaded = row.task.revision();
         row.task.delete().map_err(TransitionError::from)?;
         let event = Event::new(&key.user, "delete", loaded, None);

@@ -46,6 +46,9 @@ pub struct Options {
     /// How long after its last word the run of a worker counts as dead, in seconds
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub lease_seconds: u64,
+    /// After how many runs that ended so a task has failed
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    pub attempts: u64,
 }
 
 fn key_and_user(text: &str) -> Result<(String, String), &'static str> {
@@ -72,6 +75,7 @@ pub async fn run(
             name: format!("worker {}", Uuid::new_v4()),
             takes: Duration::from_millis(options.work_millis),
             lease,
+            attempts: options.attempts,
         };
         running.spawn(worker.work(stopped.clone()));
     }

@@ -65,7 +65,7 @@ impl Payload {
         };
         let expires_in = document.expires_in().map(i64::from);
         // It may be large, and a lease is renewed meanwhile.
-        let text = spawn_blocking(move || json(&*document)).await;
+        let text = spawn_blocking(move || text(&document)).await;
         Ok((text.map_err(|fault| Error::Encode(fault.into()))??, expires_in))
     }
 }
@@ -320,7 +320,7 @@ impl Store for SqlStore {
         .bind(task.status().as_str())
         .bind(task.revision().cast_signed())
         .bind(task.run().cast_signed())
-        .bind(json(document)?)
+        .bind(text(document)?)
         .bind(document.expires_in().map(i64::from));
         let file = query("INSERT INTO files (task_id, content) VALUES ($1, $2) RETURNING task_id");
         let file = file.bind(key.id.to_string()).bind(content);
@@ -529,6 +529,25 @@ fn message(row: &AnyRow) -> Result<(Message, Event)> {
     Ok((message, event))
 }
 
+/// Whether an error will not go away: the row is at fault, not the database or the way to it.
+pub fn is_lasting(fault: &Error) -> bool {
+    match fault {
+        Error::Decode(_) | Error::Encode(_) => true,
+        Error::Database(fault) => {
+            let code = fault.code().unwrap_or_default();
+            match code.parse::<u32>() {
+                // SQLite: busy, locked, read-only, an I/O error, full, cannot be opened.
+                Ok(number) if code.len() < 5 => !matches!(number & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
+                // PostgreSQL: connection, rollback, resources, operator, system, read-only.
+                _ => !["08", "40", "53", "57", "58", "25"]
+                    .iter()
+                    .any(|class| code.starts_with(class)),
+            }
+        }
+        _ => false,
+    }
+}
+
 /// A statement about one task: `$1` is its id, `$2` its owner.
 fn of<'a>(statement: &'static str, key: &'a Key) -> Query<'a, Any, AnyArguments> {
     query(statement).bind(key.id.to_string()).bind(&key.user)
@@ -593,6 +612,17 @@ fn parsed<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T> {
 
 fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|fault| Error::Encode(fault.into()))
+}
+
+/// A document as it is stored. What is written must be read again: otherwise nobody could show the
+/// task, or work on it.
+fn text(document: &Document) -> Result<String> {
+    let text = json(document)?;
+    match serde_json::from_str::<Document>(&text) {
+        Ok(read) if read == *document => Ok(text),
+        Ok(_) => Err(Error::Encode("the document is read as another".into())),
+        Err(fault) => Err(Error::Encode(fault.into())),
+    }
 }
 
 fn micros(duration: Duration) -> i64 {

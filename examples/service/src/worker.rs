@@ -8,16 +8,20 @@ use std::time::Duration;
 
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
+use sqlx::Error;
 use task_lifecycle::{StaleRun, Task, Transition, TransitionError};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::document::{Configuration, Document, cut};
-use crate::store::{Event, Message, Payload, Store};
+use crate::store::{Event, Message, Payload, Row, Store, is_lasting};
 
 /// How long a worker waits before it looks again for a message.
 const IDLE: Duration = Duration::from_millis(500);
+
+/// How often it tries what the database refuses or cannot do, a second apart.
+const TRIES: usize = 5;
 
 pub struct Worker {
     pub store: Arc<dyn Store>,
@@ -26,6 +30,8 @@ pub struct Worker {
     pub takes: Duration,
     /// How long the store leaves a run alone without hearing of it.
     pub lease: Duration,
+    /// How many runs a document is given, if each lets its lease pass.
+    pub attempts: u64,
 }
 
 /// Why a worker drops a run.
@@ -40,7 +46,7 @@ pub enum Dropped {
     #[error(transparent)]
     Refused(#[from] TransitionError),
     #[error(transparent)]
-    Store(#[from] sqlx::Error),
+    Store(#[from] Error),
 }
 
 type Result<T> = std::result::Result<T, Dropped>;
@@ -70,9 +76,13 @@ impl Worker {
     /// Handles one message. An error tells why the run was dropped.
     pub async fn handle(&self, message: &Message) -> Result<()> {
         match self.run(message).await {
-            Err(Dropped::Store(sqlx::Error::Decode(fault))) => {
-                tracing::error!(task = %message.key.id, "cannot be read: {fault}");
-                self.fail(message, "The task cannot be read").await
+            Err(Dropped::Store(fault)) if is_lasting(&fault) => {
+                tracing::error!(task = %message.key.id, "given up: {fault}");
+                let reason = match fault {
+                    Error::Decode(_) => "The task cannot be read",
+                    _ => "The result cannot be stored",
+                };
+                self.fail(message, reason).await
             }
             outcome => outcome,
         }
@@ -81,6 +91,11 @@ impl Worker {
     async fn run(&self, message: &Message) -> Result<()> {
         if message.is_overdue {
             // If its worker lives, its run is stale from now on.
+            let row = self.store.load(&message.key).await?.ok_or(Dropped::Gone)?;
+            if row.attempt >= self.attempts {
+                let reason = format!("Given up: {} workers did not end it", row.attempt);
+                return self.fail(message, &reason).await;
+            }
             let retry = |task: &mut Task<Payload>, mut document: Document| {
                 document.queue_again();
                 task.edit(|payload| *payload = Payload::new(document));
@@ -156,7 +171,7 @@ impl Worker {
             let configuration = document.configuration.clone();
             let done = change(&mut row.task, document)?;
             let event = Event::of(&done, &self.name, loaded, word);
-            if self.store.commit(&row, loaded, &event).await? {
+            if self.commit(&row, loaded, &event).await? {
                 return Ok(configuration);
             }
         }
@@ -177,8 +192,31 @@ impl Worker {
             }
             let done = row.task.fail()?;
             let event = Event::of(&done, &self.name, loaded, reason);
-            if self.store.commit(&row, loaded, &event).await? {
+            if self.commit(&row, loaded, &event).await? {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Commits, and tries again after an error, which does not tell that nothing was written. If it
+    /// was, the next try finds another revision, and this change in the log.
+    async fn commit(&self, row: &Row, loaded: u64, event: &Event) -> Result<bool> {
+        let mut tries = 1;
+        loop {
+            match self.store.commit(row, loaded, event).await {
+                Ok(false) if tries > 1 => {
+                    let log = self.store.log(&row.key).await?;
+                    return Ok(log.iter().any(|logged| {
+                        (&logged.by, logged.revision) == (&event.by, event.revision)
+                            && logged.operation == event.operation
+                    }));
+                }
+                Err(fault) if tries < TRIES && !matches!(fault, Error::Encode(_)) => {
+                    tracing::warn!(task = %row.key.id, "not committed: {fault}");
+                    tries += 1;
+                    sleep(Duration::from_secs(1)).await;
+                }
+                outcome => return Ok(outcome?),
             }
         }
     }

@@ -145,9 +145,7 @@ impl Store for Faulty {
         }
         if self.store.commit(&row, loaded, &event).await? {
             return match self.fault {
-                Some(Fault::OutageAfterCommit) if operation == "cancel" => {
-                    Err(sqlx::Error::WorkerCrashed)
-                }
+                Some(Fault::OutageAfterCommit) => Err(sqlx::Error::WorkerCrashed),
                 _ => Ok(true),
             };
         }

@@ -1,5 +1,5 @@
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, ETAG};
+use reqwest::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
 use serde_json::{Value, json};
 
 /// A user of the service.
@@ -8,6 +8,7 @@ pub struct Client {
     http: reqwest::Client,
     url: String,
     key: String,
+    if_match: Option<String>,
 }
 
 /// What the service said.
@@ -15,6 +16,7 @@ pub struct Client {
 pub struct Answer {
     pub code: u16,
     pub content_type: String,
+    pub allow: String,
     pub revision: Option<u64>,
     pub text: String,
 }
@@ -35,7 +37,13 @@ impl Answer {
 
 impl Client {
     pub fn new(url: &str, key: &str) -> Self {
-        Self { http: reqwest::Client::new(), url: url.to_owned(), key: key.to_owned() }
+        let (url, key) = (url.to_owned(), key.to_owned());
+        Self { http: reqwest::Client::new(), url, key, if_match: None }
+    }
+
+    /// The same user, who says what it saw.
+    pub fn if_match(&self, tag: &str) -> Self {
+        Self { if_match: Some(tag.to_owned()), ..self.clone() }
     }
 
     pub async fn send(
@@ -46,12 +54,18 @@ impl Client {
     ) -> reqwest::Result<Answer> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.http.request(method, format!("{}{path}", self.url));
-        let response = request.header(AUTHORIZATION, &self.key).body(body).send().await?;
+        let request = request.header(AUTHORIZATION, &self.key).body(body);
+        let response = match &self.if_match {
+            Some(tag) => request.header(IF_MATCH, tag),
+            None => request,
+        };
+        let response = response.send().await?;
         let header = |name| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let revision = header(ETAG).and_then(|tag| tag.trim_matches('"').parse().ok());
         Ok(Answer {
             code: response.status().as_u16(),
             content_type: header(CONTENT_TYPE).unwrap_or_default(),
+            allow: header(ALLOW).unwrap_or_default(),
             revision,
             text: response.text().await?,
         })

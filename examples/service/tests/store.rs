@@ -3,7 +3,7 @@
 #[path = "../testing/mod.rs"]
 mod testing;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Map;
 use task_lifecycle::{State, Status, Task, conformance};
@@ -11,6 +11,7 @@ use task_service::document::{Configuration, Document};
 use task_service::store::{Event, Key, Message, Payload, Row, SqlStore, Store};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use testing::postgres::Postgres;
@@ -184,6 +185,49 @@ async fn a_run_that_is_retried_keeps_its_place() {
     }
     let message = store.claim("worker").await.unwrap().unwrap();
     assert_eq!(message, Message { key: first.key, run: 1, is_overdue: false });
+}
+
+#[tokio::test]
+async fn attempts_become_rare() {
+    let dir = TempDir::new().unwrap();
+    let url = format!("sqlite://{}/tasks.db", dir.path().display());
+    let lease = Duration::from_millis(200);
+    let store = SqlStore::open(&url, lease).await.unwrap();
+    let key = create(&store).await.key;
+    for wait in [lease, lease * 2, lease * 4] {
+        let change = async |change: fn(&mut Task<Payload>) -> _| {
+            let mut row = store.load(&key).await.unwrap().unwrap();
+            let loaded = row.task.revision();
+            let done: Result<_, task_lifecycle::TransitionError> = change(&mut row.task);
+            let event = Event::of(&done.unwrap(), "worker", loaded, "");
+            assert!(store.commit(&row, loaded, &event).await.unwrap());
+        };
+        change(Task::start).await;
+        change(Task::retry).await;
+        let begin = Instant::now();
+        while store.claim("worker").await.unwrap().is_none() {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let waited = begin.elapsed();
+        assert!(waited + Duration::from_millis(20) > wait, "{waited:?} for {wait:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_back_is_not_written() {
+    let dir = TempDir::new().unwrap();
+    let store = without_leases(&dir).await;
+    let mut row = create(&store).await;
+    let mut document = Document::queued(&Configuration::default(), Map::new());
+    let deep = (0..130).fold(serde_json::Value::Null, |inner, _| vec![inner].into());
+    document.configuration.insert("deep".to_owned(), deep);
+    let created = store.create(&key(&Uuid::new_v4()), "file", &document, b"file").await;
+    assert!(matches!(created, Err(sqlx::Error::Encode(_))), "{created:?}");
+    row.task.edit(|payload| *payload = Payload::new(document));
+    let event = Event::new("editor", "edit", 0, Some(&row.task));
+    let written = store.commit(&row, 0, &event).await;
+    assert!(matches!(written, Err(sqlx::Error::Encode(_))), "{written:?}");
+    assert_eq!(store.read(&row.key).await.unwrap().unwrap().0.task.revision(), 0);
 }
 
 /// A store on each database, and what keeps the database alive.

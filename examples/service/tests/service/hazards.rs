@@ -1,14 +1,17 @@
 //! What went wrong in real services through how the rule was embedded, a test for each.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::Connection;
 use task_lifecycle::Status;
-use task_service::store::{Key, Store as _};
+use task_service::store::{Key, SqlStore, Store as _};
+use task_service::worker::Worker;
 use tokio::time::sleep;
 
+use crate::fault::{Fault, Faulty};
 use crate::testing::client::Client;
 use crate::{Service, alice, beside, label, refused, succeeded, until_status};
 
@@ -400,5 +403,175 @@ async fn clocks_disagreed() {
         until_status(&alice(&right), &first, "Succeeded").await;
         let log = alice(&right).call("GET", &format!("/tasks/{first}/events")).await.unwrap();
         assert!(!log.text.contains("retry"), "{}", log.text);
+    }
+}
+
+/// A document whose workers all die is given up, and meanwhile it can be cancelled.
+#[tokio::test]
+async fn poison_task() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let before = succeeded(&service, &client).await;
+        let id = before.id();
+        let (store, dying) = beside(&service, Duration::from_mins(1)).await;
+        let dies = async || {
+            sleep(Duration::from_millis(5)).await; // the lease passes
+            let message = store.claim("worker").await.unwrap().unwrap();
+            let handled = tokio::time::timeout(Duration::from_millis(300), dying.handle(&message));
+            assert_eq!(handled.await.is_ok(), message.is_overdue);
+        };
+        client.update(&id, 1).await.unwrap();
+        dies().await;
+        dies().await; // which queues it again
+        assert_eq!(client.cancel(&id).await.unwrap().code, 200);
+
+        client.update(&id, 1).await.unwrap();
+        for _ in 0..6 {
+            let status = client.get(&id).await.unwrap().status();
+            assert!(status == "Starting" || status == "Processing");
+            dies().await;
+        }
+        assert_eq!(client.get(&id).await.unwrap().text, before.text);
+        let log = client.call("GET", &format!("/tasks/{id}/events")).await.unwrap().json();
+        let last = log.as_array().unwrap().last().unwrap();
+        assert_eq!(last["message"], "Given up: 3 workers did not end it");
+        assert!(store.claim("worker").await.unwrap().is_none());
+    }
+}
+
+/// What the database refuses is not tried without end.
+#[tokio::test]
+async fn result_cannot_be_stored() {
+    let refuse = [
+        "CREATE TRIGGER large BEFORE UPDATE ON tasks WHEN length(NEW.payload) > 3000
+         BEGIN SELECT RAISE(ABORT, 'too large'); END",
+        "ALTER TABLE tasks ADD CHECK (length(payload) < 3000)",
+    ];
+    for (service, refuse) in Service::everywhere().iter().zip(refuse) {
+        let server = service.server();
+        let client = alice(&server);
+        by_hand(service, refuse).await;
+        let _worker = service.worker("0");
+        let id = client.create(&"word ".repeat(100), 1).await.unwrap().id();
+        let failed = until_status(&client, &id, "Failed").await.json();
+        assert_eq!(failed["message"], "The result cannot be stored");
+        assert_eq!(crate::workers::story(&client, &id).await, ["create", "claim", "start", "fail"]);
+    }
+}
+
+/// A commit whose answer is lost has happened: the worker finds it in the log, and goes on.
+#[tokio::test]
+async fn timeout_counted_as_no() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create("one", 1).await.unwrap().id();
+        let (store, worker) = beside(&service, Duration::ZERO).await;
+        let message = store.claim("worker").await.unwrap().unwrap();
+        let store = SqlStore::open(&service.database, Duration::from_mins(1)).await.unwrap();
+        let worker = Worker {
+            store: Arc::new(Faulty {
+                store,
+                fault: Some(Fault::OutageAfterCommit),
+                conflicts: tempfile::tempfile().unwrap(),
+                runs: Mutex::default(),
+            }),
+            ..worker
+        };
+        // It is told that the end happened, or that the run is over: both are true.
+        _ = worker.handle(&message).await;
+        assert_eq!(client.get(&id).await.unwrap().status(), "Succeeded");
+        let told = crate::workers::story(&client, &id).await;
+        assert_eq!(told, ["create", "claim", "start", "succeed"]);
+    }
+}
+
+/// A change that names what its client saw is refused if the task is another by now.
+#[tokio::test]
+async fn stale_click_cancelled_the_next() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = succeeded(&service, &client).await.id();
+        for _ in 0..2 {
+            let seen = client.update(&id, 1).await.unwrap().revision.unwrap();
+            let stale = format!("If-Match: the task is at \"{seen}\"");
+            let tags = ["\"999\"", "\"0\"", "7", "W/\"1\"", "\"x\"", "", "\"1\", \"2\""];
+            let weak = format!("W/\"{seen}\"");
+            for tag in tags.into_iter().chain([seen.to_string().as_str(), &weak]) {
+                let other = client.if_match(tag);
+                refused(&other.cancel(&id).await.unwrap(), 412, &stale);
+                refused(&other.update(&id, 1).await.unwrap(), 412, &stale);
+                refused(&other.delete(&id).await.unwrap(), 412, &stale);
+            }
+            let right = client.if_match(&format!("\"999\", \"{seen}\""));
+            refused(
+                &right.delete(&id).await.unwrap(),
+                400,
+                "task cannot be deleted: status is Starting",
+            );
+            assert_eq!(right.cancel(&id).await.unwrap().code, 200);
+        }
+        let any = client.if_match("*");
+        refused(
+            &any.cancel(&id).await.unwrap(),
+            400,
+            "task cannot be cancelled: status is Succeeded",
+        );
+        assert_eq!(any.update(&id, 1).await.unwrap().code, 200);
+        assert_eq!(any.cancel(&id).await.unwrap().code, 200);
+        assert_eq!(any.delete(&id).await.unwrap().code, 200);
+    }
+}
+
+/// HEAD asks for what a GET would say, and does nothing.
+#[tokio::test]
+async fn head_cancelled() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let id = client.create("one", 1).await.unwrap().id();
+    for prefix in ["/tasks", "/task", "/api/v1/tasks", "/api/v1/task"] {
+        for method in ["HEAD", "POST", "DELETE"] {
+            let path = format!("{prefix}/{id}/cancel");
+            let answer = client.call(method, &path).await.unwrap();
+            assert_eq!((answer.code, answer.allow.as_str()), (405, "GET"), "{method} {path}");
+        }
+        for path in ["", "/parse", "/events", "/file"] {
+            let path = format!("{prefix}/{id}{path}");
+            let [head, get] = [client.call("HEAD", &path).await, client.call("GET", &path).await];
+            let (head, get) = (head.unwrap(), get.unwrap());
+            assert_eq!((head.code, head.revision, head.text.as_str()), (200, get.revision, ""));
+        }
+    }
+    let created = client.call("HEAD", "/tasks/parse").await.unwrap();
+    assert_eq!((created.code, created.allow.as_str()), (405, "POST"));
+    let task = client.get(&id).await.unwrap();
+    assert_eq!((task.status().as_str(), task.revision), ("Starting", Some(0)));
+}
+
+/// The work itself takes longer than the lease, and nothing waits between its steps.
+#[tokio::test]
+async fn no_renewal_at_work() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create(&"a ".repeat(600_000), 1).await.unwrap().id();
+        let _workers = [service.worker("0"), service.worker("0")];
+        let path = "/tasks?statuses=Succeeded,Failed&limit=1";
+        let limit = std::time::Instant::now() + Duration::from_mins(1);
+        while client.call("GET", path).await.unwrap().json()["tasks"] == json!([]) {
+            assert!(
+                std::time::Instant::now() < limit,
+                "{:?}",
+                crate::workers::story(&client, &id).await
+            );
+            sleep(Duration::from_millis(500)).await;
+        }
+        assert_eq!(
+            crate::workers::story(&client, &id).await,
+            ["create", "claim", "start", "succeed"]
+        );
     }
 }

@@ -19,6 +19,42 @@ async fn everything(client: &Client) -> Vec<Value> {
     everything
 }
 
+/// A value so deep; it lies three levels deep in a form.
+fn nested(open: &str, close: &str, depth: usize) -> String {
+    format!("{}1{}", open.repeat(depth), close.repeat(depth))
+}
+
+/// A text that is read as JSON, in which a text is read as JSON, and so on, each as deep as may be.
+fn raw_values(times: usize) -> String {
+    (0..times).fold("1".to_owned(), |inner, _| {
+        let text = serde_json::to_string(&nested("[", "]", 40).replace('1', &inner)).unwrap();
+        format!(r#"{{"$serde_json::private::RawValue":{text}}}"#)
+    })
+}
+
+fn in_form(value: &str) -> String {
+    format!(r#"{{"file":"data:,a","segment_processing":{{"a":{{"b":{value}}}}}}}"#)
+}
+
+/// What is as deep as may be is stored, and read again, by everybody.
+#[tokio::test]
+async fn a_deep_body_is_read_again() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        for deep in [nested("[", "]", 61), nested(r#"{"a":"#, "}", 61)] {
+            let created = client.send("POST", "/tasks/parse", in_form(&deep)).await.unwrap();
+            assert_eq!(created.code, 200, "{created:?}");
+            let _worker = service.worker("0");
+            let done = crate::until_status(&client, &created.id(), "Succeeded").await.json();
+            let kept = &done["configuration"]["segment_processing"]["a"]["b"];
+            assert_eq!(kept.to_string(), deep);
+        }
+        let list = client.call("GET", "/tasks").await.unwrap().json();
+        assert_eq!((list["tasks"].as_array().unwrap().len(), &list["unreadable"]), (2, &json!([])));
+    }
+}
+
 /// Bodies that are refused where a form is expected, with the codes that may say so.
 fn bad_forms() -> Vec<(Vec<u8>, &'static [u16])> {
     let mut bad: Vec<(Vec<u8>, &'static [u16])> = vec![
@@ -31,6 +67,14 @@ fn bad_forms() -> Vec<(Vec<u8>, &'static [u16])> {
         ("[".repeat(100_000).into(), &[400, 422]),
         (vec![b' '; task_service::routes::LARGEST_BODY + 1], &[413]),
     ];
+    for nested in [nested("[", "]", 62), nested(r#"{"a":"#, "}", 62), raw_values(10)] {
+        bad.push((in_form(&nested).into(), &[400]));
+    }
+    for key in ["$serde_json::private::RawValue", "$serde_json::private::Number"] {
+        for key in [key.to_owned(), key.replace('$', "\\u0024")] {
+            bad.push((in_form(&format!(r#"{{"{key}":"1"}}"#)).into(), &[400]));
+        }
+    }
     for wrong in [json!(null), json!(7), json!("text"), json!(["data:,a"])] {
         bad.push((wrong.to_string().into(), &[400, 422]));
     }

@@ -1,5 +1,8 @@
 //! The service as its clients meet it: a process, a database file, HTTP.
 
+#[path = "../../storm/fault.rs"]
+#[allow(dead_code, reason = "the storm uses all of it")]
+mod fault;
 #[path = "../../testing/mod.rs"]
 mod testing;
 
@@ -110,7 +113,7 @@ fn refused(answer: &Answer, code: u16, text: &str) {
 async fn beside(service: &Service, takes: Duration) -> (Arc<SqlStore>, Worker) {
     let store = Arc::new(SqlStore::open(&service.database, Duration::ZERO).await.unwrap());
     let lease = Duration::from_mins(1); // it says nothing of how far it is
-    (store.clone(), Worker { store, name: "worker".to_owned(), takes, lease })
+    (store.clone(), Worker { store, name: "worker".to_owned(), takes, lease, attempts: 3 })
 }
 
 /// Somebody puts a label on a task.

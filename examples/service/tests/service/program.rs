@@ -19,6 +19,7 @@ fn help_names_every_option() {
         "--api-key",
         "--work-millis",
         "--lease-seconds",
+        "--attempts",
     ] {
         assert!(help.contains(option), "{option}");
     }
@@ -30,6 +31,7 @@ fn what_makes_no_sense_is_refused() {
         (&["--api-key", "no-user"][..], "KEY=USER"),
         (&["--api-key", "=user"], "KEY=USER"),
         (&["--lease-seconds", "0"], "0 is not in 1..=86400"),
+        (&["--attempts", "0"], "0 is not in 1.."),
         (&["--workers", "-1"], "unexpected argument '-1'"),
         (&["--listen", "nowhere"], "invalid socket address"),
         (&["--no-server", "--workers", "0"], "no work"),
@@ -54,7 +56,7 @@ fn the_readme_quotes_the_route() {
 #[test]
 fn the_readme_names_every_hazard_and_fault() {
     let hazards = include_str!("hazards.rs");
-    let tests = hazards.split("async fn ").skip(1).map(|test| test.split('(').next().unwrap());
+    let tests = hazards.split("#[tokio::test]\nasync fn ").skip(1).map(|test| test.split('(').next().unwrap());
     for test in tests {
         assert!(README.contains(&format!("| `{test}` |")), "{test}");
     }
