@@ -247,34 +247,30 @@ async fn disturb(
     bar.set_prefix(size.name);
     let begin = Instant::now();
     let (mut kills, mut stops) = (0, 0);
-    let mut asleep: Option<(usize, Instant)> = None;
+    let mut asleep: Vec<(usize, Instant)> = Vec::new();
     while kills < size.kills || begin.elapsed() < size.time {
         sleep(Duration::from_millis(50)).await;
-        match asleep {
-            Some((at, until)) if until < Instant::now() => {
-                workers[at].signal("CONT");
-                asleep = None;
-            }
-            None if random_bool(0.2) => {
-                let at = random_range(1..workers.len());
-                workers[at].signal("STOP");
-                let nap = Duration::from_millis(random_range(1050..1400));
-                asleep = Some((at, Instant::now() + nap));
-                stops += 1;
-            }
-            _ => {}
+        for (at, _) in asleep.extract_if(.., |(_, until)| *until < Instant::now()) {
+            workers[at].signal("CONT");
+        }
+        let at = random_range(1..workers.len());
+        if random_bool(0.2) && asleep.iter().all(|(other, _)| *other != at) {
+            workers[at].signal("STOP");
+            let nap = Duration::from_millis(random_range(1050..1400));
+            asleep.push((at, Instant::now() + nap));
+            stops += 1;
         }
         if kills < size.kills && begin.elapsed() * size.kills >= size.time * kills {
             // The quick ones more often: a sleeper is to wake.
             let at = if random_bool(0.6) { 0 } else { random_range(1..workers.len()) };
             workers[at] = start(at); // the old one is killed as it is dropped
-            asleep = asleep.filter(|(other, _)| *other != at);
+            asleep.retain(|(other, _)| *other != at);
             kills += 1;
         }
         bar.set_position(u64::try_from(begin.elapsed().as_millis())?);
         bar.set_message(format!("{} answers, {kills} kills", storm.records.lock().unwrap().len()));
     }
-    if let Some((at, _)) = asleep {
+    for (at, _) in asleep {
         workers[at].signal("CONT");
     }
     bar.finish_and_clear();

@@ -56,7 +56,10 @@ fn the_readme_quotes_the_route() {
 #[test]
 fn the_readme_names_every_hazard_and_fault() {
     let hazards = include_str!("hazards.rs");
-    let tests = hazards.split("#[tokio::test]\nasync fn ").skip(1).map(|test| test.split('(').next().unwrap());
+    let tests = hazards
+        .split("#[tokio::test]\nasync fn ")
+        .skip(1)
+        .map(|test| test.split('(').next().unwrap());
     for test in tests {
         assert!(README.contains(&format!("| `{test}` |")), "{test}");
     }
