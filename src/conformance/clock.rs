@@ -107,7 +107,7 @@ impl Shared {
             waker.wake();
         }
         let since = self.busy_since.load(Ordering::Acquire);
-        if since != 0 && now - since > HANGS {
+        if since != 0 && now.saturating_sub(since) > HANGS {
             // Nothing can take the thread back, so nobody else can tell.
             let story = lock(&self.story).join("\n");
             let text = format!("the store hangs, and its thread with it:\n{story}: no answer\n");

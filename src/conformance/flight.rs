@@ -107,22 +107,17 @@ pub(super) async fn hold<T>(clock: &Clock, flight: &mut Flight<'_, T>, waits: u8
     .await;
 }
 
-/// Holds the first call after `waits` waits, drives the second to its end, or for a `moment` if it
-/// is stuck behind the first, and then both. False if the first had ended before.
+/// While the first call is held, drives the second to its end, or for a `moment` if it is stuck
+/// behind the first; and then both.
 pub(super) async fn overlap<T>(
     clock: &Clock,
     [first, second]: [&mut Flight<'_, T>; 2],
-    waits: u8,
     moment: u64,
     patience: u64,
-) -> bool {
-    hold(clock, first, waits, patience).await;
-    let overlapping = !first.has_ended();
-    let until = if overlapping { moment } else { patience };
-    drive(clock, &mut [second], until, |calls| calls[0].has_ended()).await;
+) {
+    drive(clock, &mut [second], moment, |calls| calls[0].has_ended()).await;
     let ended = |calls: &[&mut Flight<'_, T>]| calls.iter().all(|call| call.has_ended());
     drive(clock, &mut [first, second], patience, ended).await;
-    overlapping
 }
 
 /// Polls calls, those in front first, until it is enough or the clock has ticked so often.

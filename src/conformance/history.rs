@@ -1,12 +1,7 @@
 //! What may happen: the histories that are drawn, and what payloads are made of.
 
-use core::ops::RangeInclusive;
+use std::vec;
 use std::vec::Vec;
-
-use proptest::collection::vec;
-use proptest::prelude::any;
-use proptest::prop_oneof;
-use proptest::strategy::{BoxedStrategy, Just, Strategy};
 
 /// What a client asks of the store. What it names by number is counted round and round, so that
 /// every number means something.
@@ -74,156 +69,208 @@ impl Phase {
     pub(super) const ALL: [Self; 3] = [Self::Race, Self::Short, Self::Long];
 }
 
-/// Histories for a store whose calls wait up to `waits` times.
-pub(super) fn history(phase: Phase, waits: u8) -> impl Strategy<Value = History> {
-    let events = match phase {
-        Phase::Race => race_history(waits),
-        Phase::Short => vec(event(waits), 4..=8).boxed(),
-        Phase::Long => prop_oneof![
-            7 => vec(event(waits), 8..=32),
-            1 => crowded(vec(event(waits), 4..=12)),
-        ]
-        .boxed(),
-    };
-    (events, any::<bool>()).prop_map(|(events, watched)| History { events, watched })
-}
+/// Draws histories. A seed is the whole of it, and what it draws is plain: histories are made
+/// shorter while calls wait, which proptest's own runner cannot do.
+pub(super) struct Draw(u64);
 
-fn race_history(waits: u8) -> BoxedStrategy<Vec<Event>> {
-    let create = || calm(client(), text().prop_map(Ask::Create));
-    let before = vec(calm(client(), changes()), 0..=2);
-    let race = prop_oneof![3 => race(waits), 1 => give_up(waits)];
-    let after = prop_oneof![
-        2 => calm(client(), Just(Ask::Load)),
-        2 => calm(client(), changes()),
-        1 => Just(Event::Reopen),
-    ];
-    let creates = prop_oneof![3 => vec(create(), 1), 1 => vec(create(), 2)];
-    (creates, before, race, vec(after, 0..=2))
-        .prop_map(|(creates, before, race, after)| {
-            let events = creates.into_iter().chain(before);
-            events.chain([race]).chain(after).collect()
-        })
-        .boxed()
-}
+/// The change after those that are operations.
+const EDIT: usize = 6;
 
-fn event(waits: u8) -> impl Strategy<Value = Event> {
-    prop_oneof![
-        16 => calm(client(), ask()),
-        1 => client().prop_map(Event::Repeat),
-        1 => act(client(), stranger()).prop_map(Event::Stranger),
-        1 => Just(Event::Reopen),
-        1 => race(waits),
-        1 => give_up(waits),
-    ]
-}
+impl Draw {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
 
-/// A history of many tasks, the first of which is deleted.
-fn crowded(events: impl Strategy<Value = Vec<Event>>) -> impl Strategy<Value = Vec<Event>> {
-    (11..=13_u8, client(), 0..2_u8, events).prop_map(|(count, client, task, events)| {
-        let ask = Ask::Delete;
-        let delete = Event::Act(Act { client, task, ask });
-        [Event::Crowd(count), delete]
-            .into_iter()
-            .chain(events)
-            .collect()
-    })
-}
+    /// A number below `end`: the generator is SplitMix64.
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) >> 33).unwrap_or(0) % end
+    }
 
-fn race(waits: u8) -> impl Strategy<Value = Event> {
-    let asks = || {
-        prop_oneof![
-            8 => changes(),
-            3 => Just(Ask::Load),
-            2 => Just(Ask::Delete),
-            1 => text().prop_map(Ask::Create),
-        ]
-    };
-    let waits = prop_oneof![1 => Just(0), 7 => 1..=waits.max(1)];
-    let other = prop_oneof![3 => Just(None), 1 => task().prop_map(Some)];
-    let who = (client(), task(), other, any::<bool>());
-    (who, asks(), asks(), waits).prop_map(
-        |((client, task, other, one_handle), first, second, waits)| {
-            let first = Act {
-                client,
-                task,
-                ask: first,
-            };
-            let task = other.unwrap_or(task);
-            let second = Act {
-                client: 1 - client,
-                task,
-                ask: second,
-            };
-            Event::Race {
-                acts: [first, second],
-                waits,
-                one_handle,
+    fn number(&mut self, end: usize) -> u8 {
+        u8::try_from(self.below(end)).unwrap_or(0)
+    }
+
+    /// A history for a store whose calls wait up to `waits` times.
+    pub(super) fn history(&mut self, phase: Phase, waits: u8) -> History {
+        let watched = self.below(2) == 0;
+        let events = match phase {
+            Phase::Race => self.race_history(waits),
+            Phase::Short => {
+                let length = 4 + self.below(5);
+                self.events(length, waits)
             }
-        },
-    )
-}
+            Phase::Long if self.below(8) == 0 => self.crowded(waits),
+            Phase::Long => {
+                let length = 8 + self.below(25);
+                self.events(length, waits)
+            }
+        };
+        History { events, watched }
+    }
 
-fn give_up(waits: u8) -> impl Strategy<Value = Event> {
-    let ask = prop_oneof![
-        8 => changes(),
-        2 => Just(Ask::Delete),
-        1 => Just(Ask::Load),
-        1 => text().prop_map(Ask::Create),
-    ];
-    (act(client(), ask), 1..=waits.max(1)).prop_map(|(act, waits)| Event::GiveUp { act, waits })
-}
+    fn race_history(&mut self, waits: u8) -> Vec<Event> {
+        let mut events = Vec::new();
+        for _ in 0..=usize::from(self.below(4) == 0) {
+            let ask = Ask::Create(self.text());
+            events.push(Event::Act(self.act(ask)));
+        }
+        for _ in 0..self.below(3) {
+            let ask = self.changes();
+            events.push(Event::Act(self.act(ask)));
+        }
+        if self.below(4) == 0 {
+            // Somebody else may have a copy, and commit it without another look.
+            for _ in 0..self.below(3) {
+                events.push(Event::Act(self.act(Ask::Load)));
+            }
+            events.push(self.give_up(waits));
+        } else {
+            events.push(self.race(waits));
+        }
+        for _ in 0..self.below(3) {
+            let ask = match self.below(8) {
+                0 => {
+                    events.push(Event::Reopen);
+                    continue;
+                }
+                1 => {
+                    events.push(Event::Repeat(self.number(2)));
+                    continue;
+                }
+                2..5 => Ask::Load,
+                _ => self.changes(),
+            };
+            events.push(Event::Act(self.act(ask)));
+        }
+        events
+    }
 
-fn ask() -> impl Strategy<Value = Ask> {
-    prop_oneof![
-        4 => text().prop_map(Ask::Create),
-        4 => Just(Ask::Load),
-        16 => changes(),
-        2 => (0..u8::try_from(EDGES.len()).unwrap_or(0)).prop_map(Ask::Leap),
-        2 => Just(Ask::Delete),
-        1 => text().prop_map(Ask::CreateAs),
-    ]
-}
+    /// Many tasks, the first of which is deleted.
+    fn crowded(&mut self, waits: u8) -> Vec<Event> {
+        let count = 11 + self.number(3);
+        let delete = Act {
+            client: self.number(2),
+            task: self.number(2),
+            ask: Ask::Delete,
+        };
+        let mut events = vec![Event::Crowd(count), Event::Act(delete)];
+        let length = 4 + self.below(9);
+        events.extend(self.events(length, waits));
+        events
+    }
 
-fn stranger() -> impl Strategy<Value = Ask> {
-    prop_oneof![
-        Just(Ask::Load),
-        Just(Ask::Commit(Vec::new())),
-        Just(Ask::Delete)
-    ]
-}
+    fn events(&mut self, length: usize, waits: u8) -> Vec<Event> {
+        (0..length).map(|_| self.event(waits)).collect()
+    }
 
-fn calm(
-    client: impl Strategy<Value = u8>,
-    ask: impl Strategy<Value = Ask>,
-) -> impl Strategy<Value = Event> {
-    act(client, ask).prop_map(Event::Act)
-}
+    fn event(&mut self, waits: u8) -> Event {
+        match self.below(21) {
+            0 => Event::Repeat(self.number(2)),
+            1 => {
+                let asks = [Ask::Load, Ask::Commit(Vec::new()), Ask::Delete];
+                let ask = asks[self.below(asks.len())].clone();
+                Event::Stranger(self.act(ask))
+            }
+            2 => Event::Reopen,
+            3 => self.race(waits),
+            4 => self.give_up(waits),
+            _ => {
+                let ask = match self.below(29) {
+                    0..4 => Ask::Create(self.text()),
+                    4..8 => Ask::Load,
+                    8..10 => Ask::Leap(self.number(EDGES.len())),
+                    10..12 => Ask::Delete,
+                    12 => Ask::CreateAs(self.text()),
+                    _ => self.changes(),
+                };
+                Event::Act(self.act(ask))
+            }
+        }
+    }
 
-fn act(
-    client: impl Strategy<Value = u8>,
-    ask: impl Strategy<Value = Ask>,
-) -> impl Strategy<Value = Act> {
-    (client, task(), ask).prop_map(|(client, task, ask)| Act { client, task, ask })
-}
+    fn race(&mut self, waits: u8) -> Event {
+        let asks = match self.below(20) {
+            0..8 => [self.changes(), self.changes()],
+            8..11 => [self.changes(), Ask::Load],
+            11..14 => [Ask::Load, self.changes()],
+            14 => [self.changes(), Ask::Delete],
+            15 => [Ask::Delete, self.changes()],
+            16 => [Ask::Delete, Ask::Delete],
+            17 => [Ask::Load, Ask::Delete],
+            18 => [Ask::Create(self.text()), Ask::Create(self.text())],
+            _ => [Ask::Create(self.text()), self.changes()],
+        };
+        let [first, second] = asks.map(|ask| self.act(ask));
+        let task = if self.below(4) == 0 {
+            second.task
+        } else {
+            first.task
+        };
+        let second = Act {
+            client: 1 - first.client,
+            task,
+            ..second
+        };
+        let waits = if self.below(8) == 0 {
+            0
+        } else {
+            self.waits(waits)
+        };
+        let one_handle = self.below(2) == 0;
+        Event::Race {
+            acts: [first, second],
+            waits,
+            one_handle,
+        }
+    }
 
-fn client() -> impl Strategy<Value = u8> {
-    0..2_u8
-}
+    fn give_up(&mut self, waits: u8) -> Event {
+        let ask = match self.below(12) {
+            0 | 1 => Ask::Delete,
+            2 => Ask::Load,
+            3 => Ask::Create(self.text()),
+            _ => self.changes(),
+        };
+        Event::GiveUp {
+            act: self.act(ask),
+            waits: self.waits(waits),
+        }
+    }
 
-fn task() -> impl Strategy<Value = u8> {
-    0..6_u8
-}
+    fn waits(&mut self, most: u8) -> u8 {
+        1 + self.number(usize::from(most.max(1)))
+    }
 
-fn changes() -> impl Strategy<Value = Ask> {
-    vec((0..6_u8, text()), 1..=2).prop_map(Ask::Commit)
-}
+    fn act(&mut self, ask: Ask) -> Act {
+        Act {
+            client: self.number(2),
+            task: self.number(6),
+            ask,
+        }
+    }
 
-/// Mostly the first, one of the hostile, or, since it is slow, now and then the large one.
-fn text() -> impl Strategy<Value = u8> {
-    const LAST: u8 = 22;
-    const HOSTILE: RangeInclusive<u8> = 1..=LAST - 1;
-    const { assert!(TEXTS.len() == LAST as usize + 1) };
-    prop_oneof![24 => Just(0), 24 => HOSTILE, 1 => Just(LAST)]
+    fn changes(&mut self) -> Ask {
+        let length = 1 + self.below(2);
+        Ask::Commit(
+            (0..length)
+                .map(|_| (self.number(EDIT + 1), self.text()))
+                .collect(),
+        )
+    }
+
+    /// Mostly the first, one of the hostile, or, since it is slow, now and then the large one.
+    fn text(&mut self) -> u8 {
+        let hostile = TEXTS.len() - 2;
+        match self.below(49) {
+            0..24 => 0,
+            24 => u8::try_from(TEXTS.len() - 1).unwrap_or(0),
+            _ => 1 + self.number(hostile),
+        }
+    }
 }
 
 /// What payloads are made of. The first is numbered, so that no two are the same; the others are

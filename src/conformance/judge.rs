@@ -5,10 +5,11 @@ use std::format;
 use std::string::String;
 
 use super::call::{Answer, Call, Request};
-use super::flight::{Fault, pause};
-use super::model::{Row, Since};
+use super::flight::pause;
+use super::model::{Row, Since, Write};
 use super::play::{Found, Outcome, Play};
 use super::show::{difference, show};
+use super::suite::Suite;
 use super::{Law, Store, Violation};
 
 impl<S: Store> Play<'_, S> {
@@ -20,13 +21,15 @@ impl<S: Store> Play<'_, S> {
             }
             (Request::CreateAs(..), Answer::CreatedAs(None)) => self.suite.creates_as = false,
             (Request::CreateAs(..), Answer::CreatedAs(Some(false))) => {}
-            (Request::Create(_) | Request::CreateAs(..), _) => return self.wrong(call, answer),
+            (Request::Create(_) | Request::CreateAs(..), _) => {
+                return self.wrong(call, answer).await;
+            }
             (Request::Load(_) | Request::Write(..), _) => {
                 if !self.may_be(call, answer, false) {
                     if let Request::Load(_) = call.request {
                         return self.differs(call.client, call.index, answer).await;
                     }
-                    return self.wrong(call, answer);
+                    return self.wrong(call, answer).await;
                 }
             }
         }
@@ -35,7 +38,7 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// Takes the answers to calls that overlapped.
-    pub(super) fn settle_both(&mut self, mut calls: [(Call<S>, Answer<S>); 2]) -> Outcome {
+    pub(super) async fn settle_both(&mut self, mut calls: [(Call<S>, Answer<S>); 2]) -> Outcome {
         self.suite.report.overlapped += 1;
         self.disturbed = true;
         let same = calls[0].0.index == calls[1].0.index;
@@ -50,13 +53,13 @@ impl<S: Store> Play<'_, S> {
         let [(one, a), (two, b)] = &calls;
         if let (true, Some(told), Some(other)) = (same, one.told(a), two.told(b)) {
             if !self.rows[one.index].told_both(&told, &other) {
-                return self.wrong_pair([(one, a), (two, b)]);
+                return self.wrong_pair([(one, a), (two, b)]).await;
             }
         } else {
             for (call, answer) in &calls {
                 let is_new = matches!(answer, Answer::Created(_));
                 if !(is_new || call.is_lost(answer) || self.may_be(call, answer, true)) {
-                    return self.wrong_pair([(call, answer), (call, answer)]);
+                    return self.wrong_pair([(call, answer), (call, answer)]).await;
                 }
             }
         }
@@ -73,7 +76,8 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// An answer that cannot be, to anything but a load.
-    fn wrong(&self, call: &Call<S>, answer: &Answer<S>) -> Outcome {
+    async fn wrong(&mut self, call: &Call<S>, answer: &Answer<S>) -> Outcome {
+        let misses = matches!(answer, Answer::Error(_)) && self.misses(call).await;
         let row = self.rows.get(call.index);
         let is = || show(row.and_then(Row::task));
         let is_due = call
@@ -88,17 +92,40 @@ impl<S: Store> Play<'_, S> {
             }
             Answer::Written(true) => (Law::StaleIsRefused, is()),
             Answer::Written(false) => (Law::CurrentIsAccepted, is()),
-            Answer::Error(_) if row.is_some_and(Row::is_gone) => (Law::AbsenceIsNoError, is()),
+            Answer::Error(_) if misses => (Law::AbsenceIsNoError, is()),
             _ => (Law::NoError, is()),
         };
         let expected = format!("{due}, for task {} is: {why}", call.index + 1);
         self.breaks(law, expected, answer)
     }
 
+    /// Whether it is that there is no such task what the store fails at.
+    async fn misses(&mut self, call: &Call<S>) -> bool {
+        let Request::Write(id, Write { loaded, task }) = &call.request else {
+            return false;
+        };
+        if !self.rows[call.index].is_gone() {
+            return false;
+        }
+        if task.is_none() {
+            return true;
+        }
+        // Not at what was to be written: at something plain, too.
+        let task = Some(Suite::<S>::strange_task());
+        let request = Request::Write(
+            id.clone(),
+            Write {
+                loaded: *loaded,
+                task,
+            },
+        );
+        matches!(self.make(call.client, &request).await, Answer::Error(_))
+    }
+
     /// Answers to calls that overlapped, which cannot be in either order.
-    fn wrong_pair(&self, pair: [(&Call<S>, &Answer<S>); 2]) -> Outcome {
+    async fn wrong_pair(&mut self, pair: [(&Call<S>, &Answer<S>); 2]) -> Outcome {
         for (call, answer) in pair {
-            let row = &self.rows.get(call.index);
+            let row = self.rows.get(call.index);
             match answer {
                 Answer::Loaded(seen) => {
                     let was = row.is_some_and(|row| row.was(seen.as_ref()));
@@ -107,7 +134,7 @@ impl<S: Store> Play<'_, S> {
                     let expected = format!("task {} as it is or was: {before}", call.index + 1);
                     return self.breaks(law, expected, answer);
                 }
-                Answer::Error(_) | Answer::None(_) => return self.wrong(call, answer),
+                Answer::Error(_) | Answer::None(_) => return self.wrong(call, answer).await,
                 _ => {}
             }
         }
@@ -122,8 +149,8 @@ impl<S: Store> Play<'_, S> {
                     format!("one of the two is refused, for both were at revision {loaded}");
                 self.breaks(Law::OneWins, expected, a)
             }
-            (Answer::Written(true), _) => self.wrong(one, a),
-            _ => self.wrong(pair[1].0, b),
+            (Answer::Written(true), _) => self.wrong(one, a).await,
+            _ => self.wrong(pair[1].0, b).await,
         }
     }
 
@@ -206,8 +233,7 @@ impl<S: Store> Play<'_, S> {
         expected: impl Into<String>,
         answer: &Answer<S>,
     ) -> Outcome<T> {
-        let silent = matches!(answer, Answer::None(Fault::Silent));
-        self.found(law, expected.into(), answer.words(), silent)
+        self.found(law, expected.into(), answer.words(), answer.is_silent())
     }
 
     fn found<T>(&self, law: Law, expected: String, seen: String, silent: bool) -> Outcome<T> {

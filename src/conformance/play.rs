@@ -88,9 +88,7 @@ impl<'a, S: Store> Play<'a, S> {
     pub(super) async fn all(&mut self, history: &History) -> Outcome {
         for event in &history.events {
             self.event(event).await?;
-            if self.watched {
-                self.look().await?;
-            }
+            self.look_if_watched().await?;
         }
         self.look().await
     }
@@ -313,6 +311,7 @@ impl<'a, S: Store> Play<'a, S> {
                         reverts,
                     })
                     .await?;
+                    self.look_if_watched().await?;
                 }
                 // The copy that the commit left, if it was accepted.
                 let Some(task) = self.clients[client].copies[index].as_ref() else {
@@ -399,7 +398,9 @@ impl<'a, S: Store> Play<'a, S> {
             let flight = alone(clock, ask(self.handle(client), request), patience).await;
             let (ticks, waits) = (clock.now() - began, flight.waits);
             let answer = flight.answer().unwrap_or_else(Answer::None);
-            self.suite.measure(ticks, waits);
+            if !answer.is_silent() {
+                self.suite.measure(ticks, waits);
+            }
             if !(may_repeat && matches!(answer, Answer::Error(_)) && attempt < TRIES) {
                 return answer;
             }
@@ -436,6 +437,14 @@ impl<'a, S: Store> Play<'a, S> {
         }
         self.clients[client].sent = Some(call);
         Ok(())
+    }
+
+    pub(super) async fn look_if_watched(&mut self) -> Outcome {
+        if self.watched {
+            self.look().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Every client looks at every task, the one who acted last first.

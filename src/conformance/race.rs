@@ -20,48 +20,41 @@ impl<S: Store> Play<'_, S> {
         let takes_name = |call: &Call<S>| matches!(call.request, Request::CreateAs(..));
         if waits == 0 || takes_name(&one) || takes_name(&two) {
             self.send(two).await?;
+            self.look_if_watched().await?;
             return self.send(one).await;
+        }
+        let (clock, patience) = (&self.suite.clock, self.suite.patience);
+        let line = clock.tell(one.line());
+        let mut first = Flight::new(ask(self.handle(one.client), &one.request));
+        hold(clock, &mut first, waits, patience).await;
+        if first.has_ended() {
+            let answer = first.answer().unwrap_or_else(Answer::None);
+            clock.add(line, &format!(": {}", answer.words()));
+            self.settle_unless_lost(&one, &answer).await?;
+            self.look_if_watched().await?;
+            return self.send(two).await;
         }
         if one.index == two.index && matches!(one.request, Request::Create(_)) {
             two.index += 1;
         }
-        let (suite, other) = (
-            &self.suite,
-            if one_handle { one.client } else { two.client },
-        );
-        let clock = &suite.clock;
-        let lines = [
-            clock.tell(one.line()),
-            clock.tell(format!("meanwhile {}", two.line())),
-        ];
-        let mut first = Flight::new(ask(self.handle(one.client), &one.request));
+        let meanwhile = clock.tell(format!("meanwhile {}", two.line()));
+        let other = if one_handle { one.client } else { two.client };
         let mut second = Flight::new(ask(self.handle(other), &two.request));
-        let flights = [&mut first, &mut second];
-        let (moment, patience) = (suite.moment(), suite.patience);
-        let overlapped = overlap(clock, flights, waits, moment, patience).await;
+        let moment = self.suite.moment();
+        overlap(clock, [&mut first, &mut second], moment, patience).await;
         let a = first.answer().unwrap_or_else(Answer::None);
         let b = second.answer().unwrap_or_else(Answer::None);
-        let held = if overlapped {
-            format!(", held after wait {waits}")
-        } else {
-            clock.set(lines[1], two.line());
-            String::new()
-        };
-        clock.add(lines[0], &format!("{held}: {}", a.words()));
-        clock.add(lines[1], &format!(": {}", b.words()));
-        if overlapped {
-            return self.settle_both([(one, a), (two, b)]);
-        }
-        self.settle_unless_lost(&one, a).await?;
-        self.settle_unless_lost(&two, b).await
+        clock.add(line, &format!(", held after wait {waits}: {}", a.words()));
+        clock.add(meanwhile, &format!(": {}", b.words()));
+        self.settle_both([(one, a), (two, b)]).await
     }
 
     /// Takes an answer, unless it is an error that tells nothing.
-    async fn settle_unless_lost(&mut self, call: &Call<S>, answer: Answer<S>) -> Outcome {
-        if call.is_lost(&answer) {
+    async fn settle_unless_lost(&mut self, call: &Call<S>, answer: &Answer<S>) -> Outcome {
+        if call.is_lost(answer) {
             Ok(())
         } else {
-            self.settle(call, &answer).await
+            self.settle(call, answer).await
         }
     }
 
@@ -79,7 +72,7 @@ impl<S: Store> Play<'_, S> {
         if let Some(ended) = ended {
             let answer = ended.unwrap_or_else(Answer::None);
             self.suite.clock.add(line, &format!(": {}", answer.words()));
-            return self.settle_unless_lost(&call, answer).await;
+            return self.settle_unless_lost(&call, &answer).await;
         }
         self.suite
             .clock

@@ -7,13 +7,12 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::string::ToString;
 use std::time::{Duration, Instant};
 
-use proptest::strategy::{Strategy as _, ValueTree as _};
-use proptest::test_runner::{Config, RngSeed, TestRunner};
+use proptest::test_runner::{Config, RngSeed};
 
 use super::call::{Answer, Request};
 use super::clock::Clock;
 use super::flight::{alone, block_on};
-use super::history::{History, Phase, history};
+use super::history::{Draw, History, Phase};
 use super::play::{Found, MOST_TASKS, Outcome, Play};
 use super::shrink::simpler;
 use super::suite::Suite;
@@ -42,23 +41,19 @@ pub(super) async fn search<S: Store>(
     suite.stranger = stranger(&other, &suite).await;
     drop(other);
 
-    let mut config = Config::default();
-    let seed = match config.rng_seed {
+    let Config {
+        cases, rng_seed, ..
+    } = Config::default();
+    let seed = match rng_seed {
         RngSeed::Fixed(seed) => seed,
         RngSeed::Random => RandomState::new().hash_one(0),
     };
-    config.rng_seed = RngSeed::Fixed(seed);
-    let cases = config.cases;
-    let mut runner = TestRunner::new(config);
+    let mut draw = Draw::new(seed);
     for phase in Phase::ALL {
         let mut best: Option<(Box<Found>, History)> = None;
         let mut more = MORE;
         for _ in 0..cases {
-            let strategy = history(phase, suite.waits());
-            let Ok(tree) = strategy.new_tree(&mut runner) else {
-                continue;
-            };
-            let history = tree.current();
+            let history = draw.history(phase, suite.waits());
             let played = play(open().await, &history, &mut suite).await;
             if let Err(found) = played {
                 if best.as_ref().is_none_or(|(best, _)| found.rank < best.rank) {

@@ -68,6 +68,6 @@ impl<S: Store> Suite<S> {
 
     /// From here on a call that does not end is no news.
     pub(super) fn hurry(&mut self) {
-        self.patience = (50 * self.slow).clamp(250, PATIENCE);
+        self.patience = (50 * self.slow).clamp(100, PATIENCE);
     }
 }

@@ -308,7 +308,7 @@ fn write<S: Store>(
         Role::Load => None,
         Role::Delete => Some((Write { loaded, task: None }, "delete".into())),
         Role::Commit => {
-            let which = (round / 8 + who as u32) % 5;
+            let which = (round / 8 + who as u32) % 7;
             let changes = [(which as u8, 0)];
             let text = format!("plain {round}, client {}", who + 1);
             let (words, _) = change(&mut task, &changes, |_, _| S::payload(&text));

@@ -188,9 +188,9 @@ impl Store for Memory {
     }
 
     async fn commit(&self, id: &u32, loaded: u64, task: &Task<String>) -> Result<bool, String> {
-        let before = self.table().rows.get(id).cloned();
-        let row = self.written(task, before.as_ref())?;
         let mut table = self.table();
+        let before = table.rows.get(id).cloned();
+        let row = self.written(task, before.as_ref())?;
         let Some(before) = before else {
             if self.has(Fault::CommitToNothingIsAnError) {
                 return Err("no such task".to_owned());
