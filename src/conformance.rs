@@ -113,6 +113,7 @@
 //! minor release, as it should have before.
 
 mod call;
+mod chain;
 mod clock;
 mod flight;
 mod history;

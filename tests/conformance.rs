@@ -1,5 +1,7 @@
 //! The suite for stores passes right ones, and catches each of many that are broken on purpose.
 
+#[path = "conformance/blocking.rs"]
+mod blocking;
 #[path = "conformance/calm.rs"]
 mod calm;
 #[path = "conformance/waiting.rs"]
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
+use blocking::Blocking;
 use calm::Memory;
 use task_lifecycle::conformance::{
     Law, Report, Violation, check_blocking, find_violation, find_violation_blocking,
@@ -80,6 +83,13 @@ fn right() {
 fn calm_faults() {
     caught(calm::LAWS, |fault| {
         find_violation_blocking(|| Memory::new(Some(fault)))
+    });
+}
+
+#[test]
+fn blocking_faults() {
+    caught(blocking::LAWS, |fault| {
+        find_violation_blocking(|| Blocking::new(Some(fault)))
     });
 }
 

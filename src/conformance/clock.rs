@@ -88,13 +88,6 @@ impl Clock {
         }
     }
 
-    /// Tells a line otherwise.
-    pub(super) fn set(&self, line: usize, text: String) {
-        if let Some(line) = lock(&self.0.story).get_mut(line) {
-            *line = text;
-        }
-    }
-
     pub(super) fn story(&self) -> Vec<String> {
         lock(&self.0.story).clone()
     }

@@ -124,10 +124,21 @@ impl Draw {
         }
         if self.below(4) == 0 {
             // Somebody else may have a copy, and commit it without another look.
-            for _ in 0..self.below(3) {
-                events.push(Event::Act(self.act(Ask::Load)));
+            let has_copy = self.below(2) == 0;
+            let (load, commit) = (Ask::Load, self.changes());
+            let [load, commit] = [load, commit].map(|ask| self.act(ask));
+            let Act { client, task, .. } = load;
+            if has_copy {
+                events.push(Event::Act(load));
             }
             events.push(self.give_up(waits));
+            if has_copy {
+                events.push(Event::Act(Act {
+                    client,
+                    task,
+                    ..commit
+                }));
+            }
         } else {
             events.push(self.race(waits));
         }

@@ -1,7 +1,6 @@
 //! Calls that overlap, and calls that are given up.
 
 use std::format;
-use std::string::String;
 
 use super::Store;
 use super::call::{Answer, Call, Request, ask};

@@ -52,10 +52,12 @@ pub(super) async fn search<S: Store>(
     for phase in Phase::ALL {
         let mut best: Option<(Box<Found>, History)> = None;
         let mut more = MORE;
-        for _ in 0..cases {
+        let mut played = 0;
+        while played < plays(phase, cases, suite.waits()) {
+            played += 1;
             let history = draw.history(phase, suite.waits());
-            let played = play(open().await, &history, &mut suite).await;
-            if let Err(found) = played {
+            let outcome = play(open().await, &history, &mut suite).await;
+            if let Err(found) = outcome {
                 if best.as_ref().is_none_or(|(best, _)| found.rank < best.rank) {
                     best = Some((found, history));
                 }
@@ -77,6 +79,14 @@ pub(super) async fn search<S: Store>(
     Ok(suite.report)
 }
 
+/// How many histories are played: more races, if there is something to hold a call at.
+const fn plays(phase: Phase, cases: u32, waits: u8) -> u32 {
+    match phase {
+        Phase::Race if waits > 0 => cases.saturating_mul(3),
+        Phase::Race | Phase::Short | Phase::Long => cases,
+    }
+}
+
 /// As `search` and `replay`, for a store that never waits: and then threads race.
 pub(super) fn search_blocking<S: Store + Send>(
     mut open: impl FnMut() -> S,
@@ -93,8 +103,8 @@ pub(super) fn search_blocking<S: Store + Send>(
     let store = open();
     if let Some(another) = block_on(store.another()) {
         let rounds = ROUNDS * Config::default().cases;
-        let (raced, found) = threads::race([store, another], &Clock::new(), rounds);
-        report.overlapped += raced;
+        let (lost, found) = threads::race([store, another], &Clock::new(), rounds);
+        report.overlapped += lost;
         if let Some(violation) = found {
             return Err(violation);
         }

@@ -187,10 +187,11 @@ impl Waiting {
 
     /// Writes what was accepted before.
     async fn work_off(&self) {
-        let job = self.shared.queue.borrow_mut().pop();
+        let job = self.shared.queue.borrow().first().cloned();
         if let Some((id, row)) = job {
             pause().await;
             self.put(id, row);
+            self.shared.queue.borrow_mut().clear();
         }
     }
 }
