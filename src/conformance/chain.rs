@@ -5,6 +5,7 @@
 //! what its client knew, is all that can be wrong.
 
 use std::boxed::Box;
+use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
@@ -23,18 +24,23 @@ pub(super) enum Author {
     /// The task is as it was at the start.
     Start,
     Client(usize),
-    /// It is what nobody wrote, or gone.
+    /// It is what nobody wrote.
     Nobody(String),
 }
+
+/// The revision of a task that was deleted.
+pub(super) const GONE: u64 = u64::MAX;
 
 /// What a thread saw or did.
 #[derive(Clone, Debug)]
 pub(super) enum Note {
-    /// A load: the revision, `None` if it is gone.
-    Saw(Option<u64>, Author),
+    Saw {
+        revision: u64,
+        author: Author,
+    },
     Wrote {
-        loaded: u64,
-        deletes: bool,
+        from: u64,
+        to: u64,
         accepted: bool,
     },
     /// A write whose answer was lost.
@@ -47,48 +53,50 @@ pub(super) enum Note {
 
 impl Note {
     pub(super) fn failed<S: Store>(what: &'static str, answer: &Answer<S>) -> Self {
-        Self::Failed {
-            what,
-            how: answer.words(),
-        }
+        let how = answer.words();
+        Self::Failed { what, how }
     }
 
     fn line(&self, who: usize) -> String {
         let client = who + 1;
         match self {
-            Self::Saw(None, _) => format!("client {client} loads task 1: none"),
-            Self::Saw(Some(_), Author::Nobody(text)) => {
-                format!("client {client} loads task 1: {text}")
+            Self::Saw { revision: GONE, .. } => format!("client {client} loads task 1: none"),
+            Self::Saw { revision, author } => {
+                let what = match author {
+                    Author::Start => format!("revision {revision}, as at the start"),
+                    Author::Client(by) => format!("revision {revision}, of client {}", by + 1),
+                    Author::Nobody(text) => text.clone(),
+                };
+                format!("client {client} loads task 1: {what}")
             }
-            Self::Saw(Some(revision), Author::Start) => {
-                format!("client {client} loads task 1: revision {revision}, as at the start")
-            }
-            Self::Saw(Some(revision), Author::Client(writer)) => {
-                let writer = writer + 1;
-                format!("client {client} loads task 1: revision {revision}, of client {writer}")
-            }
-            Self::Wrote {
-                loaded,
-                deletes,
-                accepted,
-            } => {
-                let what = if *deletes { "delete" } else { "change" };
+            Self::Wrote { from, to, accepted } => {
+                let what = if *to == GONE { "delete" } else { "change" };
                 let how = if *accepted { "accepted" } else { "refused" };
-                format!("client {client} commits a {what} of task 1 at revision {loaded}: {how}")
+                format!("client {client} commits a {what} of task 1 at revision {from}: {how}")
             }
-            Self::Unknown => format!("client {client} commits a change of task 1: no answer"),
+            Self::Unknown => format!("client {client} commits to task 1: no answer"),
             Self::Failed { what, how } => format!("client {client} {what}: {how}"),
         }
     }
 }
 
 /// What a round is about: its task, as a function of the revision and of who wrote it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
     pub(super) number: u32,
+    /// How many changes each thread tries.
+    pub(super) steps: u32,
 }
 
 impl Round {
+    const fn start(self) -> &'static str {
+        match self.number % 4 {
+            1 => "client 1 creates task 1, and commits fail and update",
+            2 => "client 1 creates task 1, and commits fail",
+            _ => "client 1 creates task 1",
+        }
+    }
+
     /// Whether the task is completed, and somebody deletes it.
     const fn is_last(self) -> bool {
         self.number % 4 == 2
@@ -100,7 +108,7 @@ impl Round {
     }
 
     /// How many revisions a change counts.
-    const fn each(self) -> u64 {
+    pub(super) const fn each(self) -> u64 {
         if self.is_still() { 1 } else { 2 }
     }
 
@@ -209,136 +217,86 @@ impl Found {
 }
 
 /// Whether what the threads noted is one chain.
-pub(super) fn judge(clock: &Clock, round: Round, notes: [Vec<Note>; 2]) -> Option<Box<Found>> {
-    let start = match round.number % 4 {
-        0 | 3 => "client 1 creates task 1",
-        1 => "client 1 creates task 1, and commits fail and update",
-        _ => "client 1 creates task 1, and commits fail",
-    };
-    clock.tell(format!(
-        "{start}: accepted; two threads load and commit at once"
-    ));
+pub(super) fn judge(clock: &Clock, round: Round, notes: &[Vec<Note>; 2]) -> Option<Box<Found>> {
     let found = |law, expected: &str, lines: &[(usize, &Note)], rank| {
-        for (who, note) in lines {
-            clock.tell(note.line(*who));
+        clock.begin();
+        let start = round.start();
+        clock.tell(format!(
+            "{start}: accepted; two threads load and commit at once"
+        ));
+        let lines: Vec<_> = lines.iter().map(|(who, note)| note.line(*who)).collect();
+        let seen = lines.last().cloned().unwrap_or_default();
+        for line in lines {
+            clock.tell(line);
         }
-        let seen = lines
-            .last()
-            .map_or(String::new(), |(who, note)| note.line(*who));
         Some(Found::new(clock, law, expected.into(), seen, rank))
     };
-    let all = || {
-        notes
-            .iter()
-            .enumerate()
-            .flat_map(|(who, notes)| notes.iter().map(move |note| (who, note)))
-    };
-    let accepted = |(_, note): &(usize, &Note)| matches!(note, Note::Wrote { accepted: true, .. });
-    let from = |note: &Note| match note {
-        Note::Wrote { loaded, .. } => Some(*loaded),
-        _ => None,
-    };
-    let winners: Vec<_> = all().filter(accepted).collect();
-    for (at, winner) in winners.iter().enumerate() {
-        let rival = winners[at + 1..]
-            .iter()
-            .find(|rival| from(rival.1) == from(winner.1));
-        if let Some(rival) = rival {
-            return found(
-                Law::OneWins,
-                "one of the two is refused",
-                &[*winner, *rival],
-                1,
-            );
+    let both = || (0..2).flat_map(|who| notes[who].iter().map(move |note| (who, note)));
+
+    let (mut from, mut to) = (BTreeMap::new(), BTreeMap::new());
+    for (who, note) in both() {
+        if let Note::Wrote {
+            from: old,
+            to: new,
+            accepted: true,
+        } = note
+        {
+            if let Some(rival) = from.insert(old, (who, note)) {
+                let expected = "one of the two is refused";
+                return found(Law::OneWins, expected, &[rival, (who, note)], 1);
+            }
+            to.insert(*new, (who, note));
         }
     }
-    let is_known = !all().any(|(_, note)| matches!(note, Note::Unknown | Note::Failed { .. }));
-    // Who wrote a revision; the last to be deleted is `None`.
-    let each = round.each();
-    let writer = |seen: Option<u64>| {
-        winners.iter().find(|(_, note)| match note {
-            Note::Wrote {
-                loaded, deletes, ..
-            } => {
-                if *deletes {
-                    seen.is_none()
-                } else {
-                    seen == Some(loaded.wrapping_add(each))
-                }
-            }
-            _ => false,
-        })
-    };
-    for (who, notes) in notes.iter().enumerate() {
-        let mut newest: Option<(u64, &Note)> = None;
-        for note in notes {
-            let revision = match note {
-                Note::Saw(seen, author) => {
-                    let right = match (seen, author) {
-                        (None, _) => !is_known || writer(None).is_some(),
-                        (_, Author::Start) => true,
-                        (_, Author::Nobody(_)) => false,
-                        (_, Author::Client(by)) => {
-                            !is_known || writer(*seen).is_some_and(|(writer, _)| writer == by)
-                        }
-                    };
-                    if !right {
-                        let expected = "a task that was committed";
-                        return found(Law::SeenWhole, expected, &[(who, note)], 2);
-                    }
-                    seen.unwrap_or(u64::MAX)
-                }
-                Note::Wrote {
-                    deletes: true,
-                    accepted: true,
-                    ..
-                } => u64::MAX,
-                Note::Wrote {
-                    loaded,
-                    accepted: true,
-                    ..
-                } => loaded.wrapping_add(each),
-                // Somebody else has changed it.
-                Note::Wrote {
-                    loaded,
-                    accepted: false,
-                    ..
-                } => *loaded,
-                Note::Unknown | Note::Failed { .. } => continue,
-            };
-            if let Some((_, newest)) = newest.filter(|(newest, _)| revision < *newest) {
-                let expected = "nothing older than that";
-                return found(Law::NeverOlder, expected, &[(who, newest), (who, note)], 3);
-            }
-            newest = Some((revision, note));
-        }
-    }
-    // In the end nothing is under way.
-    let last = winners.iter().max_by_key(|(_, note)| from(note));
-    for (who, notes) in notes.iter().enumerate().filter(|_| is_known) {
-        let (Some(last), Some(note)) = (last, notes.last()) else {
+    let is_known = !both().any(|(_, note)| matches!(note, Note::Unknown | Note::Failed { .. }));
+    for (who, note) in both() {
+        let Note::Saw { revision, author } = note else {
             continue;
         };
-        let is_last = matches!(
-            (last.1, note),
-            (Note::Wrote { deletes: true, .. }, Note::Saw(None, _))
-        ) || matches!((last.1, note), (Note::Wrote { loaded, .. }, Note::Saw(Some(seen), _))
-                if *seen == loaded.wrapping_add(each));
-        if !is_last {
+        let writer = to.get(revision).map(|(writer, _)| writer);
+        let is_committed = match author {
+            _ if *revision == GONE => !is_known || writer.is_some(),
+            Author::Start => true,
+            Author::Client(by) => !is_known || writer == Some(by),
+            Author::Nobody(_) => false,
+        };
+        if !is_committed {
             return found(
-                Law::SeenByAll,
-                "what was accepted last",
-                &[*last, (who, note)],
-                4,
+                Law::SeenWhole,
+                "a task that was committed",
+                &[(who, note)],
+                2,
             );
         }
     }
-    if let Some(failed) = all().find(|(_, note)| matches!(note, Note::Failed { .. })) {
+    for (who, notes) in notes.iter().enumerate() {
+        let mut known: Option<(u64, &Note)> = None;
+        for note in notes {
+            let revision = match note {
+                Note::Saw { revision, .. } => *revision,
+                Note::Wrote {
+                    to, accepted: true, ..
+                } => *to,
+                _ => continue,
+            };
+            if let Some((_, newer)) = known.filter(|(known, _)| revision < *known) {
+                let lines = [(who, newer), (who, note)];
+                return found(Law::NeverOlder, "nothing older than that", &lines, 3);
+            }
+            known = Some((revision, note));
+        }
+    }
+    if let Some(failed) = both().find(|(_, note)| matches!(note, Note::Failed { .. })) {
         return found(Law::NoError, "an answer other than that", &[failed], 4);
     }
-    if is_known && winners.is_empty() {
-        let lines: Vec<_> = all().take(6).collect();
-        return found(Law::CurrentIsAccepted, "one of them is accepted", &lines, 4);
-    }
-    None
+    let Some((last, winner)) = to.last_key_value() else {
+        let lines: Vec<_> = both().take(6).collect();
+        return (is_known).then(|| found(Law::CurrentIsAccepted, "one is accepted", &lines, 4))?;
+    };
+    // In the end nothing is under way.
+    let is_last = |note: &&Note| matches!(note, Note::Saw { revision, .. } if revision == last);
+    let behind = (0..2).find(|&who| !notes[who].last().is_some_and(|note| is_last(&note)));
+    let note = notes[behind.filter(|_| is_known)?].last()?;
+    let lines = [*winner, (behind?, note)];
+    found(Law::SeenByAll, "what was accepted last", &lines, 4)
 }

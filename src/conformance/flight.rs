@@ -226,8 +226,15 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
         }
     }
 
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = core::pin::pin!(future);
+    // Most do not wait at all.
+    if let Poll::Ready(output) = future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        return output;
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(output) => return output,

@@ -22,8 +22,8 @@ use super::{REPLAY, Report, Store, Violation};
 /// How long a violation is made shorter.
 const SHRINKING: Duration = Duration::from_secs(20);
 
-/// How many rounds threads race, at most, for each case.
-const ROUNDS: u32 = 32;
+/// For how many tasks threads race, at most, for each case.
+const TASKS: u32 = 128;
 
 /// How many histories more are played after a violation that may be another law's doing.
 const MORE: u32 = 100;
@@ -102,8 +102,8 @@ pub(super) fn search_blocking<S: Store + Send>(
     };
     let store = open();
     if let Some(another) = block_on(store.another()) {
-        let rounds = ROUNDS * Config::default().cases;
-        let (lost, found) = threads::race([store, another], &Clock::new(), rounds);
+        let tasks = TASKS.saturating_mul(Config::default().cases);
+        let (lost, found) = threads::race([store, another], &Clock::new(), tasks);
         report.overlapped += lost;
         if let Some(violation) = found {
             return Err(violation);

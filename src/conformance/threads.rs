@@ -1,6 +1,7 @@
 //! Races of real threads, for stores whose calls never wait and so cannot be held.
 
 use core::hint;
+use core::mem;
 use std::boxed::Box;
 use std::panic;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use super::call::{Answer, Request, ask};
-use super::chain::{Author, Note, Round, judge};
+use super::chain::{Author, GONE, Note, Round, judge};
 use super::clock::Clock;
 use super::flight::{Fault, block_on, quietly};
 use super::model::Write;
@@ -22,22 +23,30 @@ pub(super) const THREADS: &str = "threads";
 
 /// How long they race, if they meet often enough; and if the machine leaves them no time to.
 const RACING: Duration = Duration::from_millis(500);
-const AT_MOST: Duration = Duration::from_millis(1_500);
+const AT_MOST: Duration = Duration::from_millis(2_000);
 
 /// How many commits must be lost races.
 const ENOUGH: u32 = 1_000;
 
-/// How many rounds more are raced after a violation that may be another law's doing.
-const MORE: u32 = 100;
+/// How many tasks more are raced for after a violation that may be another law's doing.
+const MORE: u32 = 400;
 
-/// How many changes each thread tries in a round.
-const STEPS: u32 = 8;
+/// How many changes each thread tries of a task, if there are many tasks.
+const STEPS: u32 = 6;
+
+/// Turns that a thread waits for the other before each task. It does not insist: on a busy machine
+/// the other is not running, and comes when this one is stopped somewhere in the middle.
+const TURNS: u32 = 2_000;
 
 /// What the threads share: of a store's types only the names of tasks.
 struct Ring<I> {
     barrier: Barrier,
-    task: Mutex<Option<I>>,
-    notes: [Mutex<Vec<Note>>; 2],
+    tasks: Mutex<Vec<(Round, I)>>,
+    /// The number of the task that each is at.
+    at: [AtomicUsize; 2],
+    notes: [Mutex<Vec<Vec<Note>>>; 2],
+    /// Counts what was done, so that a thread that hangs is missed.
+    progress: AtomicU32,
 }
 
 /// Races two threads, which have a handle each. Returns how many commits lost a race, and a
@@ -45,36 +54,31 @@ struct Ring<I> {
 pub(super) fn race<S: Store + Send>(
     handles: [S; 2],
     clock: &Clock,
-    rounds: u32,
+    tasks: u32,
 ) -> (u32, Option<Box<Violation>>) {
-    let (barrier, task) = (Barrier::default(), Mutex::default());
-    let notes = [Mutex::default(), Mutex::default()];
     let ring = &Ring {
-        barrier,
-        task,
-        notes,
+        barrier: Barrier::default(),
+        tasks: Mutex::default(),
+        at: Default::default(),
+        notes: Default::default(),
+        progress: AtomicU32::new(0),
     };
-    let progress = &AtomicU32::new(0);
     let [leader, other] = handles;
     let (lost, found) = thread::scope(|scope| {
         let leader = scope.spawn(move || {
             let _end = ring.barrier.closes();
-            lead(&leader, ring, clock, rounds, progress)
+            lead(&leader, ring, clock, tasks)
         });
         let other = scope.spawn(move || {
             let _end = ring.barrier.closes();
-            for number in 0.. {
-                if !run(&other, ring, Round { number }, 1) {
-                    break;
-                }
-            }
+            while run(&other, ring, 1) {}
         });
         let mut last = u32::MAX;
         while !leader.is_finished() || !other.is_finished() {
-            let round = progress.load(Ordering::Relaxed);
-            if round != last {
+            let now = ring.progress.load(Ordering::Relaxed);
+            if now != last {
                 clock.busy();
-                last = round;
+                last = now;
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -91,48 +95,66 @@ fn lead<S: Store>(
     store: &S,
     ring: &Ring<S::Id>,
     clock: &Clock,
-    rounds: u32,
-    progress: &AtomicU32,
+    tasks: u32,
 ) -> (u32, Option<Box<Found>>) {
     let began = Instant::now();
     let mut best: Option<Box<Found>> = None;
-    let mut more = MORE;
-    let mut lost = 0;
-    for number in 0..rounds {
-        more -= u32::from(best.is_some());
+    let mut until = tasks;
+    let (mut first, mut size, mut lost) = (0, 4, 0);
+    while first < until {
         let time = if lost < ENOUGH { AT_MOST } else { RACING };
-        if began.elapsed() > time || more == 0 {
+        if began.elapsed() > time {
             break;
         }
-        clock.begin();
-        let round = Round { number };
-        let found = match prepare(store, ring, clock, round) {
-            Ok(()) if run(store, ring, round, 0) => {
-                let notes = [0, 1].map(|who| lock(&ring.notes[who]).clone());
-                let refused = |note: &&Note| {
-                    matches!(
-                        note,
-                        Note::Wrote {
-                            accepted: false,
-                            ..
-                        }
-                    )
-                };
-                let refused = notes.iter().flatten().filter(refused).count();
-                lost += u32::try_from(refused).unwrap_or(0);
-                judge(clock, round, notes)
+        // Many tasks with a few changes each, so that they are deleted, too; and a few with many,
+        // so that a thread that is stopped in the middle finds the other at the same task.
+        let many = (first..first + size).map(|number| Round {
+            number,
+            steps: STEPS,
+        });
+        let few = [0, 1, 3].map(|number| Round {
+            number,
+            steps: 2 * size,
+        });
+        first += size;
+        let creating = Instant::now();
+        let created: Result<Vec<_>, _> = many
+            .chain(few)
+            .map(|round| Ok((round, create(store, clock, round)?)))
+            .collect();
+        match created {
+            Ok(created) => *lock(&ring.tasks) = created,
+            Err(found) => return (lost, Some(found)),
+        }
+        if creating.elapsed() < Duration::from_millis(5) {
+            size = (size * 4).min(1_024);
+        }
+        if !run(store, ring, 0) {
+            break;
+        }
+        for (at, (round, _)) in lock(&ring.tasks).iter().enumerate() {
+            let notes = [0, 1].map(|who| mem::take(&mut lock(&ring.notes[who])[at]));
+            let refused = |note: &&Note| {
+                matches!(
+                    note,
+                    Note::Wrote {
+                        accepted: false,
+                        ..
+                    }
+                )
+            };
+            let refused = notes.iter().flatten().filter(refused).count();
+            lost += u32::try_from(refused).unwrap_or(0);
+            if let Some(found) = judge(clock, *round, &notes) {
+                if best.as_ref().is_none_or(|best| found.rank < best.rank) {
+                    best = Some(found);
+                }
             }
-            Ok(()) => break,
-            Err(found) => Some(found),
-        };
-        progress.fetch_add(1, Ordering::Relaxed);
-        if let Some(found) = found {
-            if best.as_ref().is_none_or(|best| found.rank < best.rank) {
-                best = Some(found);
-            }
-            if best.as_ref().is_some_and(|best| best.rank <= 1) {
-                break;
-            }
+        }
+        match &best {
+            Some(best) if best.rank <= 1 => break,
+            Some(_) => until = until.min(first + MORE),
+            None => {}
         }
     }
     (lost, best)
@@ -143,99 +165,143 @@ fn answer<S: Store>(store: &S, request: &Request<S>) -> Answer<S> {
         .unwrap_or_else(|text| Answer::None(Fault::Panicked(text)))
 }
 
-/// Creates the task of the round.
-fn prepare<S: Store>(
-    store: &S,
-    ring: &Ring<S::Id>,
-    clock: &Clock,
-    round: Round,
-) -> Result<(), Box<Found>> {
-    let wrong = |answer: &Answer<S>| {
-        clock.tell("client 1 creates task 1".into());
-        Found::new(
-            clock,
-            Law::NoError,
-            "task 1 is stored".into(),
-            answer.words(),
-            0,
-        )
-    };
-    let id = match answer(store, &Request::Create(round.new_task::<S>())) {
-        Answer::Created(id) => id,
-        answer => return Err(wrong(&answer)),
-    };
-    let base = round.base::<S>();
-    if base.revision() > 0 {
+/// Creates the task of a round.
+fn create<S: Store>(store: &S, clock: &Clock, round: Round) -> Result<S::Id, Box<Found>> {
+    let mut answered = answer(store, &Request::Create(round.new_task::<S>()));
+    if let Answer::Created(id) = &answered {
+        let id = id.clone();
+        let base = round.base::<S>();
+        if base.revision() == 0 {
+            return Ok(id);
+        }
         let write = Write {
             loaded: 0,
             task: Some(base),
         };
-        let answer = answer(store, &Request::Write(id.clone(), write));
-        if !matches!(answer, Answer::Written(true)) {
-            return Err(wrong(&answer));
+        answered = answer(store, &Request::Write(id.clone(), write));
+        if matches!(answered, Answer::Written(true)) {
+            return Ok(id);
         }
     }
-    *lock(&ring.task) = Some(id);
-    Ok(())
+    clock.begin();
+    clock.tell("client 1 creates task 1".into());
+    let expected = "the task is stored".into();
+    Err(Found::new(
+        clock,
+        Law::NoError,
+        expected,
+        answered.words(),
+        0,
+    ))
 }
 
-/// One thread's part in a round. False if the other thread is gone.
-fn run<S: Store>(store: &S, ring: &Ring<S::Id>, round: Round, me: usize) -> bool {
+/// One thread's part in a batch. False if the other thread is gone.
+fn run<S: Store>(store: &S, ring: &Ring<S::Id>, me: usize) -> bool {
     if !ring.barrier.meet() {
         return false;
     }
-    let Some(id) = lock(&ring.task).clone() else {
-        return false;
-    };
-    let load = Request::Load(id.clone());
-    let base = round.base::<S>();
-    let mut notes = Vec::new();
+    let tasks = lock(&ring.tasks).clone();
+    ring.at[me].store(0, Ordering::Release);
     let met = ring.barrier.meet();
-    for step in 0..STEPS {
-        let task = match answer(store, &load) {
-            Answer::Loaded(Some(task)) => task,
-            Answer::Loaded(None) => {
-                notes.push(Note::Saw(None, Author::Nobody("none".into())));
-                break;
-            }
-            answer => {
-                notes.push(Note::failed("loads task 1", &answer));
-                break;
-            }
+    let mut heard = Vec::new();
+    // Where the other was when it did not come.
+    let mut absent = usize::MAX;
+    for (at, (round, id)) in tasks.iter().enumerate() {
+        ring.at[me].store(at, Ordering::Release);
+        let other = || ring.at[1 - me].load(Ordering::Acquire);
+        if other() != absent {
+            let missing = (0..TURNS)
+                .take_while(|_| other() < at)
+                .inspect(|_| hint::spin_loop());
+            absent = if missing.count() < TURNS as usize {
+                usize::MAX
+            } else {
+                other()
+            };
+        }
+        heard.push(change(store, *round, id, me));
+        ring.progress.fetch_add(1, Ordering::Relaxed);
+    }
+    // What is seen from here on is the end: nothing is under way.
+    ring.at[me].store(usize::MAX - 1, Ordering::Release);
+    let met = met && ring.barrier.meet();
+    let notes = tasks.iter().zip(heard).map(|((round, id), mut heard)| {
+        heard.loads.push(answer(store, &Request::Load(id.clone())));
+        heard.notes(*round, me)
+    });
+    *lock(&ring.notes[me]) = notes.collect();
+    met && ring.barrier.meet()
+}
+
+/// Loads and commits, as often as a thread does with one task. Looking closely at what was loaded
+/// takes time in which nobody races, so that is done afterwards.
+fn change<S: Store>(store: &S, round: Round, id: &S::Id, me: usize) -> Heard<S> {
+    let load = Request::Load(id.clone());
+    let mut heard = Heard {
+        loads: Vec::new(),
+        writes: Vec::new(),
+    };
+    for step in 0..round.steps {
+        heard.loads.push(answer(store, &load));
+        let Some(Answer::Loaded(Some(task))) = heard.loads.last() else {
+            break;
         };
         let loaded = task.revision();
-        notes.push(Note::Saw(Some(loaded), round.author::<S>(&task, &base)));
-        let deletes = round.deletes(me, step);
-        let task = (!deletes).then(|| round.change::<S>(task, me));
-        match answer(store, &Request::Write(id.clone(), Write { loaded, task })) {
-            Answer::Written(accepted) => notes.push(Note::Wrote {
-                loaded,
-                deletes,
-                accepted,
-            }),
-            Answer::Error(_) if S::LOSES_ANSWERS => notes.push(Note::Unknown),
-            answer => {
-                let what = if deletes {
-                    "deletes task 1"
-                } else {
-                    "commits a change of task 1"
-                };
-                notes.push(Note::failed(what, &answer));
-                break;
-            }
+        let task = (!round.deletes(me, step)).then(|| round.change::<S>(task.clone(), me));
+        let answer = answer(store, &Request::Write(id.clone(), Write { loaded, task }));
+        let ends = matches!(answer, Answer::None(_));
+        heard.writes.push((loaded, answer));
+        if ends {
+            break;
         }
     }
-    // What is seen now was either answered or seen before.
-    let met = met && ring.barrier.meet();
-    notes.push(match answer(store, &load) {
-        Answer::Loaded(Some(task)) => {
-            Note::Saw(Some(task.revision()), round.author::<S>(&task, &base))
+    heard
+}
+
+/// What a thread heard of a task.
+struct Heard<S: Store> {
+    loads: Vec<Answer<S>>,
+    writes: Vec<(u64, Answer<S>)>,
+}
+
+impl<S: Store> Heard<S> {
+    /// The same, without what cannot leave the thread.
+    fn notes(self, round: Round, me: usize) -> Vec<Note> {
+        let base = round.base::<S>();
+        let mut writes = self.writes.into_iter();
+        let mut notes = Vec::new();
+        for (step, load) in (0..).zip(self.loads) {
+            notes.push(match load {
+                Answer::Loaded(Some(task)) => {
+                    let author = round.author::<S>(&task, &base);
+                    Note::Saw {
+                        revision: task.revision(),
+                        author,
+                    }
+                }
+                Answer::Loaded(None) => Note::Saw {
+                    revision: GONE,
+                    author: Author::Start,
+                },
+                answer => Note::failed("loads task 1", &answer),
+            });
+            let deletes = round.deletes(me, step);
+            notes.extend(writes.next().map(|(from, answer)| match answer {
+                Answer::Written(accepted) => {
+                    let to = if deletes {
+                        GONE
+                    } else {
+                        from.wrapping_add(round.each())
+                    };
+                    Note::Wrote { from, to, accepted }
+                }
+                Answer::Error(_) if S::LOSES_ANSWERS => Note::Unknown,
+                answer if deletes => Note::failed("commits a delete of task 1", &answer),
+                answer => Note::failed("commits a change of task 1", &answer),
+            }));
         }
-        Answer::Loaded(None) => Note::Saw(None, Author::Nobody("none".into())),
-        answer => Note::failed("loads task 1", &answer),
-    });
-    *lock(&ring.notes[me]) = notes;
-    met && ring.barrier.meet()
+        notes
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -260,7 +326,7 @@ impl Barrier {
                 return false;
             }
             turns += 1;
-            if turns % 1_024 == 0 {
+            if turns > TURNS {
                 thread::yield_now();
             } else {
                 hint::spin_loop();
