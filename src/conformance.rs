@@ -112,16 +112,22 @@
 //! Laws may be added, and histories that reach further: a store that passed may then fail in a
 //! minor release, as it should have before.
 
+mod barrier;
+mod blame;
 mod call;
 mod chain;
 mod clock;
+mod draw;
 mod flight;
+mod found;
 mod history;
 mod judge;
 mod model;
 mod notation;
+mod plan;
 mod play;
 mod race;
+mod round;
 mod search;
 mod show;
 mod shrink;

@@ -10,7 +10,7 @@ use super::history::EDGES;
 use super::model::{Told, Write};
 use super::show::show;
 use crate::strategy::EVENTS;
-use crate::{Event, Previous, Snapshot, Task};
+use crate::{Event, Snapshot, Task};
 
 /// A call that a client is about to make.
 pub(super) struct Call<S: Store> {
@@ -59,7 +59,30 @@ pub(super) async fn ask<S: Store>(store: &S, request: &Request<S>) -> Answer<S> 
     answer.unwrap_or_else(|error| Answer::Error(format!("{error:?}")))
 }
 
+impl<S: Store> Request<S> {
+    pub(super) fn commit(id: S::Id, loaded: u64, task: Task<S::Payload>) -> Self {
+        let task = Some(task);
+        Self::Write(id, Write { loaded, task })
+    }
+
+    pub(super) fn delete(id: S::Id, loaded: u64) -> Self {
+        Self::Write(id, Write { loaded, task: None })
+    }
+}
+
 impl<S: Store> Call<S> {
+    pub(super) fn new(client: usize, index: usize, request: Request<S>) -> Self {
+        let deletes = matches!(request, Request::Write(_, Write { task: None, .. }));
+        let words = String::from(if deletes { "delete" } else { "" });
+        Self {
+            client,
+            index,
+            request,
+            words,
+            reverts: false,
+        }
+    }
+
     /// The line of the story, without the answer.
     pub(super) fn line(&self) -> String {
         let (client, task) = (self.client + 1, self.index + 1);
@@ -177,7 +200,6 @@ pub(super) fn leap<S: Store>(task: Task<S::Payload>, edge: u8) -> Option<Task<S:
         previous,
         ..
     } = Snapshot::from(task);
-    let previous = previous.map(|Previous { status, payload }| Previous { status, payload });
     let (revision, run) = (counter, counter);
     Task::try_from(Snapshot {
         status,

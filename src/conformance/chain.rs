@@ -4,7 +4,6 @@
 //! and there is no search: two from one revision, a load that is off the chain, or a load behind
 //! what its client knew, is all that can be wrong.
 
-use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::format;
 use std::string::String;
@@ -12,11 +11,9 @@ use std::vec::Vec;
 
 use super::call::Answer;
 use super::clock::Clock;
-use super::play::Found;
-use super::show::show;
-use super::threads::THREADS;
+use super::found::Found;
+use super::round::Round;
 use super::{Law, Store};
-use crate::{Snapshot, Status, Task};
 
 /// Who wrote what a thread saw.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -80,145 +77,9 @@ impl Note {
     }
 }
 
-/// What a round is about: its task, as a function of the revision and of who wrote it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Round {
-    pub(super) number: u32,
-    /// How many changes each thread tries.
-    pub(super) steps: u32,
-}
-
-impl Round {
-    const fn start(self) -> &'static str {
-        match self.number % 4 {
-            1 => "client 1 creates task 1, and commits fail and update",
-            2 => "client 1 creates task 1, and commits fail",
-            _ => "client 1 creates task 1",
-        }
-    }
-
-    /// Whether the task is completed, and somebody deletes it.
-    const fn is_last(self) -> bool {
-        self.number % 4 == 2
-    }
-
-    /// Whether the task's status stays: changes are edits.
-    const fn is_still(self) -> bool {
-        self.number % 4 >= 2
-    }
-
-    /// How many revisions a change counts.
-    pub(super) const fn each(self) -> u64 {
-        if self.is_still() { 1 } else { 2 }
-    }
-
-    pub(super) fn new_task<S: Store>(self) -> Task<S::Payload> {
-        Task::new(S::payload(&format!("plain {}", self.number)))
-    }
-
-    /// The task at the start: new, updating, or completed.
-    pub(super) fn base<S: Store>(self) -> Task<S::Payload> {
-        let mut task = self.new_task::<S>();
-        if matches!(self.number % 4, 1 | 2) {
-            let _ = task.fail();
-        }
-        if self.number % 4 == 1 {
-            let _ = task.update(S::payload(&format!("plain {} again", self.number)));
-        }
-        task
-    }
-
-    pub(super) fn deletes(self, who: usize, step: u32) -> bool {
-        let turn = self.number / 4 + step;
-        self.is_last() && (step > 2 || turn % 2 == 0 || (turn % 4 == 1) == (who == 0))
-    }
-
-    fn payload<S: Store>(self, revision: u64, who: usize) -> S::Payload {
-        S::payload(&format!(
-            "plain {}, revision {revision} of client {}",
-            self.number,
-            who + 1
-        ))
-    }
-
-    /// The change that a thread makes of what it loaded. Both the state and the payload change,
-    /// but not those of a task that is to be deleted.
-    pub(super) fn change<S: Store>(
-        self,
-        mut task: Task<S::Payload>,
-        who: usize,
-    ) -> Task<S::Payload> {
-        if !self.is_still() {
-            let _ = if task.status() == Status::Starting {
-                task.start()
-            } else {
-                task.retry()
-            };
-        }
-        let revision = task.revision().wrapping_add(1);
-        task.edit(|payload| *payload = self.payload::<S>(revision, who));
-        task
-    }
-
-    pub(super) fn author<S: Store>(
-        self,
-        task: &Task<S::Payload>,
-        base: &Task<S::Payload>,
-    ) -> Author {
-        if task == base {
-            return Author::Start;
-        }
-        let changes = task.revision().wrapping_sub(base.revision()) / self.each();
-        let mut expected = Snapshot::from(base.clone());
-        expected.revision = base.revision().wrapping_add(changes * self.each());
-        if !self.is_still() {
-            expected.run = base.run().wrapping_add(changes / 2);
-            if changes % 2 == 1 {
-                expected.status = Status::Processing;
-            }
-        }
-        let Ok(expected) = Task::try_from(expected) else {
-            return Author::Start;
-        };
-        let is_written = |&who: &usize| {
-            let payload = self.payload::<S>(task.revision(), who);
-            let mut expected = Snapshot::from(expected.clone());
-            expected.payload = payload;
-            Task::try_from(expected).is_ok_and(|expected| expected == *task)
-        };
-        let writer = [0, 1].into_iter().find(is_written);
-        writer.map_or_else(|| Author::Nobody(show(Some(task))), Author::Client)
-    }
-}
-
-impl Found {
-    pub(super) fn new(
-        clock: &Clock,
-        law: Law,
-        expected: String,
-        seen: String,
-        rank: u8,
-    ) -> Box<Self> {
-        let violation = super::Violation {
-            law,
-            story: clock.story(),
-            expected,
-            seen,
-            replay: THREADS.into(),
-            seed: None,
-            watched: false,
-        };
-        Box::new(Self {
-            violation,
-            rank,
-            silent: false,
-        })
-    }
-}
-
 /// Whether what the threads noted is one chain.
-pub(super) fn judge(clock: &Clock, round: Round, notes: &[Vec<Note>; 2]) -> Option<Box<Found>> {
-    let found = |law, expected: &str, lines: &[(usize, &Note)], rank| {
+pub(super) fn judge(clock: &Clock, round: Round, notes: &[Vec<Note>; 2]) -> Option<Found> {
+    let found = |law, expected: &str, lines: &[(usize, &Note)]| {
         clock.begin();
         let start = round.start();
         clock.tell(format!(
@@ -229,7 +90,7 @@ pub(super) fn judge(clock: &Clock, round: Round, notes: &[Vec<Note>; 2]) -> Opti
         for line in lines {
             clock.tell(line);
         }
-        Some(Found::new(clock, law, expected.into(), seen, rank))
+        Some(Found::new(clock, law, expected.into(), seen, true))
     };
     let both = || (0..2).flat_map(|who| notes[who].iter().map(move |note| (who, note)));
 
@@ -243,7 +104,7 @@ pub(super) fn judge(clock: &Clock, round: Round, notes: &[Vec<Note>; 2]) -> Opti
         {
             if let Some(rival) = from.insert(old, (who, note)) {
                 let expected = "one of the two is refused";
-                return found(Law::OneWins, expected, &[rival, (who, note)], 1);
+                return found(Law::OneWins, expected, &[rival, (who, note)]);
             }
             to.insert(*new, (who, note));
         }
@@ -261,12 +122,7 @@ pub(super) fn judge(clock: &Clock, round: Round, notes: &[Vec<Note>; 2]) -> Opti
             Author::Nobody(_) => false,
         };
         if !is_committed {
-            return found(
-                Law::SeenWhole,
-                "a task that was committed",
-                &[(who, note)],
-                2,
-            );
+            return found(Law::SeenWhole, "a task that was committed", &[(who, note)]);
         }
     }
     for (who, notes) in notes.iter().enumerate() {
@@ -277,26 +133,26 @@ pub(super) fn judge(clock: &Clock, round: Round, notes: &[Vec<Note>; 2]) -> Opti
                 Note::Wrote {
                     to, accepted: true, ..
                 } => *to,
-                _ => continue,
+                Note::Wrote { .. } | Note::Unknown | Note::Failed { .. } => continue,
             };
             if let Some((_, newer)) = known.filter(|(known, _)| revision < *known) {
                 let lines = [(who, newer), (who, note)];
-                return found(Law::NeverOlder, "nothing older than that", &lines, 3);
+                return found(Law::NeverOlder, "nothing older than that", &lines);
             }
             known = Some((revision, note));
         }
     }
     if let Some(failed) = both().find(|(_, note)| matches!(note, Note::Failed { .. })) {
-        return found(Law::NoError, "an answer other than that", &[failed], 4);
+        return found(Law::NoError, "an answer other than that", &[failed]);
     }
     let Some((last, winner)) = to.last_key_value() else {
         let lines: Vec<_> = both().take(6).collect();
-        return (is_known).then(|| found(Law::CurrentIsAccepted, "one is accepted", &lines, 4))?;
+        return (is_known).then(|| found(Law::CurrentIsAccepted, "one is accepted", &lines))?;
     };
     // In the end nothing is under way.
     let is_last = |note: &&Note| matches!(note, Note::Saw { revision, .. } if revision == last);
     let behind = (0..2).find(|&who| !notes[who].last().is_some_and(|note| is_last(&note)));
     let note = notes[behind.filter(|_| is_known)?].last()?;
     let lines = [*winner, (behind?, note)];
-    found(Law::SeenByAll, "what was accepted last", &lines, 4)
+    found(Law::SeenByAll, "what was accepted last", &lines)
 }

@@ -26,14 +26,15 @@ pub(super) enum Told<'a, T> {
     Written(&'a Write<T>, Option<bool>),
 }
 
-/// What happened since everybody saw the task right, for naming the law that a difference breaks.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Since {
-    /// Calls overlapped, or one was given up.
-    pub(super) disturbed: bool,
-    pub(super) reopened: bool,
-    pub(super) refused: bool,
-    pub(super) others_changed: bool,
+/// What happened since everybody saw the task right, for naming the law that a difference breaks:
+/// the last is blamed first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Since {
+    /// Nothing, or the task itself was changed.
+    Changed,
+    OthersChanged,
+    Refused,
+    Reopened,
 }
 
 /// A task by its name, and what the machine says it is.
@@ -47,6 +48,8 @@ pub(super) struct Row<I, T> {
     /// Who changed it last.
     pub(super) writer: usize,
     pub(super) since: Since,
+    /// Whether calls about it overlapped since everybody saw it right, or one was given up.
+    pub(super) disturbed: bool,
 }
 
 impl<I, T: Clone + PartialEq> Row<I, T> {
@@ -56,7 +59,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
             late: Vec::new(),
         };
         let versions = [None, task].into();
-        let (worlds, given_up, since) = ([world].into(), Vec::new(), Since::default());
+        let (worlds, given_up, since) = ([world].into(), Vec::new(), Since::Changed);
         Self {
             id,
             worlds,
@@ -64,6 +67,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
             versions,
             writer,
             since,
+            disturbed: false,
         }
     }
 
@@ -90,7 +94,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
         self.versions.iter().any(|version| version.as_ref() == task)
     }
 
-    /// Whether a write at this revision has to be accepted.
+    /// Whether a write at this revision may be accepted.
     pub(super) fn is_at(&self, loaded: u64) -> bool {
         self.worlds.iter().any(|world| world.is_at(loaded))
     }
@@ -201,7 +205,7 @@ fn after<T: Clone + PartialEq>(
                         late: world.late.clone(),
                     });
                 }
-                if *answer == None || *answer == Some(false) && (!current || may_conflict) {
+                if answer.is_none() || *answer == Some(false) && (!current || may_conflict) {
                     next.push(world);
                 }
             }

@@ -1,31 +1,16 @@
 //! A history, played on a store and on the machine.
 
-use std::boxed::Box;
 use std::format;
-use std::string::{String, ToString};
 use std::vec::Vec;
 
-use super::call::{Answer, Call, Request, ask, change, leap};
+use super::call::{Answer, Call, Request, ask};
 use super::flight::{Fault, alone};
-use super::history::{Act, Ask, Event, History, TEXTS};
-use super::model::{Row, Since, Write};
-use super::show::show;
+use super::found::Outcome;
+use super::history::{Ask, Event, History};
+use super::model::{Row, Since};
 use super::suite::Suite;
-use super::{Law, NOT_REOPENED, Store, Violation};
+use super::{Law, NOT_REOPENED, Store};
 use crate::Task;
-
-/// A broken law, and what it is worth as evidence.
-pub(super) struct Found {
-    pub(super) violation: Violation,
-    /// The lower, the more it says: 0 was found without any overlap, and the last may be another
-    /// law's doing.
-    pub(super) rank: u8,
-    /// Whether a call did not end.
-    pub(super) silent: bool,
-}
-
-pub(super) type Outcome<T = ()> = Result<T, Box<Found>>;
-type Payload<S> = <S as Store>::Payload;
 
 /// How often a store that loses answers is asked again.
 const TRIES: u32 = 32;
@@ -47,7 +32,7 @@ pub(super) struct Play<'a, S: Store> {
     pub(super) rows: Vec<Row<S::Id, S::Payload>>,
     /// The number of the task that never existed.
     pub(super) stranger: Option<usize>,
-    texts: u32,
+    pub(super) texts: u32,
     /// Who acted last, and looks first.
     pub(super) actor: usize,
     pub(super) watched: bool,
@@ -112,7 +97,7 @@ impl<'a, S: Store> Play<'a, S> {
                     self.send(call).await?;
                 }
             }
-            Event::Stranger(act) => self.stranger(act).await?,
+            Event::Stranger(act) => self.ask_about_stranger(act).await?,
             Event::Reopen => self.reopen().await?,
             Event::Race {
                 acts: [one, two],
@@ -162,221 +147,12 @@ impl<'a, S: Store> Play<'a, S> {
         self.suite.clock.tell("the store is reopened".into());
         self.suite.report.reopened += 1;
         for row in &mut self.rows {
-            row.since.reopened = true;
+            row.since = Since::Reopened;
         }
         self.look().await
     }
 
-    /// Asks about a task of another store, which never existed in this one.
-    async fn stranger(&mut self, act: &Act) -> Outcome {
-        let Some(id) = self.suite.stranger.clone() else {
-            return Ok(());
-        };
-        let client = usize::from(act.client);
-        let index = match self.stranger {
-            Some(index) => index,
-            None => {
-                let there = self.make(client, &Request::Load(id.clone())).await;
-                if matches!(there, Answer::Loaded(Some(task)) if task == Suite::<S>::strange_task())
-                {
-                    self.suite.stranger = None; // what `open` opens is the same every time
-                    return Ok(());
-                }
-                let index = self.push(Row::new(id.clone(), None, client));
-                self.stranger = Some(index);
-                index
-            }
-        };
-        let (request, words) = match act.ask {
-            Ask::Load => (Request::Load(id), ""),
-            Ask::Delete => (
-                Request::Write(
-                    id,
-                    Write {
-                        loaded: 1,
-                        task: None,
-                    },
-                ),
-                "delete",
-            ),
-            _ => {
-                let mut task = Suite::<S>::strange_task();
-                let _ = task.start();
-                (
-                    Request::Write(
-                        id,
-                        Write {
-                            loaded: 0,
-                            task: Some(task),
-                        },
-                    ),
-                    "start",
-                )
-            }
-        };
-        self.send(Call {
-            client,
-            index,
-            request,
-            words: words.into(),
-            reverts: false,
-        })
-        .await
-    }
-
-    /// What a client is about to do; `None` if there is nothing to do it to. `fresh`: with the
-    /// task as it is now.
-    async fn prepare(&mut self, act: &Act, fresh: bool) -> Outcome<Option<Call<S>>> {
-        let client = usize::from(act.client);
-        if let Ask::Create(text) = act.ask {
-            let room = self.rows.len() + 1 < MOST_TASKS;
-            return Ok(room.then(|| self.create(client, text)));
-        }
-        if self.rows.is_empty() {
-            return Ok(None);
-        }
-        let index = usize::from(act.task) % self.rows.len();
-        if self.stranger == Some(index) && act.ask != Ask::Load {
-            return Ok(None); // there is nothing to change
-        }
-        let id = self.rows[index].id.clone();
-        let (request, words, reverts) = match &act.ask {
-            Ask::Load | Ask::Create(_) => (Request::Load(id), String::new(), false),
-            Ask::CreateAs(text) => {
-                if !self.suite.creates_as || self.rows[index].is_gone() {
-                    return Ok(None);
-                }
-                let task = Task::new(self.payload(*text, None));
-                (Request::CreateAs(id, task), String::new(), false)
-            }
-            Ask::Commit(changes) => {
-                let Some(mut task) = self.hold(client, index, fresh).await? else {
-                    return Ok(None);
-                };
-                let loaded = task.revision();
-                let (words, reverts) = change(&mut task, changes, |text, current| {
-                    self.payload(text, Some(current))
-                });
-                (
-                    Request::Write(
-                        id,
-                        Write {
-                            loaded,
-                            task: Some(task),
-                        },
-                    ),
-                    words,
-                    reverts,
-                )
-            }
-            Ask::Leap(edge) => {
-                let Some(task) = self.hold(client, index, fresh).await? else {
-                    return Ok(None);
-                };
-                let loaded = task.revision();
-                let Some(task) = leap::<S>(task, *edge) else {
-                    return Ok(None);
-                };
-                let words = "many changes".to_string();
-                (
-                    Request::Write(
-                        id,
-                        Write {
-                            loaded,
-                            task: Some(task),
-                        },
-                    ),
-                    words,
-                    false,
-                )
-            }
-            Ask::Delete => {
-                let Some(mut task) = self.hold(client, index, fresh).await? else {
-                    return Ok(None);
-                };
-                if task.status().is_active() {
-                    let loaded = task.revision();
-                    let reverts = task.fail().is_ok_and(|done| done.reverted());
-                    let write = Write {
-                        loaded,
-                        task: Some(task),
-                    };
-                    let request = Request::Write(id.clone(), write);
-                    let words = "fail".to_string();
-                    self.send(Call {
-                        client,
-                        index,
-                        request,
-                        words,
-                        reverts,
-                    })
-                    .await?;
-                    self.look_if_watched().await?;
-                }
-                // The copy that the commit left, if it was accepted.
-                let Some(task) = self.clients[client].copies[index].as_ref() else {
-                    return Ok(None);
-                };
-                let write = Write {
-                    loaded: task.revision(),
-                    task: None,
-                };
-                (Request::Write(id, write), "delete".to_string(), false)
-            }
-        };
-        Ok(Some(Call {
-            client,
-            index,
-            request,
-            words,
-            reverts,
-        }))
-    }
-
-    fn create(&mut self, client: usize, text: u8) -> Call<S> {
-        let request = Request::Create(Task::new(self.payload(text, None)));
-        Call {
-            client,
-            index: self.rows.len(),
-            request,
-            words: String::new(),
-            reverts: false,
-        }
-    }
-
-    fn payload(&mut self, text: u8, current: Option<&Payload<S>>) -> Payload<S> {
-        self.texts += 1;
-        let text = usize::from(text) % TEXTS.len();
-        let payload = S::payload(TEXTS[text]);
-        // A change that changes nothing would hide that it was lost.
-        if text == 0 || current.is_some_and(|current| *current == payload) {
-            return S::payload(&format!("{} {}", TEXTS[0], self.texts));
-        }
-        payload
-    }
-
-    /// The client's copy of the task, loaded now if it has none.
-    async fn hold(
-        &mut self,
-        client: usize,
-        index: usize,
-        fresh: bool,
-    ) -> Outcome<Option<Task<Payload<S>>>> {
-        let copy = &self.clients[client].copies[index];
-        let good = copy.is_some() && !(fresh && copy.as_ref() != self.rows[index].certain());
-        if !good {
-            let line = format!("client {} loads task {}", client + 1, index + 1);
-            let line = self.suite.clock.tell(line);
-            let seen = self.see(client, index, Some(line)).await?;
-            self.suite
-                .clock
-                .add(line, &format!(": {}", show(seen.as_ref())));
-            self.clients[client].copies[index] = seen;
-        }
-        Ok(self.clients[client].copies[index].clone())
-    }
-
-    pub(super) fn push(&mut self, row: Row<S::Id, Payload<S>>) -> usize {
+    pub(super) fn push(&mut self, row: Row<S::Id, S::Payload>) -> usize {
         for client in &mut self.clients {
             client.copies.push(None);
         }
@@ -459,28 +235,23 @@ impl<'a, S: Store> Play<'a, S> {
             }
         }
         for row in &mut self.rows {
-            row.since = Since::default();
+            row.since = Since::Changed;
+            row.disturbed = false;
         }
         Ok(())
     }
 
     /// Loads a task, which must be as the machine has it. The line of the story is told already, or
     /// only if something is wrong.
-    async fn see(
+    pub(super) async fn see(
         &mut self,
         viewer: usize,
         index: usize,
         line: Option<usize>,
-    ) -> Outcome<Option<Task<Payload<S>>>> {
+    ) -> Outcome<Option<Task<S::Payload>>> {
         let request = Request::Load(self.rows[index].id.clone());
         let answer = self.make(viewer, &request).await;
-        let call = Call {
-            client: viewer,
-            index,
-            request,
-            words: String::new(),
-            reverts: false,
-        };
+        let call = Call::new(viewer, index, request);
         let told = call.told(&answer);
         match (
             told.is_some_and(|told| self.rows[index].told(&told, false)),

@@ -5,7 +5,8 @@ use std::format;
 use super::Store;
 use super::call::{Answer, Call, Request, ask};
 use super::flight::{Fault, Flight, hold, overlap};
-use super::play::{Outcome, Play};
+use super::found::Outcome;
+use super::play::Play;
 
 impl<S: Store> Play<'_, S> {
     /// Holds one call after some waits while the other is made.
@@ -80,7 +81,7 @@ impl<S: Store> Play<'_, S> {
         self.disturbed = true;
         self.actor = call.client;
         if let Some(row) = self.rows.get_mut(call.index) {
-            row.since.disturbed = true;
+            row.disturbed = true;
             self.clients[call.client].copies[call.index] = None;
             if let Some(write) = call.write() {
                 row.given_up(write.clone());

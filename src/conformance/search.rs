@@ -11,9 +11,11 @@ use proptest::test_runner::{Config, RngSeed};
 
 use super::call::{Answer, Request};
 use super::clock::Clock;
+use super::draw::{Draw, Phase};
 use super::flight::{alone, block_on};
-use super::history::{Draw, History, Phase};
-use super::play::{Found, MOST_TASKS, Outcome, Play};
+use super::found::{Found, Outcome};
+use super::history::History;
+use super::play::{MOST_TASKS, Play};
 use super::shrink::simpler;
 use super::suite::Suite;
 use super::threads::{self, THREADS};
@@ -64,7 +66,7 @@ pub(super) async fn search<S: Store>(
             }
             if let Some((found, _)) = &best {
                 more -= 1;
-                if found.rank == 0 || found.silent || more == 0 {
+                if found.tells_all() || more == 0 {
                     break;
                 }
             }
@@ -100,13 +102,16 @@ pub(super) fn search_blocking<S: Store + Send>(
         Some(THREADS) => Report::default(),
         Some(story) => return block_on(replay(async || open(), story)),
     };
-    let store = open();
-    if let Some(another) = block_on(store.another()) {
+    let handle = open();
+    if let Some(another) = block_on(handle.another()) {
         let tasks = TASKS.saturating_mul(Config::default().cases);
-        let (lost, found) = threads::race([store, another], &Clock::new(), tasks);
+        let (lost, found) = threads::race([handle, another], &Clock::new(), tasks);
         report.overlapped += lost;
         if let Some(violation) = found {
-            return Err(violation);
+            return Err(Box::new(Violation {
+                replay: THREADS.to_string(),
+                ..violation
+            }));
         }
     }
     Ok(report)

@@ -21,7 +21,7 @@ pub(super) fn show<T: fmt::Debug>(task: Option<&Task<T>>) -> String {
     );
     if let Some(previous) = task.previous() {
         let payload = short(previous.payload);
-        line.push_str(&format!(", previous {} with {payload}", previous.status));
+        let _ = write!(line, ", previous {} with {payload}", previous.status);
     }
     line
 }

@@ -4,26 +4,29 @@ use core::hint;
 use core::mem;
 use std::boxed::Box;
 use std::panic;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
+use super::barrier::{Barrier, TURNS};
 use super::call::{Answer, Request, ask};
-use super::chain::{Author, GONE, Note, Round, judge};
+use super::chain::{Author, GONE, Note, judge};
 use super::clock::Clock;
 use super::flight::{Fault, block_on, quietly};
+use super::found::Found;
 use super::model::Write;
-use super::play::Found;
+use super::round::Round;
 use super::{Law, Store, Violation};
+use crate::Task;
 
 /// How the text of a violation that threads found begins.
 pub(super) const THREADS: &str = "threads";
 
 /// How long they race, if they meet often enough; and if the machine leaves them no time to.
 const RACING: Duration = Duration::from_millis(500);
-const AT_MOST: Duration = Duration::from_millis(2_000);
+const AT_MOST: Duration = Duration::from_secs(2);
 
 /// How many commits must be lost races.
 const ENOUGH: u32 = 1_000;
@@ -33,10 +36,6 @@ const MORE: u32 = 400;
 
 /// How many changes each thread tries of a task, if there are many tasks.
 const STEPS: u32 = 6;
-
-/// Turns that a thread waits for the other before each task. It does not insist: on a busy machine
-/// the other is not running, and comes when this one is stopped somewhere in the middle.
-const TURNS: u32 = 2_000;
 
 /// What the threads share: of a store's types only the names of tasks.
 struct Ring<I> {
@@ -55,7 +54,7 @@ pub(super) fn race<S: Store + Send>(
     handles: [S; 2],
     clock: &Clock,
     tasks: u32,
-) -> (u32, Option<Box<Violation>>) {
+) -> (u32, Option<Violation>) {
     let ring = &Ring {
         barrier: Barrier::default(),
         tasks: Mutex::default(),
@@ -88,7 +87,7 @@ pub(super) fn race<S: Store + Send>(
             (Err(panicked), _) | (_, Err(panicked)) => panic::resume_unwind(panicked),
         }
     });
-    (lost, found.map(|found| Box::new(found.violation)))
+    (lost, found.map(|found| found.violation))
 }
 
 fn lead<S: Store>(
@@ -96,9 +95,9 @@ fn lead<S: Store>(
     ring: &Ring<S::Id>,
     clock: &Clock,
     tasks: u32,
-) -> (u32, Option<Box<Found>>) {
+) -> (u32, Option<Found>) {
     let began = Instant::now();
-    let mut best: Option<Box<Found>> = None;
+    let mut best: Option<Found> = None;
     let mut until = tasks;
     let (mut first, mut size, mut lost) = (0, 4, 0);
     while first < until {
@@ -120,11 +119,11 @@ fn lead<S: Store>(
         let creating = Instant::now();
         let created: Result<Vec<_>, _> = many
             .chain(few)
-            .map(|round| Ok((round, create(store, clock, round)?)))
+            .map(|round| create(store, clock, round).map(|id| (round, id)))
             .collect();
         match created {
             Ok(created) => *lock(&ring.tasks) = created,
-            Err(found) => return (lost, Some(found)),
+            Err(found) => return (lost, Some(*found)),
         }
         if creating.elapsed() < Duration::from_millis(5) {
             size = (size * 4).min(1_024);
@@ -152,7 +151,7 @@ fn lead<S: Store>(
             }
         }
         match &best {
-            Some(best) if best.rank <= 1 => break,
+            Some(best) if best.tells_all() => break,
             Some(_) => until = until.min(first + MORE),
             None => {}
         }
@@ -186,13 +185,8 @@ fn create<S: Store>(store: &S, clock: &Clock, round: Round) -> Result<S::Id, Box
     clock.begin();
     clock.tell("client 1 creates task 1".into());
     let expected = "the task is stored".into();
-    Err(Found::new(
-        clock,
-        Law::NoError,
-        expected,
-        answered.words(),
-        0,
-    ))
+    let found = Found::new(clock, Law::NoError, expected, answered.words(), false);
+    Err(Box::new(found))
 }
 
 /// One thread's part in a batch. False if the other thread is gone.
@@ -208,6 +202,8 @@ fn run<S: Store>(store: &S, ring: &Ring<S::Id>, me: usize) -> bool {
     let mut absent = usize::MAX;
     for (at, (round, id)) in tasks.iter().enumerate() {
         ring.at[me].store(at, Ordering::Release);
+        // The thread does not insist: on a busy machine the other is not running, and comes when
+        // this one is stopped somewhere in the middle.
         let other = || ring.at[1 - me].load(Ordering::Acquire);
         if other() != absent {
             let missing = (0..TURNS)
@@ -271,34 +267,32 @@ impl<S: Store> Heard<S> {
         let mut writes = self.writes.into_iter();
         let mut notes = Vec::new();
         for (step, load) in (0..).zip(self.loads) {
-            notes.push(match load {
-                Answer::Loaded(Some(task)) => {
-                    let author = round.author::<S>(&task, &base);
-                    Note::Saw {
-                        revision: task.revision(),
-                        author,
-                    }
-                }
-                Answer::Loaded(None) => Note::Saw {
-                    revision: GONE,
-                    author: Author::Start,
-                },
-                answer => Note::failed("loads task 1", &answer),
+            notes.push(if let Answer::Loaded(task) = load {
+                let revision = task.as_ref().map_or(GONE, Task::revision);
+                let author = task.map(|task| round.author::<S>(&task, &base));
+                let author = author.unwrap_or(Author::Start);
+                Note::Saw { revision, author }
+            } else {
+                Note::failed("loads task 1", &load)
             });
+            let Some((from, answer)) = writes.next() else {
+                continue;
+            };
             let deletes = round.deletes(me, step);
-            notes.extend(writes.next().map(|(from, answer)| match answer {
-                Answer::Written(accepted) => {
-                    let to = if deletes {
-                        GONE
-                    } else {
-                        from.wrapping_add(round.each())
-                    };
-                    Note::Wrote { from, to, accepted }
-                }
-                Answer::Error(_) if S::LOSES_ANSWERS => Note::Unknown,
-                answer if deletes => Note::failed("commits a delete of task 1", &answer),
-                answer => Note::failed("commits a change of task 1", &answer),
-            }));
+            notes.push(if let Answer::Written(accepted) = answer {
+                let to = if deletes {
+                    GONE
+                } else {
+                    from.wrapping_add(round.each())
+                };
+                Note::Wrote { from, to, accepted }
+            } else if S::LOSES_ANSWERS && matches!(answer, Answer::Error(_)) {
+                Note::Unknown
+            } else if deletes {
+                Note::failed("commits a delete of task 1", &answer)
+            } else {
+                Note::failed("commits a change of task 1", &answer)
+            });
         }
         notes
     }
@@ -306,45 +300,4 @@ impl<S: Store> Heard<S> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Where two threads wait for each other without going to sleep, so that they leave together.
-#[derive(Default)]
-struct Barrier {
-    arrived: AtomicUsize,
-    is_closed: AtomicBool,
-}
-
-impl Barrier {
-    /// False if the other thread will not come.
-    fn meet(&self) -> bool {
-        let number = self.arrived.fetch_add(1, Ordering::AcqRel);
-        let both = number - number % 2 + 2;
-        let mut turns = 0_u32;
-        while self.arrived.load(Ordering::Acquire) < both {
-            if self.is_closed.load(Ordering::Acquire) {
-                return false;
-            }
-            turns += 1;
-            if turns > TURNS {
-                thread::yield_now();
-            } else {
-                hint::spin_loop();
-            }
-        }
-        true
-    }
-
-    /// Lets the other thread go when this one ends, by a panic too.
-    fn closes(&self) -> Closes<'_> {
-        Closes(self)
-    }
-}
-
-struct Closes<'a>(&'a Barrier);
-
-impl Drop for Closes<'_> {
-    fn drop(&mut self) {
-        self.0.is_closed.store(true, Ordering::Release);
-    }
 }

@@ -188,10 +188,13 @@ impl Waiting {
     /// Writes what was accepted before.
     async fn work_off(&self) {
         let job = self.shared.queue.borrow().first().cloned();
-        if let Some((id, row)) = job {
-            pause().await;
+        if job.is_none() {
+            return;
+        }
+        pause().await;
+        if self.shared.queue.borrow().first() == job.as_ref() {
+            let (id, row) = self.shared.queue.borrow_mut().remove(0);
             self.put(id, row);
-            self.shared.queue.borrow_mut().clear();
         }
     }
 }
