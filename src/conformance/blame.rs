@@ -6,7 +6,7 @@ use std::string::String;
 
 use super::call::{Answer, Call, Request};
 use super::flight::pause;
-use super::found::{Found, Outcome};
+use super::found::{Found, Outcome, VAGUE};
 use super::model::{Row, Since, Write};
 use super::play::Play;
 use super::show::{difference, show};
@@ -38,7 +38,12 @@ impl<S: Store> Play<'_, S> {
         };
         let is = show(row.and_then(Row::task));
         let expected = format!("{due}, for task {} is: {is}", call.index + 1);
-        self.breaks(law, expected, answer)
+        let mut outcome = self.breaks(law, expected, answer);
+        if let (true, Err(found)) = (self.disturbed, &mut outcome) {
+            // What went wrong may have gone wrong before, and unseen.
+            found.rank = VAGUE;
+        }
+        outcome
     }
 
     /// Whether it is that there is no such task what the store fails at.

@@ -187,11 +187,15 @@ pub(super) fn change<T>(
     (names.join(" and "), reverted)
 }
 
+/// More than a history counts after it has come to an edge.
+const ROOM: u64 = 1_000;
+
 /// Brings the counters to an edge, as many changes in one commit do. `None` if they are beyond it,
 /// or if the store does not keep such.
 pub(super) fn leap<S: Store>(task: Task<S::Payload>, edge: u8) -> Option<Task<S::Payload>> {
     let counter = EDGES[usize::from(edge) % EDGES.len()];
-    if task.revision() >= counter || task.run() >= counter || counter > S::LARGEST_COUNTER {
+    let end = counter.saturating_add(ROOM);
+    if task.revision() >= counter || task.run() >= counter || end > S::LARGEST_COUNTER {
         return None;
     }
     let Snapshot {

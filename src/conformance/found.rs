@@ -6,6 +6,9 @@ use std::string::String;
 use super::clock::Clock;
 use super::{Law, Violation};
 
+/// The rank of what may be another fault, seen from outside.
+pub(super) const VAGUE: u8 = 4;
+
 pub(super) struct Found {
     pub(super) violation: Violation,
     /// The lower, the more it tells.
@@ -34,8 +37,8 @@ impl Found {
             seed: None,
             watched: false,
         };
-        // What needs no overlap is told without. After one, an error or a refusal may be what
-        // another fault looks like from outside: half a row cannot be read.
+        // What needs no overlap is told without. After one, an error may be half a row, which
+        // cannot be read.
         let rank = if !disturbed {
             0
         } else if law == Law::OneWins {
@@ -45,7 +48,7 @@ impl Found {
         } else if matches!(law, Law::NeverOlder | Law::OthersAreUntouched) {
             3
         } else {
-            4
+            VAGUE
         };
         Self {
             violation,

@@ -92,10 +92,15 @@ impl<'a, S: Store> Play<'a, S> {
                 }
             }
             Event::Crowd(count) => {
+                let (first, last) = (self.rows.len() + 1, self.rows.len() + usize::from(*count));
+                let line = format!("client 1 creates tasks {first} to {last}");
+                let line = self.suite.clock.tell(line);
                 for _ in 0..*count {
                     let call = self.create(0, 0);
-                    self.send(call).await?;
+                    let answer = self.make(call.client, &call.request).await;
+                    self.settle(&call, &answer).await?;
                 }
+                self.suite.clock.add(line, ": accepted");
             }
             Event::Stranger(act) => self.ask_about_stranger(act).await?,
             Event::Reopen => self.reopen().await?,

@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::flight::{Fault, block_on, quietly};
 use super::found::Found;
 use super::model::Write;
-use super::round::Round;
+use super::round::{Kind, Round};
 use super::{Law, Store, Violation};
 use crate::Task;
 
@@ -26,7 +26,7 @@ pub(super) const THREADS: &str = "threads";
 
 /// How long they race, if they meet often enough; and if the machine leaves them no time to.
 const RACING: Duration = Duration::from_millis(500);
-const AT_MOST: Duration = Duration::from_secs(2);
+const AT_MOST: Duration = Duration::from_secs(3);
 
 /// How many commits must be lost races.
 const ENOUGH: u32 = 1_000;
@@ -34,7 +34,7 @@ const ENOUGH: u32 = 1_000;
 /// How many tasks more are raced for after a violation that may be another law's doing.
 const MORE: u32 = 400;
 
-/// How many changes each thread tries of a task, if there are many tasks.
+/// How many changes each thread tries of a task that is soon deleted.
 const STEPS: u32 = 6;
 
 /// What the threads share: of a store's types only the names of tasks.
@@ -105,15 +105,20 @@ fn lead<S: Store>(
         if began.elapsed() > time {
             break;
         }
-        // Many tasks with a few changes each, so that they are deleted, too; and a few with many,
-        // so that a thread that is stopped in the middle finds the other at the same task.
+        // Many that are soon deleted; and a few with many changes, so that a thread that is
+        // stopped in the middle finds the other at the same task.
+        let (kind, steps) = (Kind::Deletes, STEPS);
         let many = (first..first + size).map(|number| Round {
             number,
-            steps: STEPS,
+            kind,
+            steps,
         });
-        let few = [0, 1, 3].map(|number| Round {
+        let (number, steps) = (first, 2 * size);
+        let few = [Kind::New, Kind::Update, Kind::Edits];
+        let few = few.map(|kind| Round {
             number,
-            steps: 2 * size,
+            kind,
+            steps,
         });
         first += size;
         let creating = Instant::now();

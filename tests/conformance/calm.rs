@@ -8,7 +8,7 @@ use task_lifecycle::{Previous, Snapshot, Status, Task};
 
 /// What a store does wrong.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     UnconditionalWrite,
     LostRaceAnswered200,
     MaskedNotFound,
@@ -44,6 +44,16 @@ pub enum Fault {
     Panics,
     ConflictIsAnError,
     CommitToNothingIsAnError,
+    RevisionIn32Bits,
+    RunIn32Bits,
+    RevisionIsAFloat,
+    RevisionIsOrderedAsText,
+    PayloadIsANumber,
+    EqualPayloadsAreOne,
+    TenRows,
+    DeletesByPrefix,
+    UnknownPanics,
+    NameIsTakenOver,
 }
 
 type Row = Snapshot<String>;
@@ -59,7 +69,7 @@ struct Table {
 }
 
 /// A store in memory: right, or with a fault.
-pub struct Memory {
+pub(crate) struct Memory {
     table: Arc<Mutex<Table>>,
     /// What this handle has read.
     cache: Mutex<BTreeMap<u32, Row>>,
@@ -67,7 +77,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub fn new(fault: Option<Fault>) -> Self {
+    pub(crate) fn new(fault: Option<Fault>) -> Self {
         Self {
             table: Arc::default(),
             cache: Mutex::default(),
@@ -104,6 +114,21 @@ impl Memory {
             }
             Some(Fault::EmptyPayloadIsNull) if row.payload.is_empty() => {
                 "NULL".clone_into(&mut row.payload);
+            }
+            #[expect(clippy::cast_possible_truncation, reason = "it is the fault")]
+            Some(Fault::RevisionIn32Bits) => row.revision = u64::from(row.revision as u32),
+            Some(Fault::RunIn32Bits) => row.run = row.run.min(u64::from(u32::MAX)),
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                clippy::cast_sign_loss,
+                reason = "it is the fault"
+            )]
+            Some(Fault::RevisionIsAFloat) => row.revision = row.revision as f64 as u64,
+            Some(Fault::PayloadIsANumber) => {
+                if let Ok(number) = row.payload.parse::<f64>() {
+                    row.payload = number.to_string();
+                }
             }
             Some(Fault::PayloadNotAscii) => row.payload.retain(|letter| letter.is_ascii()),
             Some(Fault::RevisionNotStored) => row.revision = before.map_or(0, |row| row.revision),
@@ -150,6 +175,16 @@ impl Store for Memory {
     async fn create(&self, task: &Task<String>) -> Result<u32, String> {
         let row = self.written(task, None)?;
         let mut table = self.table();
+        let is_there = table
+            .rows
+            .values()
+            .any(|other| other.payload == row.payload);
+        if is_there && self.has(Fault::EqualPayloadsAreOne) {
+            return Err("UNIQUE constraint failed".to_owned());
+        }
+        if self.has(Fault::TenRows) && table.rows.len() == 10 {
+            table.rows.pop_first();
+        }
         let free = (0..table.next).find(|id| !table.rows.contains_key(id));
         let again = free.filter(|_| self.has(Fault::IdUsedAgain));
         let id = again.unwrap_or(table.next);
@@ -162,6 +197,10 @@ impl Store for Memory {
     async fn load(&self, id: &u32) -> Result<Option<Task<String>>, String> {
         let table = self.table();
         let row = table.rows.get(id).cloned();
+        assert!(
+            !self.has(Fault::UnknownPanics) || *id < table.next,
+            "no row {id}"
+        );
         let row = match self.fault {
             Some(Fault::StaleCopyIsRead | Fault::StaleCopyOfOthers) => {
                 row.map(|row| self.cache.lock().unwrap().entry(*id).or_insert(row).clone())
@@ -200,7 +239,10 @@ impl Store for Memory {
             }
             return Ok(self.has(Fault::LostRaceAnswered200));
         };
-        let current = before.revision == loaded || self.has(Fault::UnconditionalWrite);
+        let mut current = before.revision == loaded || self.has(Fault::UnconditionalWrite);
+        if self.has(Fault::RevisionIsOrderedAsText) {
+            current &= before.revision.to_string() < row.revision.to_string();
+        }
         if !current && self.has(Fault::ConflictIsAnError) {
             return Err("conflict".to_owned());
         }
@@ -247,12 +289,28 @@ impl Store for Memory {
         if !self.has(Fault::DeleteHides) {
             table.rows.remove(id);
         }
+        if self.has(Fault::DeletesByPrefix) {
+            let prefix = id.to_string();
+            table
+                .rows
+                .retain(|id, _| !id.to_string().starts_with(&prefix));
+        }
         if self.has(Fault::DeleteTakesTwo) {
             table.rows.remove(&(id + 1));
         }
         table.on_disk.remove(id);
         table.deleted.insert(*id, row);
         Ok(true)
+    }
+
+    async fn create_as(&self, id: &u32, task: &Task<String>) -> Result<Option<bool>, String> {
+        let row = self.written(task, None)?;
+        let mut table = self.table();
+        let is_free = !table.rows.contains_key(id) || self.has(Fault::NameIsTakenOver);
+        if is_free {
+            table.rows.insert(*id, row);
+        }
+        Ok(Some(is_free))
     }
 
     async fn another(&self) -> Option<Self> {
@@ -285,7 +343,7 @@ impl Store for Memory {
 }
 
 #[rustfmt::skip]
-pub const LAWS: &[(Fault, Law)] = &[
+pub(crate) const LAWS: &[(Fault, Law)] = &[
     (Fault::UnconditionalWrite,          Law::StaleIsRefused),
     (Fault::LostRaceAnswered200,         Law::StaleIsRefused),
     (Fault::MaskedNotFound,              Law::AbsenceIsNoError),
@@ -321,4 +379,14 @@ pub const LAWS: &[(Fault, Law)] = &[
     (Fault::Panics,                      Law::NoError),
     (Fault::ConflictIsAnError,           Law::NoError),
     (Fault::CommitToNothingIsAnError,    Law::AbsenceIsNoError),
+    (Fault::RevisionIn32Bits,            Law::StoredWhole),
+    (Fault::RunIn32Bits,                 Law::StoredWhole),
+    (Fault::RevisionIsAFloat,            Law::StoredWhole),
+    (Fault::RevisionIsOrderedAsText,     Law::CurrentIsAccepted),
+    (Fault::PayloadIsANumber,            Law::StoredWhole),
+    (Fault::EqualPayloadsAreOne,         Law::NoError),
+    (Fault::TenRows,                     Law::OthersAreUntouched),
+    (Fault::DeletesByPrefix,             Law::OthersAreUntouched),
+    (Fault::UnknownPanics,               Law::NoError),
+    (Fault::NameIsTakenOver,             Law::TakenIsRefused),
 ];

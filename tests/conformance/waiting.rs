@@ -187,19 +187,18 @@ impl Waiting {
 
     /// Writes what was accepted before.
     async fn work_off(&self) {
-        let job = self.shared.queue.borrow().first().cloned();
-        if job.is_none() {
-            return;
-        }
-        pause().await;
-        if self.shared.queue.borrow().first() == job.as_ref() {
-            let (id, row) = self.shared.queue.borrow_mut().remove(0);
-            self.put(id, row);
+        let job = self.shared.queue.borrow_mut().pop();
+        if job.is_some() {
+            let mut job = Later(self, job);
+            pause().await;
+            if let Some((id, row)) = job.1.take() {
+                self.put(id, row);
+            }
         }
     }
 }
 
-/// Writes when it is dropped before it was told not to.
+/// A write that is left to others if the client goes away.
 struct Later<'a>(&'a Waiting, Option<(u32, Option<Row>)>);
 
 impl Drop for Later<'_> {
