@@ -4,6 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::history::{Act, Ask, EDGES, Event, History, TEXTS};
+use super::suite::Waits;
 
 #[derive(Clone, Copy)]
 pub(super) enum Phase {
@@ -42,8 +43,8 @@ impl Draw {
         u8::try_from(self.below(end)).unwrap_or(0)
     }
 
-    /// A history for a store whose calls wait up to `waits` times.
-    pub(super) fn history(&mut self, phase: Phase, waits: u8) -> History {
+    /// A history for a store whose calls wait so often.
+    pub(super) fn history(&mut self, phase: Phase, waits: &Waits) -> History {
         let watched = self.below(2) == 0;
         let events = match phase {
             Phase::Race => self.race_history(waits),
@@ -60,7 +61,7 @@ impl Draw {
         History { events, watched }
     }
 
-    fn race_history(&mut self, waits: u8) -> Vec<Event> {
+    fn race_history(&mut self, waits: &Waits) -> Vec<Event> {
         let mut events = Vec::new();
         for _ in 0..=usize::from(self.below(4) == 0) {
             let ask = Ask::Create(self.text());
@@ -109,7 +110,7 @@ impl Draw {
     }
 
     /// Many tasks, the first of which is deleted.
-    fn crowded(&mut self, waits: u8) -> Vec<Event> {
+    fn crowded(&mut self, waits: &Waits) -> Vec<Event> {
         let count = 11 + self.number(3);
         let delete = Act {
             client: self.number(2),
@@ -122,11 +123,11 @@ impl Draw {
         events
     }
 
-    fn events(&mut self, length: usize, waits: u8) -> Vec<Event> {
+    fn events(&mut self, length: usize, waits: &Waits) -> Vec<Event> {
         (0..length).map(|_| self.event(waits)).collect()
     }
 
-    fn event(&mut self, waits: u8) -> Event {
+    fn event(&mut self, waits: &Waits) -> Event {
         match self.below(21) {
             0 => Event::Repeat(self.number(2)),
             1 => {
@@ -151,7 +152,7 @@ impl Draw {
         }
     }
 
-    fn race(&mut self, waits: u8) -> Event {
+    fn race(&mut self, waits: &Waits) -> Event {
         let asks = match self.below(20) {
             0..8 => [self.changes(), self.changes()],
             8..11 => [self.changes(), Ask::Load],
@@ -177,7 +178,7 @@ impl Draw {
         let waits = if self.below(8) == 0 {
             0
         } else {
-            self.waits(waits)
+            self.waits(&first.ask, waits)
         };
         let one_handle = self.below(2) == 0;
         Event::Race {
@@ -187,21 +188,29 @@ impl Draw {
         }
     }
 
-    fn give_up(&mut self, waits: u8) -> Event {
+    fn give_up(&mut self, waits: &Waits) -> Event {
         let ask = match self.below(12) {
             0 | 1 => Ask::Delete,
             2 => Ask::Load,
             3 => Ask::Create(self.text()),
             _ => self.changes(),
         };
+        let waits = self.waits(&ask, waits);
         Event::GiveUp {
             act: self.act(ask),
-            waits: self.waits(waits),
+            waits,
         }
     }
 
-    fn waits(&mut self, most: u8) -> u8 {
-        1 + self.number(usize::from(most.max(1)))
+    /// After how many waits to hold a call: as many as one of its kind has.
+    fn waits(&mut self, ask: &Ask, waits: &Waits) -> u8 {
+        let last = waits.of(*ask == Ask::Load);
+        let most = if last.is_empty() {
+            1
+        } else {
+            last[self.below(last.len())]
+        };
+        1 + self.number(usize::from(most))
     }
 
     fn act(&mut self, ask: Ask) -> Act {

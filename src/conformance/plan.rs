@@ -32,8 +32,8 @@ impl<S: Store> Play<'_, S> {
                 return Ok(Some(Call::new(client, index, Request::Load(id))));
             }
             Ask::CreateAs(text) => {
-                // A name of a task that is gone may be taken by nobody, but that is seldom kept.
-                if !self.suite.creates_as || self.rows[index].is_gone() {
+                // Nobody may take the name of a task that is gone, either; few stores know it.
+                if !self.suite.creates_as || self.rows[index].certain().is_none() {
                     return Ok(None);
                 }
                 let task = Task::new(self.payload(text, None));

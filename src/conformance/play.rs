@@ -180,7 +180,9 @@ impl<'a, S: Store> Play<'a, S> {
             let (ticks, waits) = (clock.now() - began, flight.waits);
             let answer = flight.answer().unwrap_or_else(Answer::None);
             if !answer.is_silent() {
-                self.suite.measure(ticks, waits);
+                self.suite.measure(ticks);
+                let loads = matches!(request, Request::Load(_));
+                self.suite.waits.learn(loads, waits);
             }
             if !(may_repeat && matches!(answer, Answer::Error(_)) && attempt < TRIES) {
                 return answer;
@@ -216,7 +218,7 @@ impl<'a, S: Store> Play<'a, S> {
                 );
             }
         }
-        self.clients[client].sent = Some(call);
+        self.remember(call);
         Ok(())
     }
 
@@ -225,6 +227,14 @@ impl<'a, S: Store> Play<'a, S> {
             self.look().await
         } else {
             Ok(())
+        }
+    }
+
+    /// What a client may send again: a create would make another task.
+    pub(super) fn remember(&mut self, call: Call<S>) {
+        if call.write().is_some() {
+            let client = call.client;
+            self.clients[client].sent = Some(call);
         }
     }
 

@@ -87,8 +87,7 @@ impl<S: Store> Play<'_, S> {
                 row.given_up(write.clone());
             }
         }
-        let client = call.client;
-        self.clients[client].sent = Some(call);
+        self.remember(call);
         Ok(())
     }
 }

@@ -17,7 +17,7 @@ use super::found::{Found, Outcome};
 use super::history::History;
 use super::play::{MOST_TASKS, Play};
 use super::shrink::simpler;
-use super::suite::Suite;
+use super::suite::{Suite, Waits};
 use super::threads::{self, THREADS};
 use super::{REPLAY, Report, Store, Violation};
 
@@ -55,9 +55,9 @@ pub(super) async fn search<S: Store>(
         let mut best: Option<(Box<Found>, History)> = None;
         let mut more = MORE;
         let mut played = 0;
-        while played < plays(phase, cases, suite.waits()) {
+        while played < plays(phase, cases, &suite.waits) {
             played += 1;
-            let history = draw.history(phase, suite.waits());
+            let history = draw.history(phase, &suite.waits);
             let outcome = play(open().await, &history, &mut suite).await;
             if let Err(found) = outcome {
                 if best.as_ref().is_none_or(|(best, _)| found.rank < best.rank) {
@@ -82,9 +82,9 @@ pub(super) async fn search<S: Store>(
 }
 
 /// How many histories are played: more races, if there is something to hold a call at.
-const fn plays(phase: Phase, cases: u32, waits: u8) -> u32 {
+fn plays(phase: Phase, cases: u32, waits: &Waits) -> u32 {
     match phase {
-        Phase::Race if waits > 0 => cases.saturating_mul(3),
+        Phase::Race if !waits.is_empty() => cases.saturating_mul(3),
         Phase::Race | Phase::Short | Phase::Long => cases,
     }
 }

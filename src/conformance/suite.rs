@@ -1,5 +1,7 @@
 //! What a check keeps from one history to the next.
 
+use std::collections::VecDeque;
+
 use super::clock::{Clock, PATIENCE};
 use super::history::TEXTS;
 use super::{Report, Store};
@@ -16,9 +18,7 @@ pub(super) struct Suite<S: Store> {
     pub(super) creates_as: bool,
     /// Whether what was committed is seen if one waits; `None` until that was tried.
     pub(super) comes_late: Option<bool>,
-    /// The most waits of a call, among those before the last few and among those.
-    most_waits: [u32; 2],
-    calls: u32,
+    pub(super) waits: Waits,
     /// Ticks that a slow call takes.
     slow: u64,
 }
@@ -32,8 +32,7 @@ impl<S: Store> Suite<S> {
             stranger: None,
             creates_as: true,
             comes_late: None,
-            most_waits: [0; 2],
-            calls: 0,
+            waits: Waits::default(),
             slow: 0,
         }
     }
@@ -42,23 +41,9 @@ impl<S: Store> Suite<S> {
         Task::new(S::payload(TEXTS[1]))
     }
 
-    /// Learns from a call that was made alone.
-    pub(super) fn measure(&mut self, ticks: u64, waits: u32) {
-        // What is long ago is forgotten: the first call may have opened a connection.
-        const FEW: u32 = 64;
-        self.calls += 1;
-        if self.calls % FEW == 0 {
-            self.most_waits = [self.most_waits[1], 0];
-        }
-        self.most_waits[1] = self.most_waits[1].max(waits);
+    /// Learns from a call that was made alone how long one takes.
+    pub(super) fn measure(&mut self, ticks: u64) {
         self.slow = ticks.max(self.slow - self.slow.div_ceil(16));
-    }
-
-    /// How often a call of this store waits at most, as far as is known.
-    pub(super) fn waits(&self) -> u8 {
-        const MOST: u32 = 40;
-        let waits = self.most_waits[0].max(self.most_waits[1]);
-        u8::try_from(waits.min(MOST)).unwrap_or(u8::MAX)
     }
 
     /// Ticks after which a call is stuck behind another.
@@ -69,5 +54,37 @@ impl<S: Store> Suite<S> {
     /// From here on a call that does not end is no news.
     pub(super) fn hurry(&mut self) {
         self.patience = (50 * self.slow).clamp(100, PATIENCE);
+    }
+}
+
+/// How often the last few calls waited that waited at all: so often a call can be held.
+#[derive(Default)]
+pub(super) struct Waits {
+    loads: VecDeque<u8>,
+    writes: VecDeque<u8>,
+}
+
+impl Waits {
+    pub(super) fn learn(&mut self, loads: bool, waits: u32) {
+        const FEW: usize = 32;
+        let last = if loads {
+            &mut self.loads
+        } else {
+            &mut self.writes
+        };
+        if waits > 0 {
+            last.push_back(u8::try_from(waits).unwrap_or(u8::MAX));
+        }
+        if last.len() > FEW {
+            last.pop_front();
+        }
+    }
+
+    pub(super) const fn of(&self, loads: bool) -> &VecDeque<u8> {
+        if loads { &self.loads } else { &self.writes }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.loads.is_empty() && self.writes.is_empty()
     }
 }

@@ -29,7 +29,7 @@ const RACING: Duration = Duration::from_millis(500);
 const AT_MOST: Duration = Duration::from_secs(3);
 
 /// How many commits must be lost races.
-const ENOUGH: u32 = 1_000;
+const ENOUGH: u32 = 10_000;
 
 /// How many tasks more are raced for after a violation that may be another law's doing.
 const MORE: u32 = 400;

@@ -47,7 +47,6 @@ pub(crate) enum Fault {
     RevisionIn32Bits,
     RunIn32Bits,
     RevisionIsAFloat,
-    RevisionIsOrderedAsText,
     PayloadIsANumber,
     EqualPayloadsAreOne,
     TenRows,
@@ -239,10 +238,7 @@ impl Store for Memory {
             }
             return Ok(self.has(Fault::LostRaceAnswered200));
         };
-        let mut current = before.revision == loaded || self.has(Fault::UnconditionalWrite);
-        if self.has(Fault::RevisionIsOrderedAsText) {
-            current &= before.revision.to_string() < row.revision.to_string();
-        }
+        let current = before.revision == loaded || self.has(Fault::UnconditionalWrite);
         if !current && self.has(Fault::ConflictIsAnError) {
             return Err("conflict".to_owned());
         }
@@ -382,7 +378,6 @@ pub(crate) const LAWS: &[(Fault, Law)] = &[
     (Fault::RevisionIn32Bits,            Law::StoredWhole),
     (Fault::RunIn32Bits,                 Law::StoredWhole),
     (Fault::RevisionIsAFloat,            Law::StoredWhole),
-    (Fault::RevisionIsOrderedAsText,     Law::CurrentIsAccepted),
     (Fault::PayloadIsANumber,            Law::StoredWhole),
     (Fault::EqualPayloadsAreOne,         Law::NoError),
     (Fault::TenRows,                     Law::OthersAreUntouched),
