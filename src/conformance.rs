@@ -120,6 +120,7 @@ mod clock;
 mod draw;
 mod flight;
 mod found;
+mod handles;
 mod history;
 mod judge;
 mod model;

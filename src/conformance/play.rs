@@ -9,7 +9,7 @@ use super::found::Outcome;
 use super::history::{Ask, Event, History};
 use super::model::{Row, Since};
 use super::suite::Suite;
-use super::{Law, NOT_REOPENED, Store};
+use super::{Law, Store};
 use crate::Task;
 
 /// How often a store that loses answers is asked again.
@@ -27,7 +27,7 @@ pub(super) struct Client<S: Store> {
 pub(super) struct Play<'a, S: Store> {
     pub(super) suite: &'a mut Suite<S>,
     /// One handle, or one for each client.
-    handles: Vec<S>,
+    pub(super) handles: Vec<S>,
     pub(super) clients: [Client<S>; 2],
     pub(super) rows: Vec<Row<S::Id, S::Payload>>,
     /// The number of the task that never existed.
@@ -41,16 +41,16 @@ pub(super) struct Play<'a, S: Store> {
 }
 
 impl<'a, S: Store> Play<'a, S> {
-    pub(super) async fn new(store: S, suite: &'a mut Suite<S>, watched: bool) -> Self {
+    pub(super) fn new(store: S, suite: &'a mut Suite<S>, watched: bool) -> Self {
         let client = || Client {
             copies: Vec::new(),
             sent: None,
         };
         suite.clock.begin();
         suite.report.histories += 1;
-        let mut play = Self {
+        Self {
             suite,
-            handles: Vec::new(),
+            handles: [store].into(),
             clients: [client(), client()],
             rows: Vec::new(),
             stranger: None,
@@ -58,19 +58,11 @@ impl<'a, S: Store> Play<'a, S> {
             actor: 0,
             watched,
             disturbed: false,
-        };
-        play.hand_out(store).await;
-        play
-    }
-
-    async fn hand_out(&mut self, store: S) {
-        let another = store.another().await;
-        self.handles = [store].into_iter().chain(another).collect();
-        let handles = u32::try_from(self.handles.len()).unwrap_or(0);
-        self.suite.report.handles = self.suite.report.handles.max(handles);
+        }
     }
 
     pub(super) async fn all(&mut self, history: &History) -> Outcome {
+        self.ask_for_another().await?;
         for event in &history.events {
             self.event(event).await?;
             self.look_if_watched().await?;
@@ -137,36 +129,12 @@ impl<'a, S: Store> Play<'a, S> {
         Ok(())
     }
 
-    async fn reopen(&mut self) -> Outcome {
-        // The other handle goes first, as with the process that had it.
-        self.handles.truncate(1);
-        let Some(store) = self.handles.pop() else {
-            return Ok(());
-        };
-        NOT_REOPENED.set(false);
-        let store = store.reopen().await;
-        self.hand_out(store).await;
-        if NOT_REOPENED.get() {
-            return Ok(());
-        }
-        self.suite.clock.tell("the store is reopened".into());
-        self.suite.report.reopened += 1;
-        for row in &mut self.rows {
-            row.since = Since::Reopened;
-        }
-        self.look().await
-    }
-
     pub(super) fn push(&mut self, row: Row<S::Id, S::Payload>) -> usize {
         for client in &mut self.clients {
             client.copies.push(None);
         }
         self.rows.push(row);
         self.rows.len() - 1
-    }
-
-    pub(super) fn handle(&self, client: usize) -> &S {
-        &self.handles[client % self.handles.len()]
     }
 
     /// Makes a call while no other is in flight. A store that loses answers is asked again, where
@@ -239,7 +207,7 @@ impl<'a, S: Store> Play<'a, S> {
     }
 
     /// Every client looks at every task, the one who acted last first.
-    async fn look(&mut self) -> Outcome {
+    pub(super) async fn look(&mut self) -> Outcome {
         for client in if self.actor == 0 { [0, 1] } else { [1, 0] } {
             for index in 0..self.rows.len() {
                 let seen = self.see(client, index, None).await?;

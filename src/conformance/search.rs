@@ -139,10 +139,7 @@ pub(super) async fn replay<S: Store>(
 }
 
 async fn play<S: Store>(store: S, history: &History, suite: &mut Suite<S>) -> Outcome {
-    Play::new(store, suite, history.watched)
-        .await
-        .all(history)
-        .await
+    Play::new(store, suite, history.watched).all(history).await
 }
 
 /// The name of a task that is in no other store: others have fewer.
