@@ -134,6 +134,7 @@ mod show;
 mod shrink;
 mod suite;
 mod threads;
+mod turn;
 
 use core::cell::Cell;
 use core::fmt;

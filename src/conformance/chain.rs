@@ -38,6 +38,8 @@ pub(super) enum Note {
     Wrote {
         from: u64,
         to: u64,
+        /// Whether the thread had sent it before.
+        again: bool,
         accepted: bool,
     },
     /// A write whose answer was lost.
@@ -54,6 +56,18 @@ impl Note {
         Self::Failed { what, how }
     }
 
+    /// Whether another thread was quicker.
+    pub(super) const fn lost_a_race(&self) -> bool {
+        matches!(
+            self,
+            Self::Wrote {
+                again: false,
+                accepted: false,
+                ..
+            }
+        )
+    }
+
     fn line(&self, who: usize) -> String {
         let client = who + 1;
         match self {
@@ -66,10 +80,18 @@ impl Note {
                 };
                 format!("client {client} loads task 1: {what}")
             }
-            Self::Wrote { from, to, accepted } => {
+            Self::Wrote {
+                from,
+                to,
+                again,
+                accepted,
+            } => {
+                let again = if *again { " again" } else { "" };
                 let what = if *to == GONE { "delete" } else { "change" };
                 let how = if *accepted { "accepted" } else { "refused" };
-                format!("client {client} commits a {what} of task 1 at revision {from}: {how}")
+                format!(
+                    "client {client} commits a {what} of task 1 at revision {from}{again}: {how}"
+                )
             }
             Self::Unknown => format!("client {client} commits to task 1: no answer"),
             Self::Failed { what, how } => format!("client {client} {what}: {how}"),
@@ -100,6 +122,7 @@ pub(super) fn judge(clock: &Clock, round: Round, notes: &[Vec<Note>; 2]) -> Opti
             from: old,
             to: new,
             accepted: true,
+            ..
         } = note
         {
             if let Some(rival) = from.insert(old, (who, note)) {

@@ -27,6 +27,9 @@ const SHRINKING: Duration = Duration::from_secs(20);
 /// For how many tasks threads race, at most, for each case.
 const TASKS: u32 = 128;
 
+/// Until when more races are played than were asked for.
+const SOON: Duration = Duration::from_secs(5);
+
 /// How many histories more are played after a violation that may be another law's doing.
 const MORE: u32 = 100;
 
@@ -51,11 +54,12 @@ pub(super) async fn search<S: Store>(
         RngSeed::Random => RandomState::new().hash_one(0),
     };
     let mut draw = Draw::new(seed);
+    let began = Instant::now();
     for phase in Phase::ALL {
         let mut best: Option<(Box<Found>, History)> = None;
         let mut more = MORE;
         let mut played = 0;
-        while played < plays(phase, cases, &suite.waits) {
+        while played < plays(phase, cases, &suite.waits, began.elapsed()) {
             played += 1;
             let history = draw.history(phase, &suite.waits);
             let outcome = play(open().await, &history, &mut suite).await;
@@ -81,10 +85,11 @@ pub(super) async fn search<S: Store>(
     Ok(suite.report)
 }
 
-/// How many histories are played: more races, if there is something to hold a call at.
-fn plays(phase: Phase, cases: u32, waits: &Waits) -> u32 {
+/// How many histories are played: more races, if there is something to hold a call at and it does
+/// not take long.
+fn plays(phase: Phase, cases: u32, waits: &Waits, time: Duration) -> u32 {
     match phase {
-        Phase::Race if !waits.is_empty() => cases.saturating_mul(3),
+        Phase::Race if !waits.is_empty() && time < SOON => cases.saturating_mul(3),
         Phase::Race | Phase::Short | Phase::Long => cases,
     }
 }

@@ -11,15 +11,14 @@ use std::time::{Duration, Instant};
 use std::vec::Vec;
 
 use super::barrier::{Barrier, TURNS};
-use super::call::{Answer, Request, ask};
-use super::chain::{Author, GONE, Note, judge};
+use super::call::{Answer, Request};
+use super::chain::{Note, judge};
 use super::clock::Clock;
-use super::flight::{Fault, block_on, quietly};
 use super::found::Found;
 use super::model::Write;
 use super::round::{Kind, Round};
+use super::turn::{Heard, answer, change, notes};
 use super::{Law, Store, Violation};
-use crate::Task;
 
 /// How the text of a violation that threads found begins.
 pub(super) const THREADS: &str = "threads";
@@ -138,17 +137,8 @@ fn lead<S: Store>(
         }
         for (at, (round, _)) in lock(&ring.tasks).iter().enumerate() {
             let notes = [0, 1].map(|who| mem::take(&mut lock(&ring.notes[who])[at]));
-            let refused = |note: &&Note| {
-                matches!(
-                    note,
-                    Note::Wrote {
-                        accepted: false,
-                        ..
-                    }
-                )
-            };
-            let refused = notes.iter().flatten().filter(refused).count();
-            lost += u32::try_from(refused).unwrap_or(0);
+            let refused = notes.iter().flatten().filter(|note| note.lost_a_race());
+            lost += u32::try_from(refused.count()).unwrap_or(0);
             if let Some(found) = judge(clock, *round, &notes) {
                 if best.as_ref().is_none_or(|best| found.rank < best.rank) {
                     best = Some(found);
@@ -162,11 +152,6 @@ fn lead<S: Store>(
         }
     }
     (lost, best)
-}
-
-fn answer<S: Store>(store: &S, request: &Request<S>) -> Answer<S> {
-    quietly(|| block_on(ask(store, request)))
-        .unwrap_or_else(|text| Answer::None(Fault::Panicked(text)))
 }
 
 /// Creates the task of a round.
@@ -227,80 +212,11 @@ fn run<S: Store>(store: &S, ring: &Ring<S::Id>, me: usize) -> bool {
     ring.at[me].store(usize::MAX - 1, Ordering::Release);
     let met = met && ring.barrier.meet();
     let notes = tasks.iter().zip(heard).map(|((round, id), mut heard)| {
-        heard.loads.push(answer(store, &Request::Load(id.clone())));
-        heard.notes(*round, me)
+        heard.push(Heard::Loaded(answer(store, &Request::Load(id.clone()))));
+        notes(heard, *round)
     });
     *lock(&ring.notes[me]) = notes.collect();
     met && ring.barrier.meet()
-}
-
-/// Loads and commits, as often as a thread does with one task. Looking closely at what was loaded
-/// takes time in which nobody races, so that is done afterwards.
-fn change<S: Store>(store: &S, round: Round, id: &S::Id, me: usize) -> Heard<S> {
-    let load = Request::Load(id.clone());
-    let mut heard = Heard {
-        loads: Vec::new(),
-        writes: Vec::new(),
-    };
-    for step in 0..round.steps {
-        heard.loads.push(answer(store, &load));
-        let Some(Answer::Loaded(Some(task))) = heard.loads.last() else {
-            break;
-        };
-        let loaded = task.revision();
-        let task = (!round.deletes(me, step)).then(|| round.change::<S>(task.clone(), me));
-        let answer = answer(store, &Request::Write(id.clone(), Write { loaded, task }));
-        let ends = matches!(answer, Answer::None(_));
-        heard.writes.push((loaded, answer));
-        if ends {
-            break;
-        }
-    }
-    heard
-}
-
-/// What a thread heard of a task.
-struct Heard<S: Store> {
-    loads: Vec<Answer<S>>,
-    writes: Vec<(u64, Answer<S>)>,
-}
-
-impl<S: Store> Heard<S> {
-    /// The same, without what cannot leave the thread.
-    fn notes(self, round: Round, me: usize) -> Vec<Note> {
-        let base = round.base::<S>();
-        let mut writes = self.writes.into_iter();
-        let mut notes = Vec::new();
-        for (step, load) in (0..).zip(self.loads) {
-            notes.push(if let Answer::Loaded(task) = load {
-                let revision = task.as_ref().map_or(GONE, Task::revision);
-                let author = task.map(|task| round.author::<S>(&task, &base));
-                let author = author.unwrap_or(Author::Start);
-                Note::Saw { revision, author }
-            } else {
-                Note::failed("loads task 1", &load)
-            });
-            let Some((from, answer)) = writes.next() else {
-                continue;
-            };
-            let deletes = round.deletes(me, step);
-            notes.push(if let Answer::Written(accepted) = answer {
-                let to = if deletes {
-                    GONE
-                } else {
-                    from.wrapping_add(round.each())
-                };
-                Note::Wrote { from, to, accepted }
-            } else if S::LOSES_ANSWERS && matches!(answer, Answer::Error(_)) {
-                Note::Unknown
-            } else if deletes {
-                Note::failed("commits a delete of task 1", &answer)
-            } else {
-                Note::failed("commits a change of task 1", &answer)
-            });
-        }
-        notes
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
