@@ -38,7 +38,7 @@ pub(super) enum Note {
     Wrote {
         from: u64,
         to: u64,
-        /// Whether the thread had sent it before.
+        /// Whether the thread had committed from this copy before.
         again: bool,
         accepted: bool,
     },
@@ -86,7 +86,7 @@ impl Note {
                 again,
                 accepted,
             } => {
-                let again = if *again { " again" } else { "" };
+                let again = if *again { ", too" } else { "" };
                 let what = if *to == GONE { "delete" } else { "change" };
                 let how = if *accepted { "accepted" } else { "refused" };
                 format!(

@@ -25,13 +25,13 @@ pub(super) const THREADS: &str = "threads";
 
 /// How long they race, if they meet often enough; and if the machine leaves them no time to.
 const RACING: Duration = Duration::from_millis(500);
-const AT_MOST: Duration = Duration::from_secs(3);
+const AT_MOST: Duration = Duration::from_secs(4);
 
 /// How many commits must be lost races.
 const ENOUGH: u32 = 10_000;
 
-/// How many tasks more are raced for after a violation that may be another law's doing.
-const MORE: u32 = 400;
+/// How long they go on after a violation that may be another law's doing.
+const MORE: Duration = Duration::from_millis(300);
 
 /// How many changes each thread tries of a task that is soon deleted.
 const STEPS: u32 = 6;
@@ -97,32 +97,32 @@ fn lead<S: Store>(
 ) -> (u32, Option<Found>) {
     let began = Instant::now();
     let mut best: Option<Found> = None;
-    let mut until = tasks;
+    let mut until = None;
     let (mut first, mut size, mut lost) = (0, 4, 0);
-    while first < until {
+    let mut kinds = [Kind::New, Kind::Edits, Kind::Update].into_iter().cycle();
+    while first < tasks && until.is_none_or(|until| Instant::now() < until) {
         let time = if lost < ENOUGH { AT_MOST } else { RACING };
         if began.elapsed() > time {
             break;
         }
-        // Many that are soon deleted; and a few with many changes, so that a thread that is
-        // stopped in the middle finds the other at the same task.
+        // Many that are soon deleted; and one with many changes, so that a thread that is stopped
+        // in the middle finds the other at the same task.
         let (kind, steps) = (Kind::Deletes, STEPS);
         let many = (first..first + size).map(|number| Round {
             number,
             kind,
             steps,
         });
-        let (number, steps) = (first, 2 * size);
-        let few = [Kind::New, Kind::Update, Kind::Edits];
-        let few = few.map(|kind| Round {
-            number,
+        let kind = kinds.next().unwrap_or(Kind::New);
+        let one = Round {
+            number: first,
             kind,
-            steps,
-        });
+            steps: 8 * size,
+        };
         first += size;
         let creating = Instant::now();
         let created: Result<Vec<_>, _> = many
-            .chain(few)
+            .chain([one])
             .map(|round| create(store, clock, round).map(|id| (round, id)))
             .collect();
         match created {
@@ -130,7 +130,7 @@ fn lead<S: Store>(
             Err(found) => return (lost, Some(*found)),
         }
         if creating.elapsed() < Duration::from_millis(5) {
-            size = (size * 4).min(1_024);
+            size = (size * 4).min(512);
         }
         if !run(store, ring, 0) {
             break;
@@ -147,7 +147,7 @@ fn lead<S: Store>(
         }
         match &best {
             Some(best) if best.tells_all() => break,
-            Some(_) => until = until.min(first + MORE),
+            Some(_) => until = until.or(Some(Instant::now() + MORE)),
             None => {}
         }
     }

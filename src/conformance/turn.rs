@@ -26,8 +26,11 @@ pub(super) fn answer<S: Store>(store: &S, request: &Request<S>) -> Answer<S> {
         .unwrap_or_else(|text| Answer::None(Fault::Panicked(text)))
 }
 
-/// Loads and commits, as often as a thread does, and now and then commits again what it sent last,
-/// which is stale. Looking closely at what was heard takes time in which nobody races, so that is
+/// Who writes what must be refused.
+const NOBODY: usize = 2;
+
+/// Loads and commits, as often as a thread does, and after some that are accepted commits once
+/// more from the same copy, which is stale then. Looking closely at what was heard takes time in which nobody races, so that is
 /// done afterwards.
 pub(super) fn change<S: Store>(store: &S, round: Round, id: &S::Id, me: usize) -> Vec<Heard<S>> {
     let load = Request::Load(id.clone());
@@ -45,19 +48,22 @@ pub(super) fn change<S: Store>(store: &S, round: Round, id: &S::Id, me: usize) -
             break;
         };
         let from = task.revision();
-        let task = (!deletes).then(|| round.change::<S>(task, me));
-        let write = Request::Write(id.clone(), Write { loaded: from, task });
-        for again in [false, true]
-            .into_iter()
-            .take(1 + usize::from(step % 3 == 0))
-        {
+        let mut commit = |task, again| {
+            let write = Request::Write(id.clone(), Write { loaded: from, task });
             let answer = answer(store, &write);
+            let accepted = matches!(answer, Answer::Written(true));
             heard.push(Heard::Wrote {
                 from,
                 deletes,
                 again,
                 answer,
             });
+            accepted
+        };
+        let stale = (!deletes).then(|| round.change::<S>(task.clone(), NOBODY));
+        let accepted = commit((!deletes).then(|| round.change::<S>(task, me)), false);
+        if accepted && step % 3 == 0 {
+            commit(stale, true);
         }
     }
     heard
