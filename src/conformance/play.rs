@@ -1,406 +1,251 @@
-use core::fmt;
-use std::boxed::Box;
+//! A history, played on a store and on the machine.
+
 use std::format;
-use std::string::{String, ToString};
 use std::vec::Vec;
 
-use proptest::sample::Index;
+use super::call::{Answer, Call, Request, ask};
+use super::flight::{Fault, alone};
+use super::found::Outcome;
+use super::history::{Ask, Event, History};
+use super::model::{Row, Since};
+use super::suite::Suite;
+use super::{Law, Store};
+use crate::Task;
 
-use super::history::{Act, TEXTS};
-use super::{Law, Report, Store, Violation};
-use crate::strategy::EVENTS;
-use crate::{Event, Task};
+/// How often a store that loses answers is asked again.
+const TRIES: u32 = 32;
 
-/// A task by its name, and what the machine says it is.
-struct Row<S: Store> {
-    id: S::Id,
-    task: Option<Task<S::Payload>>,
-}
-
-/// A commit, or without a task a delete.
-struct Sent<S: Store> {
-    index: usize,
-    loaded: u64,
-    task: Option<Task<S::Payload>>,
-    what: String,
-}
-
-/// What happened last, for telling which law a difference breaks.
-#[derive(Clone, Copy)]
-enum Last {
-    Accepted { index: usize, client: usize },
-    Refused,
-    Reopened,
-}
+/// No history has more tasks, so that the last name of another store is nobody's.
+pub(super) const MOST_TASKS: usize = 20;
 
 /// One client: the copies that it holds, by task, and what it sent last.
-struct Client<S: Store> {
-    copies: Vec<Option<Task<S::Payload>>>,
-    sent: Option<Sent<S>>,
+pub(super) struct Client<S: Store> {
+    pub(super) copies: Vec<Option<Task<S::Payload>>>,
+    pub(super) sent: Option<Call<S>>,
 }
 
-/// A history, played on a store and on the machine.
-pub(super) struct Play<S: Store> {
+pub(super) struct Play<'a, S: Store> {
+    pub(super) suite: &'a mut Suite<S>,
     /// One handle, or one for each client.
-    handles: Vec<S>,
-    clients: [Client<S>; 2],
-    rows: Vec<Row<S>>,
-    texts: usize,
-    last: Last,
-    story: Vec<String>,
-    watched: bool,
-    pub(super) report: Report,
+    pub(super) handles: Vec<S>,
+    pub(super) clients: [Client<S>; 2],
+    pub(super) rows: Vec<Row<S::Id, S::Payload>>,
+    /// The number of the task that never existed.
+    pub(super) stranger: Option<usize>,
+    pub(super) texts: u32,
+    /// Who acted last, and looks first.
+    pub(super) actor: usize,
+    pub(super) watched: bool,
+    /// Whether calls overlapped, or one was given up.
+    pub(super) disturbed: bool,
 }
 
-pub(super) type Outcome<T = ()> = Result<T, Box<Violation>>;
-
-impl<S: Store> Play<S> {
-    pub(super) fn new(store: S, report: Report, watched: bool) -> Self {
+impl<'a, S: Store> Play<'a, S> {
+    pub(super) fn new(store: S, suite: &'a mut Suite<S>, watched: bool) -> Self {
         let client = || Client {
             copies: Vec::new(),
             sent: None,
         };
+        suite.clock.begin();
+        suite.report.histories += 1;
         Self {
-            handles: Self::handles(store),
+            suite,
+            handles: [store].into(),
             clients: [client(), client()],
             rows: Vec::new(),
+            stranger: None,
             texts: 0,
-            last: Last::Reopened,
-            story: Vec::new(),
+            actor: 0,
             watched,
-            report,
+            disturbed: false,
         }
     }
 
-    fn handles(mut store: S) -> Vec<S> {
-        let another = store.another();
-        [store].into_iter().chain(another).collect()
-    }
-
-    fn handle(&mut self, client: usize) -> &mut S {
-        let client = client % self.handles.len();
-        &mut self.handles[client]
-    }
-
-    pub(super) fn all(&mut self, acts: &[Act]) -> Outcome {
-        self.report.histories += 1;
-        for act in acts {
-            self.act(act)?;
-            if self.watched {
-                self.look()?;
-            }
+    pub(super) async fn all(&mut self, history: &History) -> Outcome {
+        self.ask_for_another().await?;
+        for event in &history.events {
+            self.event(event).await?;
+            self.look_if_watched().await?;
         }
-        self.look()
+        self.look().await
     }
 
-    pub(super) fn breaks<T>(
-        &self,
-        law: Law,
-        expected: impl Into<String>,
-        seen: impl Into<String>,
-    ) -> Outcome<T> {
-        let (story, expected, seen) = (self.story.clone(), expected.into(), seen.into());
-        Err(Violation {
-            law,
-            story,
-            expected,
-            seen,
-        }
-        .into())
-    }
-
-    fn act(&mut self, act: &Act) -> Outcome {
-        let tasks = self.rows.len();
-        match *act {
-            Act::Create { client, text } => self.create(client, text),
-            Act::Reopen => {
-                self.story.push("the store is reopened".into());
-                self.report.reopened += 1;
-                self.last = Last::Reopened;
-                // The other handle goes first, as with the process that had it.
-                self.handles.truncate(1);
-                if let Some(store) = self.handles.pop() {
-                    self.handles = Self::handles(store.reopen());
+    async fn event(&mut self, event: &Event) -> Outcome {
+        match event {
+            Event::Act(act) => {
+                if let Some(call) = self.prepare(act, false).await? {
+                    self.send(call).await?;
                 }
-                self.look()
             }
-            Act::Repeat { client } => match self.clients[client].sent.take() {
-                None => Ok(()),
-                Some(sent) => self.send(client, sent, " again"),
-            },
-            Act::Read { .. } | Act::Change { .. } | Act::Delete { .. } if tasks == 0 => Ok(()),
-            Act::Read { client, task } => {
-                let index = task.index(tasks);
-                self.story
-                    .push(format!("client {} loads task {}", client + 1, index + 1));
-                self.read(client, index)
+            Event::Repeat(client) => {
+                if let Some(mut call) = self.clients[usize::from(*client)].sent.take() {
+                    call.words.push_str(" again");
+                    self.send(call).await?;
+                }
             }
-            Act::Change {
-                client,
-                task,
-                ref changes,
+            Event::Crowd(count) => {
+                let (first, last) = (self.rows.len() + 1, self.rows.len() + usize::from(*count));
+                let line = format!("client 1 creates tasks {first} to {last}");
+                let line = self.suite.clock.tell(line);
+                for _ in 0..*count {
+                    let call = self.create(0, 0);
+                    let answer = self.make(call.client, &call.request).await;
+                    self.settle(&call, &answer).await?;
+                }
+                self.suite.clock.add(line, ": accepted");
+            }
+            Event::Stranger(act) => self.ask_about_stranger(act).await?,
+            Event::Reopen => self.reopen().await?,
+            Event::Race {
+                acts: [one, two],
+                waits,
+                one_handle,
             } => {
-                let index = task.index(tasks);
-                self.hold(client, index)?;
-                let Some(copy) = self.clients[client].copies[index].clone() else {
+                // A delete may need a commit before it, so it is prepared first.
+                let (early, late) = if two.ask == Ask::Delete {
+                    (two, one)
+                } else {
+                    (one, two)
+                };
+                let Some(early) = self.prepare(early, true).await? else {
                     return Ok(());
                 };
-                let loaded = copy.revision();
-                let mut task = copy;
-                let mut what = Vec::new();
-                for &(change, text) in changes {
-                    let payload = self.payload(text);
-                    let (name, reverted) = make_change(&mut task, change, payload);
-                    what.push(name);
-                    self.report.reverts += u32::from(reverted);
-                }
-                let what = what.join(" and ");
-                self.send(
-                    client,
-                    Sent {
-                        index,
-                        loaded,
-                        task: Some(task),
-                        what,
-                    },
-                    "",
-                )
-            }
-            Act::Delete { client, task } => {
-                let index = task.index(tasks);
-                self.hold(client, index)?;
-                let Some(copy) = self.clients[client].copies[index].take() else {
+                let Some(late) = self.prepare(late, true).await? else {
                     return Ok(());
                 };
-                let loaded = copy.revision();
-                if copy.delete().is_err() {
-                    return Ok(()); // the machine refuses, so nothing is sent
+                let (one, two) = if two.ask == Ask::Delete {
+                    (late, early)
+                } else {
+                    (early, late)
+                };
+                self.race(one, two, *waits, *one_handle).await?;
+            }
+            Event::GiveUp { act, waits } => {
+                if let Some(call) = self.prepare(act, false).await? {
+                    self.give_up(call, *waits).await?;
                 }
-                let what = "delete".into();
-                self.send(
-                    client,
-                    Sent {
-                        index,
-                        loaded,
-                        task: None,
-                        what,
-                    },
-                    "",
-                )
             }
         }
-    }
-
-    fn payload(&mut self, text: usize) -> S::Payload {
-        self.texts += 1;
-        match text {
-            0 => S::payload(&format!("{} {}", TEXTS[0], self.texts)),
-            _ => S::payload(TEXTS[text]),
-        }
-    }
-
-    fn create(&mut self, client: usize, text: usize) -> Outcome {
-        let task = Task::new(self.payload(text));
-        let index = self.rows.len();
-        let shown = show(Some(&task));
-        self.story.push(format!(
-            "client {} creates task {}: {shown}",
-            client + 1,
-            index + 1
-        ));
-        match self.handle(client).create(&task) {
-            Ok(id) => {
-                self.rows.push(Row {
-                    id,
-                    task: Some(task),
-                });
-                for client in &mut self.clients {
-                    client.copies.push(None);
-                }
-                self.last = Last::Accepted { index, client };
-                Ok(())
-            }
-            Err(error) => self.breaks(Law::NoError, "the task is stored", format!("{error:?}")),
-        }
-    }
-
-    /// The client has a copy of the task, loaded now if it had none.
-    fn hold(&mut self, client: usize, index: usize) -> Outcome {
-        match self.clients[client].copies[index] {
-            Some(_) => Ok(()),
-            None => self.read(client, index),
-        }
-    }
-
-    fn read(&mut self, client: usize, index: usize) -> Outcome {
-        self.clients[client].copies[index] = self.see(client, index)?;
         Ok(())
     }
 
-    fn send(&mut self, client: usize, sent: Sent<S>, again: &str) -> Outcome {
-        let Sent {
-            index,
-            loaded,
-            ref task,
-            ref what,
-        } = sent;
-        let id = self.rows[index].id.clone();
-        let shown = task
-            .as_ref()
-            .map(|task| format!(" -> {}", show(Some(task))));
-        self.story.push(format!(
-            "client {} commits {what} of task {} at revision {loaded}{again}{}",
-            client + 1,
-            index + 1,
-            shown.unwrap_or_default()
-        ));
-        let handle = self.handle(client);
-        let answer = match task {
-            Some(task) => handle.commit(&id, loaded, task),
-            None => handle.delete(&id, loaded),
-        };
-        let row = self.rows[index].task.as_ref();
-        let current = row.is_some_and(|row| row.revision() == loaded);
-        match answer {
-            Ok(changed) if changed == current => {}
-            Ok(true) => {
-                let law = match task {
-                    Some(_) => Law::StaleIsRefused,
-                    None => Law::StaleDeleteIsRefused,
-                };
+    pub(super) fn push(&mut self, row: Row<S::Id, S::Payload>) -> usize {
+        for client in &mut self.clients {
+            client.copies.push(None);
+        }
+        self.rows.push(row);
+        self.rows.len() - 1
+    }
+
+    /// Makes a call while no other is in flight. A store that loses answers is asked again, where
+    /// that can do no harm.
+    pub(super) async fn make(&mut self, client: usize, request: &Request<S>) -> Answer<S> {
+        let may_repeat = S::LOSES_ANSWERS && !matches!(request, Request::Write(..));
+        for attempt in 1.. {
+            let (clock, patience) = (&self.suite.clock, self.suite.patience);
+            let began = clock.now();
+            let flight = alone(clock, ask(self.handle(client), request), patience).await;
+            let (ticks, waits) = (clock.now() - began, flight.waits);
+            let answer = flight.answer().unwrap_or_else(Answer::None);
+            if !answer.is_silent() {
+                self.suite.measure(ticks);
+                let loads = matches!(request, Request::Load(_));
+                self.suite.waits.learn(loads, waits);
+            }
+            if !(may_repeat && matches!(answer, Answer::Error(_)) && attempt < TRIES) {
+                return answer;
+            }
+        }
+        Answer::None(Fault::Silent)
+    }
+
+    pub(super) async fn send(&mut self, mut call: Call<S>) -> Outcome {
+        let Call { client, .. } = call;
+        if let Request::Create(_) = call.request {
+            call.index = self.rows.len();
+        }
+        for attempt in 1.. {
+            let line = self.suite.clock.tell(call.line());
+            let answer = self.make(client, &call.request).await;
+            self.suite.clock.add(line, &format!(": {}", answer.words()));
+            let lost = S::LOSES_ANSWERS && matches!(answer, Answer::Error(_));
+            self.settle(&call, &answer).await?;
+            let Some(write) = call.write().filter(|_| lost && self.watched) else {
+                break;
+            };
+            // The outcome is unknown: load, and if it did not happen, commit again.
+            self.see(client, call.index, None).await?;
+            if !self.rows[call.index].is_at(write.loaded) {
+                break;
+            }
+            if attempt == TRIES {
                 return self.breaks(
-                    law,
-                    format!("no row is changed, for it is: {}", show(row)),
-                    "one is",
+                    Law::NoError,
+                    "now and then another answer than an error",
+                    &answer,
                 );
             }
-            Ok(false) => return self.breaks(Law::CurrentIsAccepted, "a row is changed", "none is"),
-            Err(error) => {
-                let law = if row.is_none() {
-                    Law::AbsenceIsNoError
-                } else {
-                    Law::NoError
-                };
-                let expected = if current {
-                    "a row is changed"
-                } else {
-                    "no row is changed"
-                };
-                return self.breaks(law, expected, format!("{error:?}"));
-            }
         }
-        let copy = &mut self.clients[client].copies[index];
-        if current {
-            self.report.commits += u32::from(task.is_some());
-            self.report.deletes += u32::from(task.is_none());
-            self.last = Last::Accepted { index, client };
-            copy.clone_from(task);
-            self.rows[index].task.clone_from(task);
+        self.remember(call);
+        Ok(())
+    }
+
+    pub(super) async fn look_if_watched(&mut self) -> Outcome {
+        if self.watched {
+            self.look().await
         } else {
-            self.report.stale += 1;
-            self.last = Last::Refused;
-            *copy = None; // load again, decide again
+            Ok(())
         }
-        self.clients[client].sent = Some(sent);
-        Ok(())
     }
 
-    /// Every client looks at every task, the one who acted first.
-    fn look(&mut self) -> Outcome {
-        let first = match self.last {
-            Last::Accepted { client, .. } => client,
-            Last::Refused | Last::Reopened => 0,
-        };
-        for client in if first == 0 { [0, 1] } else { [1, 0] } {
+    /// What a client may send again: a create would make another task.
+    pub(super) fn remember(&mut self, call: Call<S>) {
+        if call.write().is_some() {
+            let client = call.client;
+            self.clients[client].sent = Some(call);
+        }
+    }
+
+    /// Every client looks at every task, the one who acted last first.
+    pub(super) async fn look(&mut self) -> Outcome {
+        for client in if self.actor == 0 { [0, 1] } else { [1, 0] } {
             for index in 0..self.rows.len() {
-                self.see(client, index)?;
+                let seen = self.see(client, index, None).await?;
+                let copy = &mut self.clients[client].copies[index];
+                if copy.is_none() {
+                    *copy = seen;
+                }
             }
+        }
+        for row in &mut self.rows {
+            row.since = Since::Changed;
+            row.disturbed = false;
         }
         Ok(())
     }
 
-    /// Loads a task, which must be as the machine has it.
-    fn see(&mut self, viewer: usize, index: usize) -> Outcome<Option<Task<S::Payload>>> {
-        let id = self.rows[index].id.clone();
-        let loaded = self.handle(viewer).load(&id);
-        let row = self.rows[index].task.as_ref();
-        let seen = match loaded {
-            Ok(seen) if seen.as_ref() == row => return Ok(seen),
-            seen => seen,
-        };
-        let expected = format!("task {}: {}", index + 1, show(row));
-        let seen = match seen {
-            Ok(seen) => seen,
-            Err(error) => {
-                let law = if row.is_none() {
-                    Law::AbsenceIsNoError
-                } else {
-                    Law::NoError
-                };
-                return self.breaks(law, expected, format!("{error:?}"));
+    /// Loads a task, which must be as the machine has it. The line of the story is told already, or
+    /// only if something is wrong.
+    pub(super) async fn see(
+        &mut self,
+        viewer: usize,
+        index: usize,
+        line: Option<usize>,
+    ) -> Outcome<Option<Task<S::Payload>>> {
+        let request = Request::Load(self.rows[index].id.clone());
+        let answer = self.make(viewer, &request).await;
+        let call = Call::new(viewer, index, request);
+        let told = call.told(&answer);
+        match (
+            told.is_some_and(|told| self.rows[index].told(&told, false)),
+            answer,
+        ) {
+            (true, Answer::Loaded(task)) => Ok(task),
+            (_, answer) => {
+                let line = line.unwrap_or_else(|| self.suite.clock.tell(call.line()));
+                self.suite.clock.add(line, &format!(": {}", answer.words()));
+                self.differs(viewer, index, &answer).await
             }
-        };
-        let law = match self.last {
-            Last::Reopened => Law::SurvivesCrash,
-            Last::Refused => Law::RefusalWritesNothing,
-            Last::Accepted { .. } if row.is_none() => Law::DeletedIsGone,
-            Last::Accepted { index: changed, .. } if changed != index && self.watched => {
-                Law::OthersAreUntouched
-            }
-            Last::Accepted { client, .. } if client != viewer => Law::SeenByAll,
-            Last::Accepted { .. } => Law::StoredWhole,
-        };
-        let seen = format!("task {}: {}", index + 1, show(seen.as_ref()));
-        self.breaks(law, expected, seen)
-    }
-}
-
-/// Makes one of the changes that the task accepts. Returns its name, and whether it reverted.
-fn make_change<T>(task: &mut Task<T>, change: Index, payload: T) -> (String, bool) {
-    let accepted = EVENTS.iter().copied();
-    let accepted = accepted.filter(|&operation| task.check(operation).is_ok());
-    let accepted = accepted.collect::<Vec<_>>();
-    // One more for an edit.
-    match accepted.get(change.index(accepted.len() + 1)) {
-        None => {
-            task.edit(|current| *current = payload);
-            ("edit".into(), false)
         }
-        Some(&operation) => {
-            let done = Event::new(operation, payload).map(|event| task.apply(event));
-            let reverted = done.is_some_and(|done| done.is_ok_and(|done| done.reverted()));
-            (operation.to_string(), reverted)
-        }
-    }
-}
-
-/// A task in a line.
-fn show<T: fmt::Debug>(task: Option<&Task<T>>) -> String {
-    let Some(task) = task else {
-        return "none".into();
-    };
-    let previous = task.previous().map(|previous| {
-        format!(
-            ", previous {} with {}",
-            previous.status,
-            short(previous.payload)
-        )
-    });
-    format!(
-        "{}, revision {}, run {}, payload {}{}",
-        task.status(),
-        task.revision(),
-        task.run(),
-        short(task.payload()),
-        previous.unwrap_or_default()
-    )
-}
-
-/// A payload, cut where it is long.
-fn short(payload: &impl fmt::Debug) -> String {
-    let text = format!("{payload:?}");
-    match text.char_indices().nth(60) {
-        None => text,
-        Some((at, _)) => format!("{}… ({} bytes)", &text[..at], text.len()),
     }
 }
