@@ -226,9 +226,9 @@ fn a_story_has_the_answers_and_what_overlapped() {
     let [creates, .., one, two] = &violation.story[..] else {
         panic!("{violation}")
     };
-    let created =
+    let expected =
         "client 1 creates task 1: Starting, revision 0, run 0, payload \"plain 1\": named 0";
-    assert_eq!(creates, created);
+    assert_eq!(creates, expected);
     assert!(one.starts_with("client 1 commits "), "{violation}");
     assert!(
         one.ends_with(", held after wait 1: accepted"),

@@ -166,11 +166,13 @@ impl Keep for Optimistic {
 /// A thread that owns the tasks, asked through a channel. The answer is waited for, and a client
 /// that goes away does not keep its wish from being done.
 #[derive(Clone)]
-pub(crate) struct Actor(Sender<Box<dyn FnOnce(&mut Tasks) + Send>>);
+pub(crate) struct Actor(Sender<Job>);
+
+type Job = Box<dyn FnOnce(&mut Tasks) + Send>;
 
 impl Default for Actor {
     fn default() -> Self {
-        let (sender, jobs) = channel::<Box<dyn FnOnce(&mut Tasks) + Send>>();
+        let (sender, jobs) = channel::<Job>();
         thread::spawn(move || {
             let mut tasks = Tasks::default();
             for job in jobs {
