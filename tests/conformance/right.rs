@@ -166,11 +166,13 @@ impl Keep for Optimistic {
 /// A thread that owns the tasks, asked through a channel. The answer is waited for, and a client
 /// that goes away does not keep its wish from being done.
 #[derive(Clone)]
-pub(crate) struct Actor(Sender<Box<dyn FnOnce(&mut Tasks) + Send>>);
+pub(crate) struct Actor(Sender<Job>);
+
+type Job = Box<dyn FnOnce(&mut Tasks) + Send>;
 
 impl Default for Actor {
     fn default() -> Self {
-        let (sender, jobs) = channel::<Box<dyn FnOnce(&mut Tasks) + Send>>();
+        let (sender, jobs) = channel::<Job>();
         thread::spawn(move || {
             let mut tasks = Tasks::default();
             for job in jobs {
@@ -199,13 +201,11 @@ impl Keep for Actor {
             .map_err(|gone| gone.to_string())?;
         let answer = poll_fn(|context| {
             let mut slot = slot.lock().unwrap();
-            match slot.0.take() {
-                Some(answer) => Poll::Ready(answer),
-                None => {
-                    slot.1 = Some(context.waker().clone());
-                    Poll::Pending
-                }
+            let answer = slot.0.take();
+            if answer.is_none() {
+                slot.1 = Some(context.waker().clone());
             }
+            answer.map_or(Poll::Pending, Poll::Ready)
         });
         Ok(answer.await)
     }
