@@ -75,8 +75,9 @@
 //! call is in flight: one call is polled until it has waited some number of times, the other is
 //! driven to its end (or, if it is stuck behind a lock, for a moment), and the first goes on. It
 //! is the same every time, so it shrinks to a story as everything else does. A store that never
-//! waits has nothing to hold a call at; with [`check_blocking`], real threads with a
-//! [handle](Store::another) each meet at a barrier instead, many times, for about half a second.
+//! waits has nothing to hold a call at; with [`check_blocking`], two real threads with a
+//! [handle](Store::another) each meet at one task after the other instead, for half a second (or
+//! up to four, on a machine that leaves them little time to meet).
 //!
 //! *Calls that are given up.* A client goes away and its call is dropped in the middle: all of it
 //! has happened, or nothing, or all of it a little later.
@@ -101,9 +102,11 @@
 //!
 //! # Cost
 //!
-//! It plays 256 races, 256 short histories and 256 long ones, or as many of each as the
-//! environment variable `PROPTEST_CASES` says; the threads race for as many rounds. A store in
-//! memory takes about a second. `PROPTEST_RNG_SEED` makes the draws those of an earlier run.
+//! It plays 256 histories of one race each, 256 short ones and 256 long ones, or as many as the
+//! environment variable `PROPTEST_CASES` says, which also bounds what threads race for. If calls
+//! wait and are quick, it plays three times as many races. A store in memory takes less than a
+//! second in a debug build; a database, what opening it so often takes, and some tens of calls for
+//! each history. `PROPTEST_RNG_SEED` makes the draws those of an earlier run.
 //!
 //! # Stability
 //!
@@ -301,7 +304,9 @@ pub struct Violation {
     /// What drew it, for the environment variable `PROPTEST_RNG_SEED`. `None` for a replay.
     pub seed: Option<u64>,
     /// Whether every client looked at every task after each event, and not only in the end.
-    pub watched: bool,
+    watched: bool,
+    /// Whether the store never waits.
+    blocking: bool,
 }
 
 impl fmt::Display for Violation {
@@ -327,10 +332,12 @@ impl fmt::Display for Violation {
         writeln!(f, "expected: {expected}")?;
         writeln!(f, "seen:     {seen}")?;
         writeln!(f, "to play it again: {REPLAY}='{replay}'")?;
-        write!(
-            f,
-            "or in a test:     conformance::replay(open, \"{replay}\").await"
-        )?;
+        write!(f, "or in a test:     ")?;
+        if self.blocking {
+            write!(f, "conformance::replay_blocking(open, \"{replay}\")")?;
+        } else {
+            write!(f, "conformance::replay(open, \"{replay}\").await")?;
+        }
         if let Some(seed) = self.seed {
             write!(f, "\ndrawn by:         PROPTEST_RNG_SEED={seed}")?;
         }
@@ -358,8 +365,8 @@ pub struct Report {
     pub reopened: u32,
     /// Handles that a store had: 1, or 2 if [`Store::another`] makes one.
     pub handles: u32,
-    /// Pairs of calls that were in flight at once, those of threads included; 0 for a store that
-    /// never waits and has one handle.
+    /// Pairs of calls that were in flight at once, and commits of threads that lost a race; 0 for
+    /// a store that never waits and has one handle.
     pub overlapped: u32,
     /// Calls that were given up in the middle.
     pub given_up: u32,
@@ -424,7 +431,10 @@ pub fn check_blocking<S: Store + Send>(open: impl FnMut() -> S) {
 pub fn find_violation_blocking<S: Store + Send>(
     open: impl FnMut() -> S,
 ) -> Result<Report, Violation> {
-    search::search_blocking(open, None).map_err(|violation| *violation)
+    search::search_blocking(open, None).map_err(|violation| Violation {
+        blocking: true,
+        ..*violation
+    })
 }
 
 /// Plays again what a [`Violation`] tells to play, and panics with the story if the store still
@@ -450,7 +460,8 @@ pub fn replay<S: Store>(open: impl AsyncFnMut() -> S, story: &str) -> impl Futur
 /// As [`replay`].
 #[track_caller]
 pub fn replay_blocking<S: Store + Send>(open: impl FnMut() -> S, story: &str) {
-    if let Err(violation) = search::search_blocking(open, Some(story)) {
+    if let Err(mut violation) = search::search_blocking(open, Some(story)) {
+        violation.blocking = true;
         panic!("{violation}");
     }
 }

@@ -216,6 +216,11 @@ fn a_violation_is_told_as_a_story() {
     assert!(told.contains("\nseen:     error \"outage\"\n"), "{told}");
     let again = format!("TASK_LIFECYCLE_REPLAY='{}'", violation.replay);
     assert!(told.contains(&again), "{told}");
+    let pasted = format!(
+        "conformance::replay_blocking(open, \"{}\")",
+        violation.replay
+    );
+    assert!(told.contains(&pasted), "{told}");
     assert!(told.contains("PROPTEST_RNG_SEED="), "{told}");
 }
 
@@ -223,12 +228,12 @@ fn a_violation_is_told_as_a_story() {
 fn a_story_has_the_answers_and_what_overlapped() {
     let found = find_violation(async || Waiting::new(Some(waiting::Fault::CheckThenWrite)));
     let violation = block_on(found).unwrap_err();
-    let [creates, .., one, two] = &violation.story[..] else {
+    let [first, .., one, two] = &violation.story[..] else {
         panic!("{violation}")
     };
-    let expected =
+    let created =
         "client 1 creates task 1: Starting, revision 0, run 0, payload \"plain 1\": named 0";
-    assert_eq!(creates, expected);
+    assert_eq!(first, created);
     assert!(one.starts_with("client 1 commits "), "{violation}");
     assert!(
         one.ends_with(", held after wait 1: accepted"),

@@ -36,6 +36,7 @@ impl Found {
             replay: String::new(),
             seed: None,
             watched: false,
+            blocking: false,
         };
         // What needs no overlap is told without. After one, an error may be half a row, which
         // cannot be read.

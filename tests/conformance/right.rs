@@ -201,13 +201,11 @@ impl Keep for Actor {
             .map_err(|gone| gone.to_string())?;
         let answer = poll_fn(|context| {
             let mut slot = slot.lock().unwrap();
-            match slot.0.take() {
-                Some(answer) => Poll::Ready(answer),
-                None => {
-                    slot.1 = Some(context.waker().clone());
-                    Poll::Pending
-                }
+            let answer = slot.0.take();
+            if answer.is_none() {
+                slot.1 = Some(context.waker().clone());
             }
+            answer.map_or(Poll::Pending, Poll::Ready)
         });
         Ok(answer.await)
     }

@@ -289,6 +289,7 @@ impl Store for Waiting {
             .map_err(|fault| fault.to_string())
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each fault")]
     async fn commit(&self, id: &u32, loaded: u64, task: &Task<String>) -> Result<bool, String> {
         let (id, row) = (*id, Row::from(task.clone()));
         let shared = &self.shared;
