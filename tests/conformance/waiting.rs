@@ -454,7 +454,6 @@ impl Store for Waiting {
                 Fault::HalfWritten
                 | Fault::HalfWrittenWhenGivenUp
                 | Fault::RevisionBeforeTheRest
-                | Fault::RevisionBeforeTheRest
                 | Fault::WrittenBeforeChecked
                 | Fault::AnswerBeforeWrite
                 | Fault::LockIsNeverGivenBack,
