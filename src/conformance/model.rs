@@ -84,7 +84,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
         self.task().filter(|_| self.is_certain())
     }
 
-    fn is_certain(&self) -> bool {
+    pub(super) fn is_certain(&self) -> bool {
         self.worlds.len() == 1 && self.worlds[0].late.is_empty()
     }
 
