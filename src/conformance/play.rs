@@ -230,15 +230,13 @@ impl<'a, S: Store> Play<'a, S> {
         let request = Request::Load(self.rows[index].id.clone());
         let answer = self.make(viewer, &request).await;
         let call = Call::new(viewer, index, request);
-        match answer {
-            Answer::Loaded(seen) if self.rows[index].told(&Told::Seen(seen.as_ref()), false) => {
-                Ok(seen)
-            }
-            answer => {
-                let line = line.unwrap_or_else(|| self.suite.clock.tell(call.line()));
-                self.suite.clock.add(line, &format!(": {}", answer.words()));
-                self.differs(viewer, index, &answer).await
+        if let Answer::Loaded(seen) = &answer {
+            if self.rows[index].told(&Told::Seen(seen.as_ref()), false) {
+                return Ok(seen.clone());
             }
         }
+        let line = line.unwrap_or_else(|| self.suite.clock.tell(call.line()));
+        self.suite.clock.add(line, &format!(": {}", answer.words()));
+        self.differs(viewer, index, &answer).await
     }
 }
