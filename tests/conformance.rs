@@ -300,21 +300,17 @@ fn a_violation_is_played_again_exactly() {
     block_on(replay(async || Waiting::new(None), &violation.replay));
 }
 
+/// What an ignored test of this file says, with a variable set: to set one here takes `unsafe`.
+fn in_a_process(test: &str, name: &str, value: &str) -> String {
+    let mut run = std::process::Command::new(std::env::current_exe().unwrap());
+    run.args([test, "--exact", "--nocapture", "--ignored"]);
+    let output = run.env(name, value).output().unwrap();
+    String::from_utf8(output.stderr).unwrap()
+}
+
 #[test]
 fn the_same_seed_draws_the_same() {
-    // An integration test cannot set a variable without `unsafe`, so another process does.
-    let run = |name: &str, value: &str| {
-        let this = std::env::current_exe().unwrap();
-        let mut run = std::process::Command::new(this);
-        run.args([
-            "a_right_store_that_is_played",
-            "--exact",
-            "--nocapture",
-            "--ignored",
-        ]);
-        let output = run.env(name, value).output().unwrap();
-        String::from_utf8(output.stderr).unwrap()
-    };
+    let run = |name: &str, value: &str| in_a_process("a_right_store_that_is_played", name, value);
     let reports = [0, 1].map(|_| run("PROPTEST_RNG_SEED", "7"));
     assert!(reports[0].contains("Report {"), "{}", reports[0]);
     assert_eq!(reports[0], reports[1]);
@@ -406,4 +402,21 @@ fn counters_that_a_store_does_not_keep_are_not_asked_for() {
     }
 
     passes(|| find_violation_blocking(|| Small(broken(calm::Fault::RunIn32Bits))));
+}
+
+#[test]
+fn a_thread_that_hangs_is_told_too() {
+    let told = in_a_process("a_store_that_blocks_for_good", "PROPTEST_CASES", "4");
+    assert!(
+        told.contains("the store hangs, and its thread with it:"),
+        "{told}"
+    );
+    assert!(told.trim_end().ends_with(": no answer"), "{told}");
+}
+
+/// For `a_thread_that_hangs_is_told_too`.
+#[test]
+#[ignore = "it is run by another test"]
+fn a_store_that_blocks_for_good() {
+    check_blocking(|| Blocking::new(Some(blocking::Fault::LockIsNeverGivenBack)));
 }

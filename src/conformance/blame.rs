@@ -132,9 +132,9 @@ impl<S: Store> Play<'_, S> {
         let (since, was) = (row.since, row.was(seen.as_ref()));
         let law = if row.disturbed {
             let is_others = |row: &Row<_, _>| seen.is_some() && row.was(seen.as_ref());
-            if was {
+            if was && !row.inferred {
                 Law::NeverOlder
-            } else if self.rows.iter().any(is_others) {
+            } else if !was && self.rows.iter().any(is_others) {
                 Law::OthersAreUntouched
             } else {
                 Law::SeenWhole

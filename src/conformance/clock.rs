@@ -14,7 +14,7 @@ use std::vec::Vec;
 const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks that a thread may be busy in one poll.
-const HANGS: u64 = 20_000;
+const HANGS: u64 = 10_000;
 
 /// Ticks until a call counts as one that does not end.
 pub(super) const PATIENCE: u64 = 5_000;

@@ -50,6 +50,8 @@ pub(super) struct Row<I, T> {
     pub(super) since: Since,
     /// Whether calls about it overlapped since everybody saw it right, or one was given up.
     pub(super) disturbed: bool,
+    /// Whether only a refusal tells that what was given up has happened.
+    pub(super) inferred: bool,
 }
 
 impl<I, T: Clone + PartialEq> Row<I, T> {
@@ -68,6 +70,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
             writer,
             since,
             disturbed: false,
+            inferred: false,
         }
     }
 
@@ -81,7 +84,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
         self.task().filter(|_| self.is_certain())
     }
 
-    fn is_certain(&self) -> bool {
+    pub(super) fn is_certain(&self) -> bool {
         self.worlds.len() == 1 && self.worlds[0].late.is_empty()
     }
 
@@ -103,9 +106,15 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
     /// was in flight. False if it cannot be.
     pub(super) fn told(&mut self, told: &Told<'_, T>, may_conflict: bool) -> bool {
         if let (true, Told::Seen(task)) = (self.is_certain(), told) {
-            return self.worlds[0].task.as_ref() == *task;
+            let is_it = self.worlds[0].task.as_ref() == *task;
+            self.inferred &= !is_it;
+            return is_it;
         }
-        self.keep(after(&self.worlds, &self.given_up, told, may_conflict))
+        let before = self.task().map(Task::revision);
+        let can_be = self.keep(after(&self.worlds, &self.given_up, told, may_conflict));
+        let is_refusal = matches!(told, Told::Written(_, Some(false)));
+        self.inferred = is_refusal && (self.inferred || before != self.task().map(Task::revision));
+        can_be
     }
 
     /// Takes what two clients were told whose calls overlapped: one of the orders must do.

@@ -7,7 +7,7 @@ use super::call::{Answer, Call, Request, ask};
 use super::flight::{Fault, alone};
 use super::found::Outcome;
 use super::history::{Ask, Event, History};
-use super::model::{Row, Since};
+use super::model::{Row, Since, Told};
 use super::suite::Suite;
 use super::{Law, Store};
 use crate::Task;
@@ -102,23 +102,18 @@ impl<'a, S: Store> Play<'a, S> {
                 one_handle,
             } => {
                 // A delete may need a commit before it, so it is prepared first.
-                let (early, late) = if two.ask == Ask::Delete {
-                    (two, one)
-                } else {
-                    (one, two)
-                };
-                let Some(early) = self.prepare(early, true).await? else {
-                    return Ok(());
-                };
-                let Some(late) = self.prepare(late, true).await? else {
-                    return Ok(());
-                };
-                let (one, two) = if two.ask == Ask::Delete {
-                    (late, early)
-                } else {
-                    (early, late)
-                };
-                self.race(one, two, *waits, *one_handle).await?;
+                let swapped = two.ask == Ask::Delete;
+                let (early, late) = if swapped { (two, one) } else { (one, two) };
+                if let Some(early) = self.prepare(early, true).await? {
+                    if let Some(late) = self.prepare(late, true).await? {
+                        let calls = if swapped {
+                            [late, early]
+                        } else {
+                            [early, late]
+                        };
+                        self.race(calls, *waits, *one_handle).await?;
+                    }
+                }
             }
             Event::GiveUp { act, waits } => {
                 if let Some(call) = self.prepare(act, false).await? {
@@ -219,7 +214,7 @@ impl<'a, S: Store> Play<'a, S> {
         }
         for row in &mut self.rows {
             row.since = Since::Changed;
-            row.disturbed = false;
+            row.disturbed = !row.is_certain(); // what was given up may still come
         }
         Ok(())
     }
@@ -235,17 +230,13 @@ impl<'a, S: Store> Play<'a, S> {
         let request = Request::Load(self.rows[index].id.clone());
         let answer = self.make(viewer, &request).await;
         let call = Call::new(viewer, index, request);
-        let told = call.told(&answer);
-        match (
-            told.is_some_and(|told| self.rows[index].told(&told, false)),
-            answer,
-        ) {
-            (true, Answer::Loaded(task)) => Ok(task),
-            (_, answer) => {
-                let line = line.unwrap_or_else(|| self.suite.clock.tell(call.line()));
-                self.suite.clock.add(line, &format!(": {}", answer.words()));
-                self.differs(viewer, index, &answer).await
+        if let Answer::Loaded(seen) = &answer {
+            if self.rows[index].told(&Told::Seen(seen.as_ref()), false) {
+                return Ok(seen.clone());
             }
         }
+        let line = line.unwrap_or_else(|| self.suite.clock.tell(call.line()));
+        self.suite.clock.add(line, &format!(": {}", answer.words()));
+        self.differs(viewer, index, &answer).await
     }
 }

@@ -12,8 +12,7 @@ impl<S: Store> Play<'_, S> {
     /// Holds one call after some waits while the other is made.
     pub(super) async fn race(
         &mut self,
-        one: Call<S>,
-        mut two: Call<S>,
+        [one, mut two]: [Call<S>; 2],
         waits: u8,
         one_handle: bool,
     ) -> Outcome {

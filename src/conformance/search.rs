@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use proptest::test_runner::{Config, RngSeed};
 
-use super::call::{Answer, Request};
+use super::call::{Answer, Request, ask};
 use super::clock::Clock;
 use super::draw::{Draw, Phase};
 use super::flight::{alone, block_on};
@@ -147,12 +147,12 @@ async fn play<S: Store>(store: S, history: &History, suite: &mut Suite<S>) -> Ou
     Play::new(store, suite, history.watched).all(history).await
 }
 
-/// The name of a task that is in no other store: others have fewer.
+/// The name of a task that is in no other store: others have fewer, and those that are given up.
 async fn stranger<S: Store>(store: &S, suite: &Suite<S>) -> Option<S::Id> {
     let mut last = None;
-    for _ in 0..MOST_TASKS + 4 {
+    for _ in 0..3 * MOST_TASKS {
         let request = Request::Create(Suite::<S>::strange_task());
-        let call = super::call::ask(store, &request);
+        let call = ask(store, &request);
         match alone(&suite.clock, call, suite.patience).await.answer() {
             Ok(Answer::Created(id)) => last = Some(id),
             _ => return None, // it will be told as a story

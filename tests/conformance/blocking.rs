@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     ConflictIsAnOutage,
     BusyIsAnOutage,
     PanicsIfChanged,
+    /// In no table: it ends the process.
+    LockIsNeverGivenBack,
 }
 
 #[rustfmt::skip]
@@ -198,6 +200,10 @@ impl Store for Blocking {
                     return Err("could not serialize access".to_owned());
                 }
                 true
+            }
+            Some(Fault::LockIsNeverGivenBack) => {
+                std::mem::forget(self.shared.writers.lock().unwrap());
+                self.swap(id, |row| row.revision == loaded, Some(row))
             }
             Some(Fault::BusyIsAnOutage) => match self.shared.writers.try_lock() {
                 Err(TryLockError::WouldBlock) => return Err("database is locked".to_owned()),

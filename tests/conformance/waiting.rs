@@ -22,6 +22,7 @@ pub(crate) enum Fault {
     HalfWritten,
     HalfRead,
     HalfWrittenWhenGivenUp,
+    RevisionBeforeTheRest,
     WrittenBeforeChecked,
     GivenUpIsWrittenLater,
     SlowReadFillsCache,
@@ -46,6 +47,7 @@ pub(crate) const LAWS: &[(Fault, Law)] = &[
     (Fault::HalfWritten,            Law::SeenWhole),
     (Fault::HalfRead,               Law::SeenWhole),
     (Fault::HalfWrittenWhenGivenUp, Law::SeenWhole),
+    (Fault::RevisionBeforeTheRest,  Law::SeenWhole),
     (Fault::WrittenBeforeChecked,   Law::SeenWhole),
     (Fault::GivenUpIsWrittenLater,  Law::SeenWhole),
     (Fault::SlowReadFillsCache,     Law::NeverOlder),
@@ -111,6 +113,8 @@ struct Shared {
     cache: RefCell<Rows>,
     next: Cell<u32>,
     lock: Lock,
+    /// Where a store keeps the revisions apart.
+    revisions: RefCell<BTreeMap<u32, u64>>,
     /// Accepted and not yet written.
     queue: RefCell<Vec<(u32, Option<Row>)>>,
     /// How many commits are under way, and how many were begun.
@@ -350,6 +354,20 @@ impl Store for Waiting {
                 let _guard = shared.lock.take().await;
                 self.put_halves(id, loaded, row).await
             }
+            Some(Fault::RevisionBeforeTheRest) => {
+                let _guard = shared.lock.take().await;
+                let Some(stored) = shared.rows.borrow().get(&id).map(|row| row.revision) else {
+                    return Ok(false);
+                };
+                let revision = shared.revisions.borrow().get(&id).copied();
+                if revision.unwrap_or(stored) != loaded {
+                    return Ok(false);
+                }
+                shared.revisions.borrow_mut().insert(id, row.revision);
+                pause().await;
+                self.put(id, Some(row));
+                true
+            }
             Some(Fault::WrittenBeforeChecked) => {
                 let _guard = shared.lock.take().await;
                 let Some(before) = shared.rows.borrow().get(&id).cloned() else {
@@ -435,6 +453,7 @@ impl Store for Waiting {
             Some(
                 Fault::HalfWritten
                 | Fault::HalfWrittenWhenGivenUp
+                | Fault::RevisionBeforeTheRest
                 | Fault::WrittenBeforeChecked
                 | Fault::AnswerBeforeWrite
                 | Fault::LockIsNeverGivenBack,
@@ -446,6 +465,15 @@ impl Store for Waiting {
         }
         if self.has(Fault::CheckThenDelete) {
             return Ok(self.check_then_put(*id, loaded, None).await);
+        }
+        if self.has(Fault::RevisionBeforeTheRest) {
+            let revisions = self.shared.revisions.borrow();
+            if revisions
+                .get(id)
+                .is_some_and(|revision| *revision != loaded)
+            {
+                return Ok(false);
+            }
         }
         Ok(self.swap(*id, loaded, None).await)
     }
