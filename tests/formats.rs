@@ -209,3 +209,15 @@ fn json_leaves_the_absent_previous_state_out_and_binary_formats_do_not() {
         b"\x08Starting\x00\x00\x01p\x00"
     );
 }
+
+#[test]
+fn a_writer_that_is_full_is_an_error() {
+    for task in tasks(&1_u8, &2) {
+        let text = serde_json::to_string(&task).unwrap();
+        for room in 0..text.len() {
+            let mut buffer = vec![0; room];
+            let written = serde_json::to_writer(&mut buffer[..], &task);
+            assert!(written.is_err(), "{room} bytes for {text}");
+        }
+    }
+}
