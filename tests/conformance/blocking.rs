@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use task_lifecycle::conformance::{Law, Store};
 use task_lifecycle::{Snapshot, Status, Task};
@@ -122,7 +124,13 @@ impl Store for Blocking {
         let cached = self.shared.cache.lock().unwrap().get(id).cloned();
         let row = match cached {
             Some(row) if self.has(Fault::SlowReadFillsCache) => Some(row),
-            _ => self.get(*id),
+            _ => {
+                let row = self.get(*id);
+                if self.has(Fault::SlowReadFillsCache) {
+                    thread::sleep(Duration::from_micros(50));
+                }
+                row
+            }
         };
         if let (Some(row), Some(Fault::SlowReadFillsCache)) = (&row, self.fault) {
             self.shared.cache.lock().unwrap().insert(*id, row.clone());
