@@ -1,5 +1,5 @@
 //! Hand-written: the nine states in a byte. With a match for each operation it is a task's state;
-//! with a table for a cancel, the least that a decision can cost.
+//! with tables, the least that a decision can cost.
 
 use task_lifecycle::Operation;
 
@@ -59,10 +59,20 @@ pub const ALL: [Byte; 9] = [N, P, S, F, C, NS, NF, PS, PF];
 /// Where a cancel leads from each: to itself if it is refused.
 static CANCEL: [Byte; 9] = [C, P, S, F, C, S, F, PS, PF];
 
+type Answer = Result<Option<Byte>, Refused<Byte>>;
+/// The answers to a cancel of each, ready made.
+#[rustfmt::skip]
+static ANSWERS: [Answer; 9] = [
+    Ok(Some(C)), no(P), no(S), no(F), no(C), Ok(Some(S)), Ok(Some(F)), no(PS), no(PF),
+];
+
+const fn no(state: Byte) -> Answer {
+    Err(Refused::new(Operation::Cancel, state))
+}
+
 impl Byte {
-    pub fn cancel(self) -> Result<Option<Self>, Refused<Self>> {
-        let next = CANCEL[self as usize];
-        if next == self { Err(Refused::new(Operation::Cancel, self)) } else { Ok(Some(next)) }
+    pub fn cancel(self) -> Answer {
+        ANSWERS[self as usize]
     }
 
     /// Whether it is accepted.
