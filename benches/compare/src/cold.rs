@@ -18,7 +18,9 @@ pub struct Cold {
 pub const OURS: usize = 0;
 pub const TRIO: usize = 1;
 pub const PEERS: usize = 2;
-const PASSES: usize = 2;
+/// The crate and the derives are compared closely; of the peers the order is enough.
+const PASSES: usize = 5;
+const PASSES_OF_PEERS: usize = 2;
 
 /// The version of a package, from the lock file.
 pub fn version(package: &str) -> &'static str {
@@ -46,8 +48,9 @@ pub fn build<'a>(root: &Path, scratch: &Path, peers: impl Iterator<Item = &'a st
     dependents.extend(peers.map(|name| (name, line(name, ""))));
 
     let mut colds: Vec<Cold> = Vec::new();
-    for _ in 0..PASSES {
-        for (number, (name, dependencies)) in dependents.iter().enumerate() {
+    for pass in 0..PASSES {
+        let all = if pass < PASSES_OF_PEERS { dependents.len() } else { PEERS };
+        for (number, (name, dependencies)) in dependents[..all].iter().enumerate() {
             let cold = build_one(name, dependencies, &scratch.join(format!("dependent-{number}")));
             match colds.get_mut(number) {
                 Some(before) => before.seconds = before.seconds.min(cold.seconds),

@@ -18,7 +18,7 @@ use std::error::Error;
 use std::path::Path;
 use std::{env, fs};
 
-use bulk::{medians, sweep_bytes, sweep_states};
+use bulk::{quartiles, sweep_bytes, sweep_states};
 use report::Report;
 use task::Kind;
 
@@ -54,9 +54,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     eprintln!("all do the same work, and their instructions are counted; times follow");
     for payload in 0..suite[0].payloads.len() {
         let sweeps: Vec<_> = suite.iter().map(|it| it.payloads[payload].sweep).collect();
-        report.bulk.push(medians(&sweeps));
+        report.bulk.push(quartiles(&sweeps));
     }
-    report.states = medians(&[sweep_states, sweep_bytes]);
+    report.states = quartiles(&[sweep_states, sweep_bytes]);
     eprintln!("times taken; cold builds follow");
     let peers = suite.iter().filter(|it| it.kind == Kind::Peer).map(|it| it.name);
     report.colds = cold::build(&package.join("../.."), &scratch, peers);

@@ -33,11 +33,13 @@ pub fn draw(
         let mut chart = ChartBuilder::on(&area)
             .caption(title.replace('`', ""), ("sans-serif", 16))
             .margin(10)
+            .margin_right(24)
             .x_label_area_size(36)
             .y_label_area_size(44)
-            .build_cartesian_2d(sizes.log_scale(), 0.0..1.2 * most)?;
+            .build_cartesian_2d(sizes.log_scale(), 0.0..1.4 * most)?;
         let mut mesh = chart.configure_mesh();
         mesh.light_line_style(TRANSPARENT).x_labels(SIZES.len());
+        mesh.x_label_formatter(&|size| format!("{size:e}"));
         mesh.x_desc("tasks").y_desc("ns per task").draw()?;
         for kind in [Kind::Peer, Kind::Hand, Kind::Obvious, Kind::Ours] {
             let (name, style) = match kind {
