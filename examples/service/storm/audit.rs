@@ -247,6 +247,7 @@ impl<'a> Audit<'a> {
                         reverted = true;
                         self.findings.reverts += 1;
                         let says_why = event.message.starts_with("Tokenizer")
+                            || event.message.starts_with("Given up: ")
                             || (self.text().is_none() && event.message.starts_with("The file"));
                         if operation == Operation::Fail && !says_why {
                             self.faults.push(format!("failed in silence: {event:?}"));
