@@ -4,28 +4,31 @@ use task_lifecycle::{Operation, State, Status, Task, TransitionError};
 
 use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
 
-/// A state is its status, then `<` and what it would revert to. `.` is a refusal, `gone` no task.
-const COLUMNS: [&str; 9] = ["S", "P", "ok", "ko", "C", "S<ok", "S<ko", "P<ok", "P<ko"];
+/// A state is the first two letters of its status, then `<` and those of what it would revert to.
+/// `.` is a refusal, `gone` the end of the task.
+const COLUMNS: [&str; 9] = [
+    "St", "Pr", "Su", "Fa", "Ca", "St<Su", "St<Fa", "Pr<Su", "Pr<Fa",
+];
 
 #[rustfmt::skip]
 const GRID: [(Operation, [&str; 9]); 7] = [
-    //          S       P     ok      ko      C       S<ok    S<ko    P<ok    P<ko
-    (Start,   ["P",    ".",  ".",    ".",    ".",    "P<ok", "P<ko", ".",    "."   ]),
-    (Retry,   [".",    "S",  ".",    ".",    ".",    ".",    ".",    "S<ok", "S<ko"]),
-    (Succeed, [".",    "ok", ".",    ".",    ".",    ".",    ".",    "ok",   "ok"  ]),
-    (Fail,    ["ko",   "ko", ".",    ".",    ".",    "ok",   "ko",   "ok",   "ko"  ]),
-    (Cancel,  ["C",    ".",  ".",    ".",    ".",    "ok",   "ko",   ".",    "."   ]),
-    (Update,  [".",    ".",  "S<ok", "S<ko", ".",    ".",    ".",    ".",    "."   ]),
-    (Delete,  [".",    ".",  "gone", "gone", "gone", ".",    ".",    ".",    "."   ]),
+    //          St    Pr    Su       Fa       Ca      St<Su    St<Fa    Pr<Su    Pr<Fa
+    (Start,   ["Pr", ".",  ".",     ".",     ".",    "Pr<Su", "Pr<Fa", ".",     "."]),
+    (Retry,   [".",  "St", ".",     ".",     ".",    ".",     ".",     "St<Su", "St<Fa"]),
+    (Succeed, [".",  "Su", ".",     ".",     ".",    ".",     ".",     "Su",    "Su"]),
+    (Fail,    ["Fa", "Fa", ".",     ".",     ".",    "Su",    "Fa",    "Su",    "Fa"]),
+    (Cancel,  ["Ca", ".",  ".",     ".",     ".",    "Su",    "Fa",    ".",     "."]),
+    (Update,  [".",  ".",  "St<Su", "St<Fa", ".",    ".",     ".",     ".",     "."]),
+    (Delete,  [".",  ".",  "gone",  "gone",  "gone", ".",     ".",     ".",     "."]),
 ];
 
 fn status(cell: &str) -> Status {
     match cell {
-        "S" => Status::Starting,
-        "P" => Status::Processing,
-        "ok" => Status::Succeeded,
-        "ko" => Status::Failed,
-        "C" => Status::Cancelled,
+        "St" => Status::Starting,
+        "Pr" => Status::Processing,
+        "Su" => Status::Succeeded,
+        "Fa" => Status::Failed,
+        "Ca" => Status::Cancelled,
         _ => panic!("not a status: {cell}"),
     }
 }
