@@ -1,5 +1,5 @@
-//! The laws, each as the property that the crate page names. A law fails too if its cases did not
-//! reach what it is about.
+//! The laws that are about histories and stored tasks, each as a property. A property fails too if
+//! its cases did not reach what it is about. The other laws are enumerated, in `relation.rs`.
 
 mod common;
 
@@ -8,9 +8,7 @@ use std::rc::Rc;
 
 use common::{Step, Tally, check, events, history};
 use proptest::prelude::*;
-use task_lifecycle::strategy::{
-    broken_snapshot, operation, snapshot, state, status, task, task_in,
-};
+use task_lifecycle::strategy::{broken_snapshot, snapshot, state, status, task_in};
 use task_lifecycle::{
     Event, Operation, Released, Snapshot, SnapshotError, StaleRun, State, Status, Task, Transition,
     TransitionError,
@@ -25,93 +23,6 @@ fn take<T>(task: &mut Task<T>, step: Step<T>) -> Option<Result<Transition<T>, Tr
             None
         }
     }
-}
-
-/// The sentences of the contract, from what a client can see: whether the status is one of those
-/// in which the operation is accepted, and whether there is a previous state to go back to.
-fn expected(
-    operation: Operation,
-    status: Status,
-    previous: Option<Status>,
-) -> Option<(Option<Status>, Option<Status>)> {
-    let to = |accepted: bool, status, previous| accepted.then_some((Some(status), previous));
-    let starting = status == Status::Starting;
-    let processing = status == Status::Processing;
-    match operation {
-        Operation::Start => to(starting, Status::Processing, previous),
-        Operation::Retry => to(processing, Status::Starting, previous),
-        Operation::Succeed => to(processing, Status::Succeeded, None),
-        Operation::Fail => to(
-            starting || processing,
-            previous.unwrap_or(Status::Failed),
-            None,
-        ),
-        Operation::Cancel => to(starting, previous.unwrap_or(Status::Cancelled), None),
-        Operation::Update => to(status.is_finished(), Status::Starting, Some(status)),
-        Operation::Delete => status.is_completed().then_some((None, None)),
-    }
-}
-
-#[test]
-fn prop_relation() {
-    let floors = [("accepted", 100), ("refused", 25), ("gone", 10)];
-    check(history(12), &floors, |(mut task, steps), tally| {
-        for step in steps {
-            for &operation in Operation::ALL {
-                let before = task.state();
-                let answer = before.apply(operation);
-                let expected = expected(operation, before.status(), before.previous());
-                let parts = answer
-                    .ok()
-                    .map(|next| (next.map(State::status), next.and_then(State::previous)));
-                prop_assert_eq!(parts, expected, "{} in {:?}", operation, before);
-                if expected == Some((None, None)) {
-                    tally.hit("gone");
-                }
-            }
-            let before = task.state();
-            match step {
-                Step::Edit(_) => {
-                    take(&mut task, step);
-                    prop_assert_eq!(task.state(), before);
-                }
-                Step::Apply(event) => {
-                    let answer = before.apply(event.operation());
-                    match task.apply(event) {
-                        Ok(_) => {
-                            tally.hit("accepted");
-                            prop_assert_eq!(answer, Ok(Some(task.state())));
-                        }
-                        Err(refused) => {
-                            tally.hit("refused");
-                            prop_assert_eq!(answer, Err(refused));
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    });
-}
-
-#[test]
-fn prop_starting_only() {
-    let floors = [("new", 2), ("updating", 5), ("refused", 20)];
-    check(task(0..2000_u32), &floors, |mut task, tally| {
-        let before = task.clone();
-        if let Ok(done) = task.cancel() {
-            tally.hit(if done.reverted() { "updating" } else { "new" });
-            prop_assert_eq!(before.status(), Status::Starting);
-            let became = before
-                .previous()
-                .map_or(Status::Cancelled, |old| old.status);
-            prop_assert_eq!(task.status(), became);
-        } else {
-            tally.hit("refused");
-            prop_assert_ne!(before.status(), Status::Starting);
-        }
-        Ok(())
-    });
 }
 
 #[test]
@@ -327,57 +238,6 @@ fn prop_counted() {
             prop_assert_eq!(task.check_revision(revision).is_ok(), changes == 0);
             prop_assert!(task.check_revision(task.revision()).is_ok());
         }
-        Ok(())
-    });
-}
-
-/// A task and an operation, accepted as often as not.
-fn asked() -> impl Strategy<Value = (Task<u32>, Operation)> {
-    task(0..2000_u32).prop_flat_map(|task| {
-        let accepts = |operation: &Operation| task.state().apply(*operation).is_ok();
-        let accepted: Vec<_> = Operation::ALL.iter().copied().filter(accepts).collect();
-        (
-            Just(task),
-            prop_oneof![operation(), prop::sample::select(accepted)],
-        )
-    })
-}
-
-#[test]
-fn prop_dry_run() {
-    let floors = [("accepted", 10), ("refused", 10), ("deleted", 1)];
-    check(asked(), &floors, |(mut task, operation), tally| {
-        let said = task.check(operation);
-        let did = match Event::new(operation, 9000) {
-            Some(event) => task.apply(event).map(|done| Some(done.to.status())),
-            None => task.delete().map(|_| None).map_err(TransitionError::from),
-        };
-        tally.hit(match did {
-            Ok(Some(_)) => "accepted",
-            Ok(None) => "deleted",
-            Err(_) => "refused",
-        });
-        prop_assert_eq!(said, did);
-        Ok(())
-    });
-}
-
-#[test]
-fn prop_one_table() {
-    let floors = [("accepted", 10), ("refused", 10)];
-    check(asked(), &floors, |(task, operation), tally| {
-        let status = task.status();
-        let accepted = task.state().apply(operation).is_ok();
-        tally.hit(if accepted { "accepted" } else { "refused" });
-        prop_assert_eq!(status.accepts(operation), accepted);
-        prop_assert_eq!(operation.accepted_in().contains(&status), accepted);
-        prop_assert_eq!(task.check(operation).is_ok(), accepted);
-        prop_assert_eq!(status, task.state().status());
-        prop_assert_eq!(task.is_update(), task.state().is_update());
-        prop_assert_eq!(
-            task.previous().map(|old| old.status),
-            task.state().previous()
-        );
         Ok(())
     });
 }

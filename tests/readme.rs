@@ -206,11 +206,12 @@ fn source(folder: &str) -> String {
     text
 }
 
-/// Each law stands once as a property in `laws.rs`, as a tag where the source keeps it, and where
+/// Each law stands once as a test, enumerated in `relation.rs` or a property in `laws.rs`, as a tag where the source keeps it, and where
 /// the model of the protocol has a counterpart, as a tag there.
 #[test]
-fn every_law_has_its_property_and_its_place_in_the_source() {
-    let named = laws(include_str!("laws.rs"), "fn prop_", "(");
+fn every_law_has_its_test_and_its_place_in_the_source() {
+    let tests = concat!(include_str!("relation.rs"), include_str!("laws.rs"));
+    let named = laws(tests, "fn prop_", "(");
     assert_eq!(named.len(), 12);
 
     let sorted = |mut names: Vec<String>| {

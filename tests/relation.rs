@@ -1,6 +1,7 @@
-//! The relation, written a second time as a grid, and every message of a refusal.
+//! The laws that are about one operation, enumerated over all states against the relation written a
+//! second time as a grid; and every message of a refusal.
 
-use task_lifecycle::{Operation, State, Status, Task, TransitionError};
+use task_lifecycle::{Event, Operation, State, Status, Task, TransitionError};
 
 use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
 
@@ -59,39 +60,8 @@ fn the_grid_has_every_state_and_operation_in_order() {
     assert_eq!(GRID.map(|(operation, _)| operation), Operation::ALL);
 }
 
-#[test]
-fn every_state_answers_as_the_grid_says() {
-    for (operation, row) in GRID {
-        for (column, expected) in COLUMNS.into_iter().zip(row) {
-            let from = state(column);
-            let answer = from.apply(operation);
-            assert_eq!(cell(answer), expected, "{operation} in {column}");
-            if let Err(refused) = answer {
-                let named = (refused.operation(), refused.status());
-                assert_eq!(named, (operation, from.status()), "{operation} in {column}");
-            }
-        }
-    }
-}
-
-#[test]
-fn status_and_operation_agree_with_the_grid() {
-    for (operation, row) in GRID {
-        let accepted_in: Vec<Status> = (0..5)
-            .filter(|&column| row[column] != ".")
-            .map(|column| status(COLUMNS[column]))
-            .collect();
-        assert_eq!(operation.accepted_in(), accepted_in, "{operation}");
-        for (column, expected) in COLUMNS.into_iter().zip(row) {
-            let accepts = state(column).status().accepts(operation);
-            assert_eq!(accepts, expected != ".", "{operation} in {column}");
-        }
-    }
-}
-
-/// Drives a task into each state by its operations alone, then tries each operation.
-#[test]
-fn every_task_answers_as_the_grid_says() {
+/// A task in each state, in the order of the columns, brought there by operations.
+fn tasks() -> [Task<u32>; 9] {
     let paths: [&[Operation]; 9] = [
         &[],
         &[Start],
@@ -103,45 +73,18 @@ fn every_task_answers_as_the_grid_says() {
         &[Start, Succeed, Update, Start],
         &[Start, Fail, Update, Start],
     ];
-    for (column, path) in paths.into_iter().enumerate() {
-        for (operation, row) in GRID {
-            let case = format!("{operation} in {}", COLUMNS[column]);
-            let mut task = Task::new(0);
-            for &step in path {
-                take(&mut task, step).expect(&case);
-            }
-            assert_eq!(task.state(), state(COLUMNS[column]), "{case}");
-
-            let before = task.clone();
-            let expected = row[column];
-            assert_eq!(
-                task.check(operation),
-                task.state()
-                    .apply(operation)
-                    .map(|next| next.map(State::status)),
-                "{case}"
-            );
-            if operation == Delete {
-                match task.delete() {
-                    Ok(payload) => {
-                        assert_eq!((expected, payload), ("gone", *before.payload()), "{case}");
-                    }
-                    Err(refused) => {
-                        assert_eq!(expected, ".", "{case}");
-                        assert_eq!(refused.into_task(), before, "{case}");
-                    }
-                }
-                continue;
-            }
-            match take(&mut task, operation) {
-                Ok(()) => assert_eq!(cell(Ok(Some(task.state()))), expected, "{case}"),
-                Err(_) => assert_eq!((expected, &task), (".", &before), "{case}"),
-            }
-        }
-    }
+    paths.map(|path| {
+        let new = Task::new(0);
+        path.iter().fold(new, |task, &operation| {
+            let answer = after(task, operation).expect("a step of the path");
+            answer.expect("no path ends with a delete")
+        })
+    })
 }
 
-fn take(task: &mut Task<u32>, operation: Operation) -> Result<(), TransitionError> {
+/// Does an operation by the method of its name: what the task then is, `None` if it is gone.
+fn after(mut task: Task<u32>, operation: Operation) -> Result<Option<Task<u32>>, TransitionError> {
+    let from = task.state();
     let done = match operation {
         Start => task.start(),
         Retry => task.retry(),
@@ -149,11 +92,92 @@ fn take(task: &mut Task<u32>, operation: Operation) -> Result<(), TransitionErro
         Fail => task.fail(),
         Cancel => task.cancel(),
         Update => task.update(1),
-        Delete => panic!("delete takes the task"),
+        Delete => return Ok(task.delete().map(|_| None)?),
     }?;
-    assert_eq!(done.operation, operation);
-    assert_eq!(done.to, task.state());
-    Ok(())
+    let to = task.state();
+    assert_eq!((done.operation, done.from, done.to), (operation, from, to));
+    Ok(Some(task))
+}
+
+/// The state alone, the methods of a task and its dispatcher all answer as the grid does.
+#[test]
+fn prop_relation() {
+    for (index, task) in tasks().into_iter().enumerate() {
+        let from = state(COLUMNS[index]);
+        assert_eq!(task.state(), from);
+        for (operation, row) in GRID {
+            let case = format!("{operation} in {from}");
+            let answer = from.apply(operation);
+            assert_eq!(cell(answer), row[index], "{case}");
+            if let Err(refused) = answer {
+                let named = (refused.operation(), refused.status());
+                assert_eq!(named, (operation, from.status()), "{case}");
+            }
+            let did = after(task.clone(), operation);
+            assert_eq!(did.map(|task| task.map(|it| it.state())), answer, "{case}");
+            if let Some(event) = Event::new(operation, 1) {
+                let did = task.clone().apply(event);
+                assert_eq!(did.map(|done| Some(done.to)), answer, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn prop_starting_only() {
+    for task in tasks() {
+        let (status, previous) = (task.status(), task.state().previous());
+        match after(task, Cancel) {
+            Ok(task) => {
+                assert_eq!(status, Status::Starting);
+                let became = task.expect("a task that was cancelled").state();
+                let expected = previous.unwrap_or(Status::Cancelled);
+                assert_eq!((became.status(), became.previous()), (expected, None));
+            }
+            Err(_) => assert_ne!(status, Status::Starting),
+        }
+    }
+}
+
+#[test]
+fn prop_dry_run() {
+    for task in tasks() {
+        for &operation in Operation::ALL {
+            let did = after(task.clone(), operation);
+            let became = did.map(|task| task.map(|it| it.status()));
+            assert_eq!(task.check(operation), became, "{operation} of {task:?}");
+        }
+    }
+}
+
+#[test]
+fn prop_one_table() {
+    for (index, task) in tasks().into_iter().enumerate() {
+        let (status, state) = (task.status(), task.state());
+        assert_eq!(
+            (status, task.is_update()),
+            (state.status(), state.is_update())
+        );
+        assert_eq!(task.previous().map(|old| old.status), state.previous());
+        for (operation, row) in GRID {
+            let case = format!("{operation} in {state}");
+            let accepted = row[index] != ".";
+            assert_eq!(status.accepts(operation), accepted, "{case}");
+            assert_eq!(
+                operation.accepted_in().contains(&status),
+                accepted,
+                "{case}"
+            );
+            assert_eq!(task.check(operation).is_ok(), accepted, "{case}");
+        }
+    }
+    for &operation in Operation::ALL {
+        let listed = operation.accepted_in();
+        assert!(
+            listed.is_sorted_by(|one, next| one < next),
+            "each once, in order: {listed:?}"
+        );
+    }
 }
 
 #[test]
