@@ -3,6 +3,9 @@
 #[doc = include_str!("documentation/embedding.md")]
 pub mod embedding {}
 
+#[doc = include_str!("documentation/stored_form.md")]
+pub mod stored_form {}
+
 #[doc = include_str!("../tests/README.md")]
 pub mod verification {}
 

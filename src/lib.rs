@@ -3,6 +3,8 @@
 //! [Embedding]: _documentation::embedding
 //! [the service]: _documentation::embedding#to-copy
 //! [`conformance`]: mod@conformance
+//! [Stored form]: _documentation::stored_form
+//! [the grid]: _documentation::verification#enumeration
 //! [the laws]: _documentation::verification
 //! [the hazards]: _documentation::verification
 //! [model checker]: _documentation::verification#races

@@ -48,28 +48,10 @@ pub struct Previous<T> {
 /// # }
 /// ```
 ///
-/// Human-readable formats leave `previous` out for a task that is not updating; the others always
-/// have it, since some of them count fields and do not name them. `null` is read as no previous
-/// state. A missing, unknown or repeated field is refused, in the previous state too; so is a
-/// missing `payload` even where `T` is an `Option`. A status is read from its word and from
-/// nothing else. In SQL, store the columns and decide by
+/// What is not a valid task is refused, and the error names the fault. The page
+/// [`stored_form`](crate::_documentation::stored_form) has the rules, the formats, and how the form
+/// may change over time. In SQL, store the fields in columns and decide by
 /// [`State::from_parts`](crate::State::from_parts).
-///
-/// # Evolution
-///
-/// Within a major version the form gains no field and no status. Between programs of different
-/// versions:
-///
-/// - Deploy readers before writers: an older reader refuses a field that it does not know.
-/// - A revert is exact only for what `T` keeps when it is read and written. A payload type that
-///   changes during a rolling deployment must keep what it does not know: in a map with
-///   `#[serde(flatten)]`, or as a raw value. Otherwise an older program that reverts an update
-///   drops the newer fields of a state that nobody had touched.
-/// - Nest a task in a row; do not flatten it. `#[serde(flatten)]` turns the refusal of unknown
-///   fields off, and a flattened `Option<Task<T>>` hides a broken task as `None`. Document stores
-///   add fields of their own (`_id`, `pk`) to the row, so nest there too.
-/// - [`Event`](crate::Event) is read by position in formats without names, so its variants are
-///   append-only.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(
     feature = "serde",
