@@ -1,4 +1,4 @@
-//! Checks that a store keeps tasks as the machine means them. Feature `conformance`.
+//! A conformance suite for whatever keeps your tasks. Feature `conformance`.
 //!
 //! A store is wherever a program keeps its tasks: a table, a map, an actor. Its author implements
 //! [`Store`], whether it waits or not, and calls one function from a test. For a store that waits,
@@ -69,7 +69,7 @@
 //! Two clients create, read, change and delete tasks, from copies that may be stale. They repeat
 //! what they sent; the store is [reopened](Store::reopen); payloads are what databases escape,
 //! retype and cut, and counters stand where columns end. What each client is shown is compared
-//! with the machine, after every event in half of the histories, and in the end in the others.
+//! with a [`Task`], after every event in half of the histories, and in the end in the others.
 //!
 //! *Calls that overlap.* Two clients commit to or delete a task, or load it, while each other's
 //! call is in flight: one call is polled until it has waited some number of times, the other is
@@ -294,7 +294,7 @@ pub struct Violation {
     pub law: Law,
     /// What happened and what was answered, a line an event.
     pub story: Vec<String>,
-    /// What the machine says.
+    /// What the law asks for.
     pub expected: String,
     /// What the store did.
     pub seen: String,

@@ -4,7 +4,7 @@ use crate::{Operation, State, Status, Task};
 
 /// An operation was refused: the task's status does not accept it.
 ///
-/// Only the machine makes one, so it never names a status in which the operation would have been
+/// Only a refusal makes one, so it never names a status in which the operation would have been
 /// accepted. A server answers with its text (the Cancel Task endpoint: 400).
 ///
 /// ```
@@ -121,7 +121,7 @@ impl<T> From<DeleteError<T>> for TransitionError {
     }
 }
 
-/// A stored form that no task has.
+/// Parts that no task can have.
 ///
 /// Closed: a status and a previous status have no third way to disagree.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
@@ -166,7 +166,7 @@ pub struct StaleRun {
     pub status: Status,
 }
 
-/// A text that is none of the five wire strings of [`Status`].
+/// The text is not one of the five words of a [`Status`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("unknown status: expected Starting, Processing, Succeeded, Failed or Cancelled")]
 #[non_exhaustive]
@@ -178,7 +178,7 @@ impl UnknownStatus {
     }
 }
 
-/// A text that is none of the seven names of [`Operation`].
+/// The text is not one of the seven words of an [`Operation`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("unknown operation: expected start, retry, succeed, fail, cancel, update or delete")]
 #[non_exhaustive]

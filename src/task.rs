@@ -99,8 +99,9 @@ impl<T> Task<T> {
     /// carries it.
     ///
     /// A revert does not bring an old number back, so no two moments of a task's life share one.
-    /// (It wraps after `u64::MAX`. An id must not be used again after a delete.) `tests/README.md`
-    /// tells what follows from a commit without it.
+    /// (It wraps after `u64::MAX`. An id must not be used again after a delete.) What happens to a
+    /// store that does not compare it is a story of the
+    /// [model](crate::_documentation::verification#commit-without-comparing-the-revision).
     ///
     /// ```
     /// # use task_lifecycle::Task;

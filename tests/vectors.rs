@@ -1,4 +1,4 @@
-//! The vectors for other languages are what the machine says. `WRITE_VECTORS=1` writes them anew.
+//! The vectors for other languages say what the crate does. `WRITE_VECTORS=1` writes them anew.
 
 #![cfg(feature = "serde")]
 
@@ -24,7 +24,7 @@ fn compare(name: &str, entries: &[Value]) {
     let written = fs::read_to_string(&file).unwrap_or_default();
     assert!(
         written == text,
-        "{} is not what the machine says",
+        "{} is not what the crate does",
         file.display()
     );
 }

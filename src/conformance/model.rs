@@ -37,7 +37,7 @@ pub(super) enum Since {
     Reopened,
 }
 
-/// A task by its name, and what the machine says it is.
+/// A task by its name, and what it should be.
 pub(super) struct Row<I, T> {
     pub(super) id: I,
     /// More than one while an outcome is unknown; never none.

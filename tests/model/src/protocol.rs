@@ -140,7 +140,7 @@ impl Protocol {
             self.commit(world, who, &mut draft, tell)
         };
         let known = if fate == Fate::Answered {
-            Some(accepted || self.has(Fault::ZeroRowsIgnored))
+            Some(accepted || self.has(Fault::ConflictIgnored))
         } else {
             tell(format_args!("The answer is lost."));
             self.guess()
@@ -161,7 +161,7 @@ impl Protocol {
         let found = world.row.as_ref().map(Task::revision);
         let fits = found == Some(draft.loaded) || self.has(Fault::CommitWithoutRevision);
         if found.is_none() || !fits {
-            tell(format_args!("{name} commits {change}: zero rows."));
+            tell(format_args!("{name} commits {change}: no row changed."));
             return false;
         }
         for actor in &world.actors {

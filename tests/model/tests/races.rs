@@ -104,7 +104,7 @@ fn each_precaution_is_needed() {
         (Fault::CommitWithoutRevision, Law::NothingLost, 4),
         (Fault::RevisionRestoredOnRevert, Law::AnswersAreTrue, 9),
         (Fault::EditNotCounted, Law::NothingLost, 4),
-        (Fault::ZeroRowsIgnored, Law::OneWorker, 4),
+        (Fault::ConflictIgnored, Law::OneWorker, 4),
         (Fault::StartWithoutCheck, Law::Fenced, 6),
         (Fault::EditWithoutCheck, Law::CompletedIsOver, 6),
         (Fault::FinishWithoutCheck, Law::Fenced, 6),
