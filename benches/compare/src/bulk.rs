@@ -21,17 +21,12 @@ pub type Times = [f64; SIZES.len()];
 /// that no branch can be learned; the same for all.
 pub fn quartiles(sweeps: &[Sweep]) -> Vec<Times> {
     let mut times = vec![Times::default(); sweeps.len()];
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = fastrand::Rng::with_seed(1);
     for (at, (size, passes)) in SIZES.into_iter().zip(PASSES).enumerate() {
         let mut states: Vec<usize> = (0..State::ALL.len()).cycle().take(size).collect();
         let mut samples = vec![Vec::with_capacity(passes); sweeps.len()];
         for _ in 0..passes {
-            for last in (1..size).rev() {
-                random ^= random << 13;
-                random ^= random >> 7;
-                random ^= random << 17;
-                states.swap(last, random as usize % (last + 1));
-            }
+            random.shuffle(&mut states);
             for (sweep, samples) in sweeps.iter().zip(&mut samples) {
                 samples.push(sweep(&states));
             }

@@ -26,7 +26,7 @@ pub struct Count {
 /// The same calls of the crate and of what it is compared with.
 #[derive(Debug)]
 pub struct Pair {
-    pub what: &'static str,
+    pub what: String,
     pub ours: Vec<Count>,
     pub other: Vec<Count>,
 }
@@ -38,12 +38,12 @@ impl Counter {
     /// The call goes through a pointer that the compiler does not know, as does what it gives: it
     /// can neither be left out nor be fitted to its argument.
     pub fn call<A, R>(&mut self, measured: fn(A) -> R, argument: A) -> Count {
-        if let Some(counts) = &mut self.0 {
-            return counts.next().expect("a profile for each call");
-        }
-        black_box(black_box(measured)(black_box(argument)));
-        end_of_profile();
-        Count::default()
+        let Some(counts) = &mut self.0 else {
+            black_box(black_box(measured)(black_box(argument)));
+            end_of_profile();
+            return Count::default();
+        };
+        counts.next().expect("a profile for each call")
     }
 }
 
@@ -84,6 +84,7 @@ pub fn count<C>(scratch: &Path, all: impl Fn(&mut Counter) -> C) -> Option<C> {
 
 /// Sums the cost lines of a profile. A line after `calls=` repeats what the callee did.
 fn parse(profile: &str) -> Count {
+    const ALLOCATORS: [&str; 4] = ["malloc", "calloc", "realloc", "posix_memalign"];
     let mut count = Count::default();
     let (mut own, mut called, mut inclusive) = (true, "", false);
     for line in profile.lines() {
@@ -93,24 +94,18 @@ fn parse(profile: &str) -> Count {
             called = name;
         } else if let Some(calls) = line.strip_prefix("calls=") {
             inclusive = true;
-            if own
-                && (["malloc", "calloc", "realloc"].contains(&called)
-                    || called.contains("posix_memalign"))
-            {
-                count.allocations += first_number(calls);
-            }
-        } else if line.starts_with(|first: char| "+-*0123456789".contains(first)) {
-            let cost = line.split(' ').nth(1).map_or(0, first_number);
-            if !mem::take(&mut inclusive) {
-                count.total += cost;
-                count.own += if own { cost } else { 0 };
-            }
+            let allocates = own && ALLOCATORS.contains(&called.trim_start_matches('_'));
+            count.allocations += if allocates { number(calls, 0) } else { 0 };
+        } else if line.starts_with(|first: char| "+-*0123456789".contains(first))
+            && !mem::take(&mut inclusive)
+        {
+            count.total += number(line, 1);
+            count.own += if own { number(line, 1) } else { 0 };
         }
     }
     count
 }
 
-fn first_number(text: &str) -> u64 {
-    let end = text.find(' ').unwrap_or(text.len());
-    text[..end].parse().expect("a number in the profile")
+fn number(line: &str, word: usize) -> u64 {
+    line.split(' ').nth(word).map_or(0, |word| word.parse().expect("a number in the profile"))
 }

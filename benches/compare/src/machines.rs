@@ -7,5 +7,3 @@ pub mod obvious;
 pub mod rust_fsm;
 pub mod smlang;
 pub mod statig;
-pub mod tag;
-pub mod target;

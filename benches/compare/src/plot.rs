@@ -5,30 +5,21 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
+use crate::Implementation;
 use crate::bulk::{SIZES, Times};
-use crate::suite::Implementation;
 use crate::task::Kind;
 
-type Lines = Vec<(Kind, Times)>;
-
-/// Draws the times of each payload, by implementation, and those of the bare decision.
+/// Draws the times of each payload, by implementation, and those of the decision alone.
 pub fn draw(
     suite: &[Implementation],
     bulk: &[Vec<Times>],
-    states: &[Times],
     file: &Path,
 ) -> Result<(), Box<dyn Error>> {
-    let kinds = suite.iter().map(|implementation| implementation.kind);
-    let mut panels: Vec<(&str, Lines)> = Vec::new();
-    for (payload, times) in suite[0].payloads.iter().zip(bulk) {
-        panels.push((payload.name, kinds.clone().zip(times.iter().copied()).collect()));
-    }
-    panels.push(("one byte", vec![(Kind::Ours, states[0]), (Kind::Hand, states[1])]));
-
     let area = SVGBackend::new(file, (1080, 720)).into_drawing_area();
     area.fill(&WHITE)?;
-    for ((title, lines), area) in panels.iter().zip(area.split_evenly((2, 3))) {
-        let most = lines.iter().flat_map(|line| line.1).fold(0.0, f64::max);
+    let titles = suite[0].payloads.iter().map(|payload| payload.name).chain(["one byte"]);
+    for ((title, times), area) in titles.zip(bulk).zip(area.split_evenly((2, 3))) {
+        let most = times.as_flattened().iter().copied().fold(0.0, f64::max);
         let sizes = SIZES[0] as f64..SIZES[SIZES.len() - 1] as f64;
         let mut chart = ChartBuilder::on(&area)
             .caption(title.replace('`', ""), ("sans-serif", 16))
@@ -48,7 +39,8 @@ pub fn draw(
                 Kind::Obvious => ("by hand: obvious", BLACK.mix(0.4).stroke_width(2)),
                 Kind::Peer => ("peers", BLUE.mix(0.5).stroke_width(1)),
             };
-            for (nth, (_, times)) in lines.iter().filter(|line| line.0 == kind).enumerate() {
+            let lines = suite.iter().zip(times).filter(|(it, _)| it.kind == kind);
+            for (nth, (_, times)) in lines.enumerate() {
                 let points = SIZES.iter().zip(times).map(|(size, time)| (*size as f64, *time));
                 let line = chart.draw_series(LineSeries::new(points, style))?;
                 if nth == 0 {

@@ -23,14 +23,13 @@ pub const SHAPES: [(&str, &str); 5] = [
 
 /// The counts of each shape.
 pub fn shapes<F: Family, T: Payload>(counter: &mut Counter) -> [Vec<Count>; SHAPES.len()] {
-    let three = || THREE.map(in_state::<F, T>).into_iter();
+    let mut tasks = [0; 4].map(|_| THREE.map(in_state::<F, T>));
+    let [error, bool, whole, log] = tasks.each_mut().map(|three| three.iter_mut());
     [
-        three().map(|mut task| counter.call(measured_error::<F::Task<T>, T>, &mut task)).collect(),
-        three().map(|mut task| counter.call(measured_bool::<F::Task<T>, T>, &mut task)).collect(),
-        three().map(|mut task| counter.call(measured_whole::<F::Task<T>, T>, &mut task)).collect(),
-        three()
-            .map(|mut task| counter.call(measured_log::<F::Task<T>, T>, (&mut task, &mut None)))
-            .collect(),
+        error.map(|task| counter.call(measured_error, task)).collect(),
+        bool.map(|task| counter.call(measured_bool, task)).collect(),
+        whole.map(|task| counter.call(measured_whole, task)).collect(),
+        log.map(|task| counter.call(measured_log, (task, &mut None))).collect(),
         vec![counter.call(measured_lifecycle::<F::Task<T>, T>, (T::make(1), T::make(2)))],
     ]
 }
@@ -83,20 +82,18 @@ fn measured_lifecycle<M: Machine<T>, T>((first, second): (T, T)) -> M {
 }
 
 /// The decision without payloads: the crate's, and a table's.
-pub fn decisions(counter: &mut Counter) -> Vec<Pair> {
+pub fn decisions(counter: &mut Counter) -> [Pair; 2] {
     let (mut states, mut bytes) = (THREE.map(|at| State::ALL[at]), THREE.map(|at| byte::ALL[at]));
-    vec![
-        Pair {
-            what: "`State::apply(Cancel)`, by value",
-            ours: states.map(|state| counter.call(measured_state, state)).into(),
-            other: bytes.map(|byte| counter.call(measured_byte, byte)).into(),
-        },
-        Pair {
-            what: "`State::apply(Cancel)`, in place",
-            ours: states.each_mut().map(|it| counter.call(measured_state_in_place, it)).into(),
-            other: bytes.each_mut().map(|it| counter.call(measured_byte_in_place, it)).into(),
-        },
-    ]
+    let pair = |how, ours: [Count; 3], other: [Count; 3]| Pair {
+        what: format!("`State::apply(Cancel)`, {how}"),
+        ours: ours.into(),
+        other: other.into(),
+    };
+    let ours = states.map(|state| counter.call(measured_state, state));
+    let by_value = pair("by value", ours, bytes.map(|byte| counter.call(measured_byte, byte)));
+    let ours = states.each_mut().map(|state| counter.call(measured_state_in_place, state));
+    let other = bytes.each_mut().map(|byte| counter.call(measured_byte_in_place, byte));
+    [by_value, pair("in place", ours, other)]
 }
 
 #[inline(never)]

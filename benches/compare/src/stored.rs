@@ -43,25 +43,24 @@ enum Status {
 }
 
 pub fn count(counter: &mut Counter) -> Vec<Pair> {
-    let new = Task::new(Document::make(1));
-    let updating = in_state::<Ours, Document>(STARTING_AFTER_SUCCEEDED);
-    let (new_text, updating_text) = (text(&new), text(&updating));
-    let mut read = |what, text: &str| Pair {
-        what,
-        ours: vec![counter.call(measured_read::<Task<Document>>, text)],
-        other: vec![counter.call(measured_read::<Plain<Document>>, text)],
-    };
-    let reads = [read("read a new task", &new_text), read("read an updating task", &updating_text)];
-    let mut write = |what, task: &Task<Document>, text: &str| Pair {
-        what,
-        ours: vec![counter.call(measured_write::<Task<Document>>, task)],
-        other: vec![counter.call(measured_write::<Plain<Document>>, &of_text(text))],
-    };
-    let writes = [
-        write("write a new task", &new, &new_text),
-        write("write an updating task", &updating, &updating_text),
+    let tasks = [
+        ("a new task", Task::new(Document::make(1))),
+        ("an updating task", in_state::<Ours, _>(STARTING_AFTER_SUCCEEDED)),
     ];
-    reads.into_iter().chain(writes).collect()
+    let pair = |verb, what, ours, derive| Pair {
+        what: format!("{verb} {what}"),
+        ours: vec![ours],
+        other: vec![derive],
+    };
+    let pairs = tasks.map(|(what, task)| {
+        let text = text(&task);
+        let plain: Plain<Document> = of_text(&text);
+        let ours = counter.call(measured_read::<Task<Document>>, &text);
+        let read = pair("read", what, ours, counter.call(measured_read::<Plain<Document>>, &text));
+        let ours = counter.call(measured_write, &task);
+        [read, pair("write", what, ours, counter.call(measured_write, &plain))]
+    });
+    pairs.into_iter().flatten().collect()
 }
 
 fn text<D: Serialize>(document: &D) -> String {

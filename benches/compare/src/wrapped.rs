@@ -11,8 +11,6 @@ use crate::task::{Family, Kind, Machine, Parts, Record, Refused};
 pub trait Decider {
     const NAME: &'static str;
     const KIND: Kind = Kind::Peer;
-    /// Whether to look at the state for an update before the payloads: the faster for most.
-    const ASKS_STATE: bool = true;
     type State: Parts;
     fn new() -> Self;
     fn state(&self) -> Self::State;
@@ -61,7 +59,7 @@ impl<D: Decider, T> Machine<T> for Wrapped<D, T> {
         }
         let (to, revision, run) = (self.decider.state(), self.revision, self.run);
         let record = |released| Ok(Record { revision, run, released, operation, from, to });
-        if D::ASKS_STATE && from.parts().1.is_none() {
+        if from.parts().1.is_none() {
             if let Event::Update(payload) = event {
                 self.update = Some(payload);
             }

@@ -1,62 +1,40 @@
-//! fsmentry: a graph whose states hold data. A step that a state does not have cannot be written,
-//! so that the wrapper decides what is refused.
+//! fsmentry: a graph of states. A step that a state does not have cannot be written, so that the
+//! wrapper decides what is refused.
 
-use task_lifecycle::{Operation, Status};
+use task_lifecycle::Operation::{self, Cancel, Fail, Retry, Start, Succeed, Update};
 
-use crate::task::Parts;
+use crate::task::nine_states;
 use crate::wrapped::Decider;
 pub use machine::Machine;
-use machine::MachineEntry::{Failed, Processing, Starting, Succeeded};
-
-/// What a run would revert to.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Origin {
-    New,
-    Succeeded,
-    Failed,
-}
+use machine::MachineEntry as At;
 
 mod machine {
-    use super::Origin;
-
     fsmentry::fsmentry! {
         #[derive(Clone, Copy)]
         // Without a check on every step that the entry belongs to the state. Nothing here makes
         // one by hand.
         #[fsmentry(unsafe(true))]
         pub enum Machine {
-            Starting(Origin) -> Processing(Origin) -> Starting,
+            Starting -> Processing -> Starting,
             Starting -> Cancelled,
-            Starting & Processing -> Succeeded,
-            Starting & Processing -> Failed,
-            Succeeded & Failed -> Starting,
+            Starting & Processing -> Failed -> StartingAfterFailed,
+            Processing -> Succeeded -> StartingAfterSucceeded,
+            StartingAfterSucceeded -> ProcessingAfterSucceeded -> StartingAfterSucceeded,
+            StartingAfterSucceeded & ProcessingAfterSucceeded & ProcessingAfterFailed -> Succeeded,
+            StartingAfterFailed -> ProcessingAfterFailed -> StartingAfterFailed,
+            StartingAfterFailed & ProcessingAfterFailed -> Failed,
         }
     }
 }
 
-impl Parts for Machine {
-    fn parts(self) -> (Status, Option<Status>) {
-        let previous = |origin| match origin {
-            Origin::New => None,
-            Origin::Succeeded => Some(Status::Succeeded),
-            Origin::Failed => Some(Status::Failed),
-        };
-        match self {
-            Machine::Starting(origin) => (Status::Starting, previous(origin)),
-            Machine::Processing(origin) => (Status::Processing, previous(origin)),
-            Machine::Succeeded => (Status::Succeeded, None),
-            Machine::Failed => (Status::Failed, None),
-            Machine::Cancelled => (Status::Cancelled, None),
-        }
-    }
-}
+nine_states!(Machine);
 
 impl Decider for Machine {
     const NAME: &'static str = "fsmentry";
     type State = Machine;
 
     fn new() -> Self {
-        Machine::Starting(Origin::New)
+        Machine::Starting
     }
 
     fn state(&self) -> Machine {
@@ -65,38 +43,23 @@ impl Decider for Machine {
 
     fn step(&mut self, operation: Operation) -> bool {
         match (operation, self.entry()) {
-            (Operation::Start, Starting(to)) => {
-                let origin = *to.as_ref();
-                to.processing(origin);
-            }
-            (Operation::Retry, Processing(to)) => {
-                let origin = *to.as_ref();
-                to.starting(origin);
-            }
-            (Operation::Succeed, Processing(to)) => {
-                to.succeeded();
-            }
-            (Operation::Fail, Processing(to)) => {
-                match to.as_ref() {
-                    Origin::New | Origin::Failed => to.failed(),
-                    Origin::Succeeded => to.succeeded(),
-                };
-            }
-            (Operation::Fail, Starting(to)) => {
-                match to.as_ref() {
-                    Origin::New | Origin::Failed => to.failed(),
-                    Origin::Succeeded => to.succeeded(),
-                };
-            }
-            (Operation::Cancel, Starting(to)) => {
-                match to.as_ref() {
-                    Origin::New => to.cancelled(),
-                    Origin::Succeeded => to.succeeded(),
-                    Origin::Failed => to.failed(),
-                };
-            }
-            (Operation::Update, Succeeded(to)) => to.starting(Origin::Succeeded),
-            (Operation::Update, Failed(to)) => to.starting(Origin::Failed),
+            (Start, At::Starting(to)) => to.processing(),
+            (Start, At::StartingAfterSucceeded(to)) => to.processing_after_succeeded(),
+            (Start, At::StartingAfterFailed(to)) => to.processing_after_failed(),
+            (Retry, At::Processing(to)) => to.starting(),
+            (Retry, At::ProcessingAfterSucceeded(to)) => to.starting_after_succeeded(),
+            (Retry, At::ProcessingAfterFailed(to)) => to.starting_after_failed(),
+            (Succeed, At::Processing(to)) => to.succeeded(),
+            (Succeed | Fail, At::ProcessingAfterSucceeded(to)) => to.succeeded(),
+            (Succeed, At::ProcessingAfterFailed(to)) => to.succeeded(),
+            (Fail, At::ProcessingAfterFailed(to)) => to.failed(),
+            (Fail, At::Starting(to)) => to.failed(),
+            (Fail, At::Processing(to)) => to.failed(),
+            (Cancel, At::Starting(to)) => to.cancelled(),
+            (Fail | Cancel, At::StartingAfterSucceeded(to)) => to.succeeded(),
+            (Fail | Cancel, At::StartingAfterFailed(to)) => to.failed(),
+            (Update, At::Succeeded(to)) => to.starting_after_succeeded(),
+            (Update, At::Failed(to)) => to.starting_after_failed(),
             _ => return false,
         }
         true
