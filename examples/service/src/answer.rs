@@ -23,6 +23,8 @@ pub enum Refusal {
     Status(#[from] TransitionError),
     #[error("Server error")]
     Outage(#[from] sqlx::Error),
+    #[error("It is not known whether this has happened: get the task before you ask again")]
+    Unknown(sqlx::Error),
 }
 
 impl Refusal {
@@ -42,6 +44,10 @@ impl IntoResponse for Refusal {
             Self::Outage(fault) => {
                 tracing::error!("{fault}");
                 StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::Unknown(fault) => {
+                tracing::error!("outcome unknown: {fault}");
+                StatusCode::SERVICE_UNAVAILABLE
             }
         };
         (status, text).into_response()

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::answer::Refusal;
 use crate::document::Document;
-use crate::store::{Key, Page, Payload, Row, Store};
+use crate::store::{Event, Key, New, Page, Payload, Row, Store, TRIES, is_lasting};
 
 /// What every route has.
 #[derive(Clone)]
@@ -39,6 +39,28 @@ impl App {
     pub async fn read(&self, key: &Key) -> Result<(Row, Document), Refusal> {
         self.store.read(key).await?.ok_or(Refusal::NotFound)
     }
+
+    /// Stores a new task. None: its name or its moment is taken.
+    pub async fn create(&self, new: &New) -> Result<Option<Row>, Refusal> {
+        settled(self.store.add(new).await)
+    }
+
+    /// Stores what became of a task. False: somebody was faster.
+    pub async fn commit(&self, row: &Row, loaded: u64, event: &Event) -> Result<bool, Refusal> {
+        settled(self.store.change(row, loaded, event, TRIES).await)
+    }
+
+    /// As `commit`, of a task that is gone.
+    pub async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool, Refusal> {
+        settled(self.store.remove(key, loaded, event).await)
+    }
+}
+
+fn settled<T>(outcome: sqlx::Result<T>) -> Result<T, Refusal> {
+    outcome.map_err(|fault| match is_lasting(&fault) {
+        true => Refusal::Outage(fault),
+        false => Refusal::Unknown(fault),
+    })
 }
 
 fn text(parts: &Parts, name: HeaderName) -> Option<&str> {

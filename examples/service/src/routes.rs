@@ -16,7 +16,7 @@ use crate::answer::{Refusal, answer, etag, task};
 use crate::document::{Configuration, Document};
 use crate::openapi::openapi;
 use crate::request::{App, Base, Caller, List, Seen, Shown, Upload, json};
-use crate::store::{Event, Key, Payload};
+use crate::store::{Event, Key, New, Payload};
 
 /// The largest body, in bytes.
 pub const LARGEST_BODY: usize = 16 << 20;
@@ -74,7 +74,7 @@ async fn cancel(
         let loaded = row.task.revision();
         let done = row.task.cancel()?;
         let event = Event::of(&done, &key.user, loaded, "Task cancelled");
-        if app.store.commit(&row, loaded, &event).await? {
+        if app.commit(&row, loaded, &event).await? {
             return Ok(etag(&row.task));
         } // else someone was faster: load again, decide again
     }
@@ -90,13 +90,12 @@ async fn create(
     let mut configuration: Configuration = json(&body)?;
     configuration.chunk_processing.get_or_insert_default();
     let document = Document::queued(&configuration, Map::new());
-    let content = upload.content()?;
-    let file_name = upload.name()?;
+    let mut new = New::of(user, upload.name()?, document, upload.content()?);
     loop {
-        let key = Key { user: user.clone(), id: Uuid::new_v4() };
-        if let Some(row) = app.store.create(&key, &file_name, &document, &content).await? {
-            return Ok(answer(&row, &document, &base, true));
+        if let Some(row) = app.create(&new).await? {
+            return Ok(answer(&row, &new.document, &base, true));
         } // else the user has a task of the same microsecond
+        new.key.id = Uuid::new_v4();
     }
 }
 
@@ -116,7 +115,7 @@ async fn update(
         let document = Document::queued(&configuration, before.configuration);
         let done = row.task.update(Payload::new(document.clone()))?;
         let event = Event::of(&done, &key.user, loaded, &document.message);
-        if app.store.commit(&row, loaded, &event).await? {
+        if app.commit(&row, loaded, &event).await? {
             row.expires_at = None;
             return Ok(answer(&row, &document, &base, true));
         }
@@ -131,7 +130,7 @@ async fn delete(State(app): State<App>, key: Key, seen: Seen) -> Result<(), Refu
         let loaded = row.task.revision();
         row.task.delete().map_err(TransitionError::from)?;
         let event = Event::new(&key.user, "delete", loaded, None);
-        if app.store.delete(&key, loaded, &event).await? {
+        if app.delete(&key, loaded, &event).await? {
             return Ok(());
         }
     }

@@ -4,6 +4,7 @@
 //! its revision is the one that was loaded. Payloads that nobody changes are moved by SQL and never
 //! read. What happened is logged in the same transaction.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use sqlx::query::Query;
 use sqlx::{AnyConnection, AnyPool, Connection as _, Error, Row as _, query};
 use task_lifecycle::{Previous, Snapshot, Status, Task, Transition};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::document::Document;
@@ -70,6 +72,22 @@ impl Payload {
     }
 }
 
+/// What is stored of a new task.
+pub struct New {
+    pub key: Key,
+    pub file_name: String,
+    pub document: Document,
+    pub content: Vec<u8>,
+    pub event: Event,
+}
+
+impl New {
+    pub fn of(user: String, file_name: String, document: Document, content: Vec<u8>) -> Self {
+        let event = Event::new(&user, "create", 0, Some(&Task::new(Payload::Current)));
+        Self { key: Key { user, id: Uuid::new_v4() }, file_name, document, content, event }
+    }
+}
+
 /// What the queue hands to a worker. It counts while the task is active and in this run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Message {
@@ -82,6 +100,8 @@ pub struct Message {
 /// A line of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
+    /// No two changes share one: whoever finds it in the log knows that the change happened.
+    pub id: Uuid,
     pub at: DateTime<Utc>,
     pub by: String,
     /// An operation; or `create`, `edit`, or `claim`: a worker was handed the message.
@@ -101,6 +121,7 @@ pub struct Event {
 impl Event {
     pub fn new(by: &str, operation: &str, loaded: u64, after: Option<&Task<Payload>>) -> Self {
         Self {
+            id: Uuid::new_v4(),
             at: Utc::now(),
             by: by.to_owned(),
             operation: operation.to_owned(),
@@ -153,13 +174,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub trait Store: Send + Sync {
     /// Stores a new task and its file, and thereby queues it. None: its name or its moment is
     /// taken.
-    async fn create(
-        &self,
-        key: &Key,
-        file_name: &str,
-        document: &Document,
-        content: &[u8],
-    ) -> Result<Option<Row>>;
+    async fn create(&self, new: &New) -> Result<Option<Row>>;
 
     /// The task, without its documents.
     async fn load(&self, key: &Key) -> Result<Option<Row>>;
@@ -186,6 +201,83 @@ pub trait Store: Send + Sync {
 
     /// What happened, oldest first.
     async fn log(&self, key: &Key) -> Result<Vec<Event>>;
+}
+
+/// How often a server tries a change again whose outcome is unknown; a worker does until it knows.
+pub const TRIES: usize = 5;
+
+type Try<'a> = Pin<Box<dyn Future<Output = Result<bool>> + Send + 'a>>;
+
+/// A change whose answer got lost may have happened. Here it is tried until its outcome is known:
+/// that is safe, for one from each revision wins; and if it is refused then, the log tells whether
+/// it was by somebody else's change or by its own. An error after that leaves the outcome unknown,
+/// unless it is lasting.
+impl dyn Store {
+    pub async fn add(&self, new: &New) -> Result<Option<Row>> {
+        match self.create(new).await {
+            Err(fault) if !is_lasting(&fault) => {
+                let again = || -> Try {
+                    let create = self.create(new);
+                    Box::pin(async { Ok(create.await?.is_some()) })
+                };
+                let is_stored = self.settle(fault, TRIES, &new.key, &new.event, again).await?;
+                if is_stored { self.load(&new.key).await } else { Ok(None) }
+            }
+            outcome => outcome,
+        }
+    }
+
+    pub async fn change(
+        &self,
+        row: &Row,
+        loaded: u64,
+        event: &Event,
+        tries: usize,
+    ) -> Result<bool> {
+        match self.commit(row, loaded, event).await {
+            Err(fault) if !is_lasting(&fault) => {
+                let again = || self.commit(row, loaded, event);
+                self.settle(fault, tries, &row.key, event, again).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    pub async fn remove(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool> {
+        match self.delete(key, loaded, event).await {
+            Err(fault) if !is_lasting(&fault) => {
+                let again = || self.delete(key, loaded, event);
+                self.settle(fault, TRIES, key, event, again).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn settle<'a>(
+        &self,
+        mut fault: Error,
+        tries: usize,
+        key: &Key,
+        event: &Event,
+        again: impl Fn() -> Try<'a>,
+    ) -> Result<bool> {
+        for tried in 0..tries {
+            tracing::warn!(task = %key.id, "not known to be committed: {fault}");
+            sleep(Duration::from_millis(50 << tried.min(4))).await;
+            let outcome = match again().await {
+                Ok(false) => {
+                    let log = self.log(key).await;
+                    log.map(|log| log.iter().any(|logged| logged.id == event.id))
+                }
+                outcome => outcome,
+            };
+            match outcome {
+                Err(again) if !is_lasting(&again) => fault = again,
+                outcome => return outcome,
+            }
+        }
+        Err(fault)
+    }
 }
 
 /// SQLite or PostgreSQL.
@@ -301,13 +393,8 @@ fn settle<T>(mut connection: PoolConnection<Any>, outcome: Result<Option<T>>) ->
 
 #[async_trait]
 impl Store for SqlStore {
-    async fn create(
-        &self,
-        key: &Key,
-        file_name: &str,
-        document: &Document,
-        content: &[u8],
-    ) -> Result<Option<Row>> {
+    async fn create(&self, new: &New) -> Result<Option<Row>> {
+        let New { key, file_name, document, content, event } = new;
         let task = Task::new(Payload::Current);
         let statement = of(
             "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, run,
@@ -324,14 +411,13 @@ impl Store for SqlStore {
         .bind(document.expires_in().map(i64::from));
         let file = query("INSERT INTO files (task_id, content) VALUES ($1, $2) RETURNING task_id");
         let file = file.bind(key.id.to_string()).bind(content);
-        let event = Event::new(&key.user, "create", 0, Some(&task));
-        let Some(created) = self.write([statement, file], key, &event).await? else {
+        let Some(created) = self.write([statement, file], key, event).await? else {
             return Ok(None);
         };
         Ok(Some(Row {
             key: key.clone(),
             created_at: moment(&created, "created_at")?,
-            file_name: file_name.to_owned(),
+            file_name: file_name.clone(),
             task,
             ended_at: None,
             expires_at: None,

@@ -15,13 +15,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::document::{Configuration, Document, cut};
-use crate::store::{Event, Message, Payload, Row, Store, is_lasting};
+use crate::store::{self, Event, Message, Payload, Store, is_lasting};
 
 /// How long a worker waits before it looks again for a message.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How often it tries what the database refuses or cannot do, a second apart.
-const TRIES: usize = 5;
+/// How long it waits for a database that cannot answer.
+const OUTAGE: Duration = Duration::from_secs(1);
 
 pub struct Worker {
     pub store: Arc<dyn Store>,
@@ -91,7 +91,8 @@ impl Worker {
     async fn run(&self, message: &Message) -> Result<()> {
         if message.is_overdue {
             // If its worker lives, its run is stale from now on.
-            let row = self.store.load(&message.key).await?.ok_or(Dropped::Gone)?;
+            let load = patiently(|| self.store.load(&message.key)).await?;
+            let row = load.ok_or(Dropped::Gone)?;
             if row.attempt >= self.attempts {
                 let reason = format!("Given up: {} workers did not end it", row.attempt);
                 return self.fail(message, &reason).await;
@@ -130,7 +131,7 @@ impl Worker {
 
     /// Works, and ends the run. If this future is dropped, the work stops, too.
     async fn finish(&self, message: &Message, configuration: Map<String, Value>) -> Result<()> {
-        let file = self.store.file(&message.key).await?.ok_or(Dropped::Gone)?;
+        let file = patiently(|| self.store.file(&message.key)).await?.ok_or(Dropped::Gone)?;
         let wanted = Arc::new(());
         let is_wanted = Arc::downgrade(&wanted);
         let work = spawn_blocking(move || {
@@ -165,13 +166,14 @@ impl Worker {
         change: impl Fn(&mut Task<Payload>, Document) -> Done,
     ) -> Result<Map<String, Value>> {
         loop {
-            let (mut row, document) = self.store.read(&message.key).await?.ok_or(Dropped::Gone)?;
+            let read = patiently(|| self.store.read(&message.key)).await?;
+            let (mut row, document) = read.ok_or(Dropped::Gone)?;
             row.task.check_run(message.run)?;
             let loaded = row.task.revision();
             let configuration = document.configuration.clone();
             let done = change(&mut row.task, document)?;
             let event = Event::of(&done, &self.name, loaded, word);
-            if self.commit(&row, loaded, &event).await? {
+            if self.store.change(&row, loaded, &event, usize::MAX).await? {
                 return Ok(configuration);
             }
         }
@@ -181,43 +183,37 @@ impl Worker {
     /// why it failed if it can.
     async fn fail(&self, message: &Message, reason: &str) -> Result<()> {
         loop {
-            let mut row = self.store.load(&message.key).await?.ok_or(Dropped::Gone)?;
+            let load = patiently(|| self.store.load(&message.key)).await?;
+            let mut row = load.ok_or(Dropped::Gone)?;
             row.task.check_run(message.run)?;
             let loaded = row.task.revision();
             if !row.task.is_update()
-                && let Ok(Some((_, mut document))) = self.store.read(&message.key).await
+                && let Ok(Some((_, mut document))) =
+                    patiently(|| self.store.read(&message.key)).await
             {
                 document.finish(reason);
                 row.task.edit(|payload| *payload = Payload::new(document));
             }
             let done = row.task.fail()?;
             let event = Event::of(&done, &self.name, loaded, reason);
-            if self.commit(&row, loaded, &event).await? {
+            if self.store.change(&row, loaded, &event, usize::MAX).await? {
                 return Ok(());
             }
         }
     }
+}
 
-    /// Commits, and tries again after an error, which does not tell that nothing was written. If it
-    /// was, the next try finds another revision, and this change in the log.
-    async fn commit(&self, row: &Row, loaded: u64, event: &Event) -> Result<bool> {
-        let mut tries = 1;
-        loop {
-            match self.store.commit(row, loaded, event).await {
-                Ok(false) if tries > 1 => {
-                    let log = self.store.log(&row.key).await?;
-                    return Ok(log.iter().any(|logged| {
-                        (&logged.by, logged.revision) == (&event.by, event.revision)
-                            && logged.operation == event.operation
-                    }));
-                }
-                Err(fault) if tries < TRIES && !matches!(fault, Error::Encode(_)) => {
-                    tracing::warn!(task = %row.key.id, "not committed: {fault}");
-                    tries += 1;
-                    sleep(Duration::from_secs(1)).await;
-                }
-                outcome => return Ok(outcome?),
+/// Asks until there is an answer: an outage costs time, and never the work.
+async fn patiently<F: Future<Output = store::Result<T>>, T>(
+    ask: impl Fn() -> F,
+) -> store::Result<T> {
+    loop {
+        match ask().await {
+            Err(fault) if !is_lasting(&fault) => {
+                tracing::warn!("no answer yet: {fault}");
+                sleep(OUTAGE).await;
             }
+            outcome => return outcome,
         }
     }
 }

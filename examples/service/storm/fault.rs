@@ -12,7 +12,7 @@ use rand::{random_bool, random_range};
 use task_lifecycle::{Snapshot, Status};
 use task_service::document::Document;
 use task_service::store::{
-    Entry, Event, Key, Message, Page, Payload, Result, Row, SqlStore, Store,
+    Entry, Event, Key, Message, New, Page, Payload, Result, Row, SqlStore, Store,
 };
 use tokio::time::sleep;
 
@@ -184,14 +184,8 @@ impl Store for Faulty {
         Ok(message)
     }
 
-    async fn create(
-        &self,
-        key: &Key,
-        file_name: &str,
-        document: &Document,
-        content: &[u8],
-    ) -> Result<Option<Row>> {
-        self.store.create(key, file_name, document, content).await
+    async fn create(&self, new: &New) -> Result<Option<Row>> {
+        self.store.create(new).await
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Map;
 use task_lifecycle::{State, Status, Task, conformance};
 use task_service::document::{Configuration, Document};
-use task_service::store::{Event, Key, Message, Payload, Row, SqlStore, Store};
+use task_service::store::{Event, Key, Message, New, Payload, Row, SqlStore, Store};
 use tempfile::TempDir;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -29,6 +29,10 @@ impl<'a> Suite<'a> {
 
 fn key(&id: &Uuid) -> Key {
     Key { user: "suite".to_owned(), id }
+}
+
+fn new(document: Document) -> New {
+    New::of("suite".to_owned(), "file".to_owned(), document, b"file".to_vec())
 }
 
 /// The document that lies in the column of a task's previous state, at that revision.
@@ -72,10 +76,9 @@ impl conformance::Store for Suite<'_> {
 
     async fn create(&self, task: &Task<Document>) -> Result<Uuid, sqlx::Error> {
         loop {
-            let id = Uuid::new_v4();
-            let created = self.store.create(&key(&id), "file", task.payload(), b"file").await?;
-            if created.is_some() {
-                return Ok(id);
+            let new = new(task.payload().clone());
+            if self.store.create(&new).await?.is_some() {
+                return Ok(new.key.id);
             } // else that microsecond is taken
         }
     }
@@ -136,7 +139,7 @@ async fn without_leases(dir: &TempDir) -> SqlStore {
 
 async fn create(store: &SqlStore) -> Row {
     let document = Document::queued(&Configuration::default(), Map::new());
-    store.create(&key(&Uuid::new_v4()), "file", &document, b"file").await.unwrap().unwrap()
+    store.create(&new(document)).await.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -215,7 +218,7 @@ async fn what_cannot_be_read_back_is_not_written() {
     let mut document = Document::queued(&Configuration::default(), Map::new());
     let deep = (0..130).fold(serde_json::Value::Null, |inner, _| vec![inner].into());
     document.configuration.insert("deep".to_owned(), deep);
-    let created = store.create(&key(&Uuid::new_v4()), "file", &document, b"file").await;
+    let created = store.create(&new(document.clone())).await;
     assert!(matches!(created, Err(sqlx::Error::Encode(_))), "{created:?}");
     row.task.edit(|payload| *payload = Payload::new(document));
     let event = Event::new("editor", "edit", 0, Some(&row.task));

@@ -1,0 +1,207 @@
+//! A database that does not answer, or not in time: nothing is lost, and nothing happens twice.
+
+#[path = "../testing/mod.rs"]
+mod testing;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Map;
+use sqlx::Error;
+use task_lifecycle::Status;
+use task_service::document::{Configuration, Document};
+use task_service::store::{
+    Entry, Event, Key, Message, New, Page, Result, Row, SqlStore, Store, TRIES,
+};
+use task_service::worker::Worker;
+use tempfile::TempDir;
+
+use testing::postgres::Postgres;
+
+/// A store whose next calls end without an answer.
+struct Unsure {
+    store: SqlStore,
+    calls: AtomicU32,
+    /// Whether what they ask for happens all the same.
+    happens: bool,
+    /// Whether somebody else changes the task before the next.
+    is_overtaken: bool,
+}
+
+impl Unsure {
+    async fn ask<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        let left =
+            self.calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_err() {
+            return call.await;
+        }
+        if self.happens {
+            call.await?;
+        }
+        if self.is_overtaken {
+            let statement = sqlx::query("UPDATE tasks SET revision = revision + 1");
+            statement.execute(&self.store.pool).await?;
+        }
+        Err(Error::Io(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+#[async_trait]
+impl Store for Unsure {
+    async fn create(&self, new: &New) -> Result<Option<Row>> {
+        self.ask(self.store.create(new)).await
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Row>> {
+        self.store.load(key).await
+    }
+
+    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
+        if self.happens { self.store.read(key).await } else { self.ask(self.store.read(key)).await }
+    }
+
+    async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        if self.happens { self.store.file(key).await } else { self.ask(self.store.file(key)).await }
+    }
+
+    async fn list(&self, user: &str, page: &Page) -> Result<Vec<Entry>> {
+        self.store.list(user, page).await
+    }
+
+    async fn commit(&self, row: &Row, loaded: u64, event: &Event) -> Result<bool> {
+        self.ask(self.store.commit(row, loaded, event)).await
+    }
+
+    async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool> {
+        self.ask(self.store.delete(key, loaded, event)).await
+    }
+
+    async fn claim(&self, worker: &str) -> Result<Option<Message>> {
+        self.store.claim(worker).await
+    }
+
+    async fn renew(&self, message: &Message) -> Result<bool> {
+        self.store.renew(message).await
+    }
+
+    async fn log(&self, key: &Key) -> Result<Vec<Event>> {
+        self.store.log(key).await
+    }
+}
+
+/// Such a store on each database, and what keeps the database alive.
+async fn on_each(
+    calls: usize,
+    happens: bool,
+    is_overtaken: bool,
+) -> Vec<(Arc<Unsure>, TempDir, Option<Postgres>)> {
+    let dir = TempDir::new().unwrap();
+    let sqlite = format!("sqlite://{}/tasks.db", dir.path().display());
+    let postgres = Postgres::start();
+    let url = postgres.as_ref().map(|postgres| postgres.database("tasks"));
+    let mut stores = Vec::new();
+    for (url, dir, postgres) in
+        [(Some(sqlite), dir, None), (url, TempDir::new().unwrap(), postgres)]
+    {
+        let Some(url) = url else { continue };
+        let store = SqlStore::open(&url, Duration::from_mins(1)).await.unwrap();
+        let calls = AtomicU32::new(u32::try_from(calls).unwrap());
+        stores.push((Arc::new(Unsure { store, calls, happens, is_overtaken }), dir, postgres));
+    }
+    stores
+}
+
+fn new() -> New {
+    let document = Document::queued(&Configuration::default(), Map::new());
+    New::of("alice".to_owned(), "file".to_owned(), document, b"one two".to_vec())
+}
+
+async fn operations(store: &dyn Store, key: &Key) -> Vec<String> {
+    store.log(key).await.unwrap().into_iter().map(|event| event.operation).collect()
+}
+
+/// Whether the calls without an answer have happened or not, a change happens once, and its client
+/// is told so.
+#[tokio::test]
+async fn unknown_outcome_was_an_answer() {
+    for (calls, happens) in [(1, true), (1, false), (TRIES, true)] {
+        for (unsure, ..) in on_each(calls, happens, false).await {
+            let again = || unsure.calls.store(u32::try_from(calls).unwrap(), Ordering::SeqCst);
+            let (store, new): (&dyn Store, _) = (&*unsure, new());
+            let mut row = store.add(&new).await.unwrap().expect("a name that is free");
+            again();
+            let done = row.task.cancel().unwrap();
+            let event = Event::of(&done, "alice", 0, "");
+            assert!(store.change(&row, 0, &event, TRIES).await.unwrap());
+            again();
+            let event = Event::new("alice", "delete", 1, None);
+            assert!(store.remove(&new.key, 1, &event).await.unwrap());
+            assert_eq!(operations(store, &new.key).await, ["create", "cancel", "delete"]);
+        }
+    }
+}
+
+/// A change that did not happen and cannot any more was refused: somebody else was faster, or had
+/// the name.
+#[tokio::test]
+async fn lost_race_after_an_outage_was_a_success() {
+    for (unsure, ..) in on_each(0, false, true).await {
+        let (store, new): (&dyn Store, _) = (&*unsure, new());
+        let mut row = store.add(&new).await.unwrap().unwrap();
+        let done = row.task.cancel().unwrap();
+        let event = Event::of(&done, "alice", 0, "");
+        unsure.calls.store(1, Ordering::SeqCst);
+        assert!(!store.change(&row, 0, &event, TRIES).await.unwrap());
+        assert_eq!(operations(store, &new.key).await, ["create"]);
+        unsure.calls.store(1, Ordering::SeqCst);
+        let same_name = New { event: Event::new("alice", "create", 0, None), ..new };
+        assert!(store.add(&same_name).await.unwrap().is_none());
+    }
+}
+
+/// What is still not known after all tries is said to be so.
+#[tokio::test]
+async fn unknown_outcome_was_decided_again() {
+    for (unsure, ..) in on_each(0, false, false).await {
+        let (store, new): (&dyn Store, _) = (&*unsure, new());
+        let mut row = store.add(&new).await.unwrap().unwrap();
+        let done = row.task.cancel().unwrap();
+        let event = Event::of(&done, "alice", 0, "");
+        unsure.calls.store(100, Ordering::SeqCst);
+        let unknown = store.change(&row, 0, &event, TRIES).await.unwrap_err();
+        assert!(matches!(unknown, Error::Io(_)), "{unknown}");
+    }
+}
+
+/// An outage at any moment of a run costs its worker time, and neither the work nor the run.
+#[tokio::test]
+async fn outage_lost_the_result() {
+    for happens in [true, false] {
+        for (store, ..) in on_each(0, happens, false).await {
+            let new = new();
+            store.create(&new).await.unwrap().unwrap();
+            let message = store.claim("worker").await.unwrap().unwrap();
+            let name = "worker".to_owned();
+            let (takes, lease) = (Duration::from_secs(1), Duration::from_mins(1));
+            let worker = Worker { store: store.clone(), name, takes, lease, attempts: 3 };
+            store.calls.store(2, Ordering::SeqCst);
+            let at_work = async {
+                while store.load(&new.key).await.unwrap().unwrap().task.status()
+                    != Status::Processing
+                {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                store.calls.store(2, Ordering::SeqCst);
+            };
+            let (handled, ()) = tokio::join!(worker.handle(&message), at_work);
+            handled.unwrap();
+            let row = store.load(&new.key).await.unwrap().unwrap();
+            assert_eq!((row.task.status(), row.task.run()), (Status::Succeeded, 0));
+            let told = operations(&*store, &new.key).await;
+            assert_eq!(told, ["create", "claim", "start", "succeed"]);
+        }
+    }
+}
