@@ -1,0 +1,227 @@
+//! Engines for the tests and the commands: each in a temporary folder, on a port of its own, killed
+//! when it is dropped.
+
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Where an engine keeps its files.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Disk {
+    /// In memory, where there is such a file system: a flush costs nothing.
+    Memory,
+    /// In the folder for temporary files, flushed to the disk.
+    Real,
+}
+
+/// An engine that runs.
+pub struct Engine {
+    /// For `Store::open`.
+    pub address: String,
+    pub processes: Vec<Process>,
+    // After the processes: they are killed before their files are removed.
+    dir: TempDir,
+}
+
+/// Starts an engine by name, unless it is not installed: then it says so.
+pub fn start(name: &str, disk: Disk) -> Option<Engine> {
+    let engine = match name {
+        "SQLite" => Some(sqlite(disk)),
+        "PostgreSQL" => postgres(disk),
+        "etcd" => etcd(disk),
+        "Redis" => redis(disk),
+        "S3" => s3(disk),
+        _ => panic!("no engine {name}"),
+    };
+    if engine.is_none() {
+        // Past the capture of the test runner.
+        _ = writeln!(std::io::stderr(), "SKIPPED: {name} is not installed (examples/stores/install)");
+    }
+    engine
+}
+
+fn sqlite(disk: Disk) -> Engine {
+    let dir = folder(disk);
+    Engine { address: format!("{}/tasks.db", path(&dir)), processes: vec![], dir }
+}
+
+fn postgres(disk: Disk) -> Option<Engine> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let programs = versions.map(|version| version.path().join("bin"));
+    let programs = programs.filter(|bin| bin.join("initdb").exists()).max()?;
+    let dir = folder(disk);
+    let data = format!("{}/data", path(&dir));
+    // It refuses root.
+    let user = (id("-u", None) == 0).then(|| (id("-u", Some("postgres")), id("-g", Some("postgres"))));
+    let command = |program: &str| {
+        let mut command = Command::new(programs.join(program));
+        command.current_dir("/").args(["-D", &data]);
+        if let Some((user, group)) = user {
+            command.uid(user).gid(group);
+        }
+        command
+    };
+    if let Some((user, group)) = user {
+        chown(dir.path(), Some(user), Some(group)).expect("chown");
+    }
+    let mut initdb = command("initdb");
+    initdb.args(["-U", "postgres", "-A", "trust", "-N"]).stdout(Stdio::null());
+    assert!(initdb.status().expect("initdb").success());
+    let port = free_port();
+    let mut server = command("postgres");
+    server.args(["-c", &format!("port={port}"), "-c", "listen_addresses=127.0.0.1"]);
+    server.args(["-c", "max_connections=200", "-c", "unix_socket_directories="]);
+    let server = Process::start(server, "QUIT", &dir);
+    let pid_file = Path::new(&data).join("postmaster.pid");
+    wait("PostgreSQL", || fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")));
+    let address = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+    Some(Engine { address, processes: vec![server], dir })
+}
+
+/// Three nodes.
+fn etcd(disk: Disk) -> Option<Engine> {
+    const NODES: [&str; 3] = ["one", "two", "three"];
+    let program = find("etcd")?;
+    let dir = folder(disk);
+    let url = || format!("http://127.0.0.1:{}", free_port());
+    let (clients, peers) = (NODES.map(|_| url()), NODES.map(|_| url()));
+    let cluster: Vec<_> = NODES.iter().zip(&peers).map(|(name, peer)| format!("{name}={peer}")).collect();
+    let start = |at: usize| {
+        let mut node = Command::new(&program);
+        node.args(["--name", NODES[at], "--data-dir", &format!("{}/{}", path(&dir), NODES[at])]);
+        node.args(["--listen-client-urls", &clients[at], "--advertise-client-urls", &clients[at]]);
+        node.args(["--listen-peer-urls", &peers[at], "--initial-advertise-peer-urls", &peers[at]]);
+        node.args(["--initial-cluster", &cluster.join(","), "--log-level", "error"]);
+        // For a machine that does other things, too.
+        node.args(["--heartbeat-interval", "100", "--election-timeout", "1000"]);
+        Process::start(node, "KILL", &dir)
+    };
+    let processes = (0..NODES.len()).map(start).collect();
+    for client in &clients {
+        answers("etcd", client.trim_start_matches("http://"));
+    }
+    Some(Engine { address: clients.join(","), processes, dir })
+}
+
+fn redis(disk: Disk) -> Option<Engine> {
+    let program = find("redis-server").or_else(|| find("valkey-server"))?;
+    let (dir, port) = (folder(disk), free_port().to_string());
+    let mut server = Command::new(program);
+    server.args(["--port", &port, "--dir", path(&dir), "--bind", "127.0.0.1", "--save", ""]);
+    server.args(["--appendonly", "yes", "--appendfsync", "always"]);
+    let processes = vec![Process::start(server, "KILL", &dir)];
+    answers("Redis", &format!("127.0.0.1:{port}"));
+    Some(Engine { address: format!("redis://127.0.0.1:{port}/"), processes, dir })
+}
+
+fn s3(disk: Disk) -> Option<Engine> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = here.join("../../target/moto/bin/python");
+    python.exists().then_some(())?;
+    let (dir, port) = (folder(disk), free_port().to_string());
+    let mut server = Command::new(python);
+    server.arg(here.join("s3.py")).arg(&port);
+    let processes = vec![Process::start(server, "KILL", &dir)];
+    answers("moto", &format!("127.0.0.1:{port}"));
+    Some(Engine { address: format!("http://127.0.0.1:{port}"), processes, dir })
+}
+
+/// A server, killed when it is dropped.
+pub struct Process {
+    command: Command,
+    child: Child,
+    end: &'static str,
+}
+
+impl Process {
+    fn start(mut command: Command, end: &'static str, dir: &TempDir) -> Self {
+        let log = || fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log"));
+        command.stdin(Stdio::null());
+        command.stdout(log().expect("a log")).stderr(log().expect("a log"));
+        let child = command.spawn().expect("an engine that starts");
+        Self { command, child, end }
+    }
+
+    /// Sends `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).stderr(Stdio::null()).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// `SIGKILL`.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("its end");
+    }
+
+    /// Starts it again, on the files that it left.
+    pub fn start_again(&mut self) {
+        let log = self.command.spawn();
+        self.child = log.expect("an engine that starts");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.signal(self.end);
+        }
+        _ = self.child.wait();
+    }
+}
+
+fn folder(disk: Disk) -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let dir = if disk == Disk::Memory && memory.is_dir() {
+        TempDir::new_in(memory)
+    } else {
+        TempDir::new()
+    };
+    dir.expect("a temporary folder")
+}
+
+fn path(dir: &TempDir) -> &str {
+    dir.path().to_str().expect("a path in UTF-8")
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH")?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.exists())
+}
+
+/// Below those that a system gives to outgoing connections: a server that is killed finds its own
+/// free when it starts again.
+fn free_port() -> u16 {
+    loop {
+        let port = rand::random_range(15_000..30_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn answers(name: &str, address: &str) {
+    wait(name, || TcpStream::connect(address).is_ok());
+}
+
+fn wait(name: &str, is_ready: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !is_ready() {
+        assert!(Instant::now() < end, "{name} does not start");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn id(which: &str, user: Option<&str>) -> u32 {
+    let output = Command::new("id").arg(which).args(user).output().expect("id");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
+}
