@@ -43,7 +43,10 @@ pub fn start(name: &str, disk: Disk) -> Option<Engine> {
     };
     if engine.is_none() {
         // Past the capture of the test runner.
-        _ = writeln!(std::io::stderr(), "SKIPPED: {name} is not installed (examples/stores/install)");
+        _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: {name} is not installed (examples/stores/install)"
+        );
     }
     engine
 }
@@ -60,7 +63,8 @@ fn postgres(disk: Disk) -> Option<Engine> {
     let dir = folder(disk);
     let data = format!("{}/data", path(&dir));
     // It refuses root.
-    let user = (id("-u", None) == 0).then(|| (id("-u", Some("postgres")), id("-g", Some("postgres"))));
+    let user =
+        (id("-u", None) == 0).then(|| (id("-u", Some("postgres")), id("-g", Some("postgres"))));
     let command = |program: &str| {
         let mut command = Command::new(programs.join(program));
         command.current_dir("/").args(["-D", &data]);
@@ -93,7 +97,8 @@ fn etcd(disk: Disk) -> Option<Engine> {
     let dir = folder(disk);
     let url = || format!("http://127.0.0.1:{}", free_port());
     let (clients, peers) = (NODES.map(|_| url()), NODES.map(|_| url()));
-    let cluster: Vec<_> = NODES.iter().zip(&peers).map(|(name, peer)| format!("{name}={peer}")).collect();
+    let cluster: Vec<_> =
+        NODES.iter().zip(&peers).map(|(name, peer)| format!("{name}={peer}")).collect();
     let start = |at: usize| {
         let mut node = Command::new(&program);
         node.args(["--name", NODES[at], "--data-dir", &format!("{}/{}", path(&dir), NODES[at])]);

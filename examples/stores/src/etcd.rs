@@ -61,7 +61,8 @@ fn is_at(id: Uuid, loaded: u64) -> Compare {
 
 fn puts(id: Uuid, task: &Task) -> Result<[TxnOp; 2]> {
     let put = |key, value| TxnOp::put(key, value, None);
-    let task = [(key(id), serde_json::to_string(task)?), (revision(id), task.revision().to_string())];
+    let task =
+        [(key(id), serde_json::to_string(task)?), (revision(id), task.revision().to_string())];
     Ok(task.map(|(key, value)| put(key, value)))
 }
 

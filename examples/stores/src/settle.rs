@@ -47,7 +47,8 @@ pub async fn settle<E>(
                 // No two moments of a task share a revision, so a task that has not passed the
                 // one of this commit has not been there.
                 let ahead = |revision: u64| revision.wrapping_sub(loaded);
-                let passed = task.is_none_or(|task| ahead(task.revision()) < ahead(found.revision()));
+                let passed =
+                    task.is_none_or(|task| ahead(task.revision()) < ahead(found.revision()));
                 return if passed { Settled::Overtaken } else { Settled::Lost };
             }
             Ok(None) => return Settled::Overtaken,

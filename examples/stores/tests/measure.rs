@@ -8,8 +8,17 @@ fn go<S: Store>() {
     let address = engine.address.clone();
     runtime.block_on(prepare::<S>(&address));
     let t = Instant::now();
-    let report = runtime.block_on(conformance::find_violation(async || S::open(&address).await.unwrap()));
-    println!("{} {:?} {}", S::NAME, t.elapsed(), match report { Ok(r) => format!("{r:?}"), Err(v) => panic!("{v}") });
+    let report =
+        runtime.block_on(conformance::find_violation(async || S::open(&address).await.unwrap()));
+    println!(
+        "{} {:?} {}",
+        S::NAME,
+        t.elapsed(),
+        match report {
+            Ok(r) => format!("{r:?}"),
+            Err(v) => panic!("{v}"),
+        }
+    );
 }
 async fn prepare<S: Store>(address: &str) {
     if S::NAME == "PostgreSQL" {
@@ -17,8 +26,23 @@ async fn prepare<S: Store>(address: &str) {
         sqlx::raw_sql(task_stores::postgres::SCHEMA).execute(&p.db).await.unwrap();
     }
 }
-#[test] fn sqlite() { go::<Sqlite>() }
-#[test] fn postgres() { go::<Postgres>() }
-#[test] fn etcd() { go::<Etcd>() }
-#[test] fn redis() { go::<Redis>() }
-#[test] fn s3() { go::<S3>() }
+#[test]
+fn sqlite() {
+    go::<Sqlite>()
+}
+#[test]
+fn postgres() {
+    go::<Postgres>()
+}
+#[test]
+fn etcd() {
+    go::<Etcd>()
+}
+#[test]
+fn redis() {
+    go::<Redis>()
+}
+#[test]
+fn s3() {
+    go::<S3>()
+}

@@ -61,7 +61,10 @@ async fn a_handler_does_each_run_once() {
     assert_eq!(bench.messages().await, 1);
     bench.worker.run_once().await.unwrap();
     let mut task = bench.task(id).await;
-    assert_eq!((task.status(), task.payload().output.as_deref()), (Status::Succeeded, Some("TEXT")));
+    assert_eq!(
+        (task.status(), task.payload().output.as_deref()),
+        (Status::Succeeded, Some("TEXT"))
+    );
 
     // An update whose commit is stale leaves no message either.
     task.update(Document { message: "broken".to_owned(), ..Document::default() }).unwrap();
