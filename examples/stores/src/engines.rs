@@ -1,7 +1,6 @@
 //! Engines for the tests and the commands: each in a temporary folder, on a port of its own, killed
 //! when it is dropped.
 
-use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::chown;
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use tempfile::TempDir;
 
@@ -27,11 +27,12 @@ pub struct Engine {
     /// For `Store::open`.
     pub address: String,
     pub processes: Vec<Process>,
-    // After the processes: they are killed before their files are removed.
-    dir: TempDir,
+    /// Removed after the processes are gone.
+    _dir: TempDir,
 }
 
-/// Starts an engine by name, unless it is not installed: then it says so.
+/// Starts an engine by name. If it is not installed, it says so, or panics if the environment
+/// variable `ALL_ENGINES` is set.
 pub fn start(name: &str, disk: Disk) -> Option<Engine> {
     let engine = match name {
         "SQLite" => Some(sqlite(disk)),
@@ -53,7 +54,7 @@ pub fn start(name: &str, disk: Disk) -> Option<Engine> {
 
 fn sqlite(disk: Disk) -> Engine {
     let dir = folder(disk);
-    Engine { address: format!("{}/tasks.db", path(&dir)), processes: vec![], dir }
+    Engine { address: format!("{}/tasks.db", path(&dir)), processes: vec![], _dir: dir }
 }
 
 fn postgres(disk: Disk) -> Option<Engine> {
@@ -87,7 +88,7 @@ fn postgres(disk: Disk) -> Option<Engine> {
     let pid_file = Path::new(&data).join("postmaster.pid");
     wait("PostgreSQL", || fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")));
     let address = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    Some(Engine { address, processes: vec![server], dir })
+    Some(Engine { address, processes: vec![server], _dir: dir })
 }
 
 /// Three nodes.
@@ -113,7 +114,7 @@ fn etcd(disk: Disk) -> Option<Engine> {
     for client in &clients {
         answers("etcd", client.trim_start_matches("http://"));
     }
-    Some(Engine { address: clients.join(","), processes, dir })
+    Some(Engine { address: clients.join(","), processes, _dir: dir })
 }
 
 fn redis(disk: Disk) -> Option<Engine> {
@@ -124,7 +125,7 @@ fn redis(disk: Disk) -> Option<Engine> {
     server.args(["--appendonly", "yes", "--appendfsync", "always"]);
     let processes = vec![Process::start(server, "KILL", &dir)];
     answers("Redis", &format!("127.0.0.1:{port}"));
-    Some(Engine { address: format!("redis://127.0.0.1:{port}/"), processes, dir })
+    Some(Engine { address: format!("redis://127.0.0.1:{port}/"), processes, _dir: dir })
 }
 
 fn s3(disk: Disk) -> Option<Engine> {
@@ -136,13 +137,14 @@ fn s3(disk: Disk) -> Option<Engine> {
     server.arg(here.join("s3.py")).arg(&port);
     let processes = vec![Process::start(server, "KILL", &dir)];
     answers("moto", &format!("127.0.0.1:{port}"));
-    Some(Engine { address: format!("http://127.0.0.1:{port}"), processes, dir })
+    Some(Engine { address: format!("http://127.0.0.1:{port}"), processes, _dir: dir })
 }
 
-/// A server, killed when it is dropped.
+/// A server, killed when it is dropped, or when this program ends in any other way.
 pub struct Process {
     command: Command,
     child: Child,
+    guard: Child,
     end: &'static str,
 }
 
@@ -152,7 +154,7 @@ impl Process {
         command.stdin(Stdio::null());
         command.stdout(log().expect("a log")).stderr(log().expect("a log"));
         let child = command.spawn().expect("an engine that starts");
-        Self { command, child, end }
+        Self { guard: guard(&child, end), command, child, end }
     }
 
     /// Sends `STOP` or `CONT`.
@@ -164,24 +166,45 @@ impl Process {
 
     /// `SIGKILL`.
     pub fn kill(&mut self) {
+        self.unguard();
         self.child.kill().expect("kill");
         self.child.wait().expect("its end");
     }
 
     /// Starts it again, on the files that it left.
     pub fn start_again(&mut self) {
-        let log = self.command.spawn();
-        self.child = log.expect("an engine that starts");
+        self.unguard();
+        self.child = self.command.spawn().expect("an engine that starts");
+        self.guard = guard(&self.child, self.end);
+    }
+
+    /// Whether it has not ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
+    fn unguard(&mut self) {
+        _ = self.guard.kill();
+        _ = self.guard.wait();
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+        self.unguard();
+        if self.is_running() {
             self.signal(self.end);
         }
         _ = self.child.wait();
     }
+}
+
+/// A shell that waits for the end of this program, which closes its standard input.
+fn guard(child: &Child, end: &str) -> Child {
+    let script = format!("read _; kill -s {end} {}", child.id());
+    let mut guard = Command::new("sh");
+    guard.args(["-c", &script]).stdin(Stdio::piped());
+    guard.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh")
 }
 
 fn folder(disk: Disk) -> TempDir {
@@ -199,8 +222,8 @@ fn path(dir: &TempDir) -> &str {
 }
 
 fn find(program: &str) -> Option<PathBuf> {
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.exists())
+    let folders = env::var_os("PATH")?;
+    env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.exists())
 }
 
 /// Below those that a system gives to outgoing connections: a server that is killed finds its own
