@@ -84,11 +84,12 @@ fn postgres(disk: Disk) -> Option<Engine> {
     let mut server = command("postgres");
     server.args(["-c", &format!("port={port}"), "-c", "listen_addresses=127.0.0.1"]);
     server.args(["-c", "max_connections=200", "-c", "unix_socket_directories="]);
-    let server = Process::start(server, "QUIT", &dir);
+    let mut processes = vec![Process::start(server, "QUIT", &dir)];
     let pid_file = Path::new(&data).join("postmaster.pid");
-    wait("PostgreSQL", || fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")));
+    let is_ready = || fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready"));
+    wait(&mut processes, &dir, is_ready);
     let address = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    Some(Engine { address, processes: vec![server], _dir: dir })
+    Some(Engine { address, processes, _dir: dir })
 }
 
 /// Three nodes.
@@ -110,10 +111,9 @@ fn etcd(disk: Disk) -> Option<Engine> {
         node.args(["--heartbeat-interval", "100", "--election-timeout", "1000"]);
         Process::start(node, "KILL", &dir)
     };
-    let processes = (0..NODES.len()).map(start).collect();
-    for client in &clients {
-        answers("etcd", client.trim_start_matches("http://"));
-    }
+    let mut processes = (0..NODES.len()).map(start).collect::<Vec<_>>();
+    // A node that is no member of a cluster yet does not listen to clients.
+    wait(&mut processes, &dir, || clients.iter().all(|it| answers(&it["http://".len()..])));
     Some(Engine { address: clients.join(","), processes, _dir: dir })
 }
 
@@ -123,9 +123,10 @@ fn redis(disk: Disk) -> Option<Engine> {
     let mut server = Command::new(program);
     server.args(["--port", &port, "--dir", path(&dir), "--bind", "127.0.0.1", "--save", ""]);
     server.args(["--appendonly", "yes", "--appendfsync", "always"]);
-    let processes = vec![Process::start(server, "KILL", &dir)];
-    answers("Redis", &format!("127.0.0.1:{port}"));
-    Some(Engine { address: format!("redis://127.0.0.1:{port}/"), processes, _dir: dir })
+    let mut processes = vec![Process::start(server, "KILL", &dir)];
+    let address = format!("127.0.0.1:{port}");
+    wait(&mut processes, &dir, || answers(&address));
+    Some(Engine { address: format!("redis://{address}/"), processes, _dir: dir })
 }
 
 fn s3(disk: Disk) -> Option<Engine> {
@@ -135,9 +136,10 @@ fn s3(disk: Disk) -> Option<Engine> {
     let (dir, port) = (folder(disk), free_port().to_string());
     let mut server = Command::new(python);
     server.arg(here.join("s3.py")).arg(&port);
-    let processes = vec![Process::start(server, "KILL", &dir)];
-    answers("moto", &format!("127.0.0.1:{port}"));
-    Some(Engine { address: format!("http://127.0.0.1:{port}"), processes, _dir: dir })
+    let mut processes = vec![Process::start(server, "KILL", &dir)];
+    let address = format!("127.0.0.1:{port}");
+    wait(&mut processes, &dir, || answers(&address));
+    Some(Engine { address: format!("http://{address}"), processes, _dir: dir })
 }
 
 /// A server, killed when it is dropped, or when this program ends in any other way.
@@ -237,14 +239,16 @@ fn free_port() -> u16 {
     }
 }
 
-fn answers(name: &str, address: &str) {
-    wait(name, || TcpStream::connect(address).is_ok());
+fn answers(address: &str) -> bool {
+    TcpStream::connect(address).is_ok()
 }
 
-fn wait(name: &str, is_ready: impl Fn() -> bool) {
+fn wait(processes: &mut [Process], dir: &TempDir, is_ready: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !is_ready() {
-        assert!(Instant::now() < end, "{name} does not start");
+        let may_come = Instant::now() < end && processes.iter_mut().all(Process::is_running);
+        let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+        assert!(may_come, "an engine does not start:\n{}", log());
         sleep(Duration::from_millis(20));
     }
 }

@@ -8,13 +8,13 @@
 //! A commit is a transaction that compares `revision/ID` and puts both: the caller's revision is
 //! enough, and nothing is read first.
 //!
-//! etcd promises strict serializability for transactions and linearizable reads, unless a read asks
-//! for less; a call that was acknowledged survives as long as a majority of the nodes does. A call
-//! that ends in a time-out *may have happened*, and a client learns that only if it looks
-//! (<https://etcd.io/docs/v3.4/learning/api_guarantees/>). Values are limited to 1.5 MiB, both
-//! puts together, and the database to 2 GiB by default; old versions are kept until they are
-//! compacted (<https://etcd.io/docs/v3.4/dev-guide/limit/>,
-//! <https://etcd.io/docs/v3.4/op-guide/maintenance/>): set `--auto-compaction-retention`.
+//! etcd promises strict serializability for transactions, and linearizable reads unless a read asks
+//! for less; what was acknowledged survives as long as a majority of the nodes does. A call that
+//! ends in a time-out *may have happened*, and a client learns that only if it looks
+//! (<https://etcd.io/docs/v3.4/learning/api_guarantees/>). A request is limited to 1.5 MiB, and the
+//! database to 2 GiB by default (<https://etcd.io/docs/v3.4/dev-guide/limit/>); old versions are
+//! kept until they are compacted, so set `--auto-compaction-retention`
+//! (<https://etcd.io/docs/v3.4/op-guide/maintenance/>).
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub async fn delete(db: &Client, id: Uuid, loaded: u64) -> Result<bool> {
     swap(db, is_at(id, loaded), gone).await
 }
 
-/// False of a task that is not there, whatever the revision.
+/// False for a task that is not there, whatever the revision.
 fn is_at(id: Uuid, loaded: u64) -> Compare {
     Compare::value(revision(id), CompareOp::Equal, loaded.to_string())
 }

@@ -2,7 +2,7 @@
 //!
 //! | key | field | value |
 //! |---|---|---|
-//! | `task:ID` | `revision` | in decimal: a number of Lua's is a double, so it is compared as text |
+//! | `task:ID` | `revision` | in decimal, and compared as text: Lua's numbers are doubles |
 //! | | `task` | the stored form in JSON |
 //!
 //! A commit is a script that compares and sets. A script runs alone
@@ -10,11 +10,17 @@
 //! revision the second finds another revision.
 //!
 //! With `appendonly yes` and `appendfsync always`, what was acknowledged survives a crash of the
-//! one server; the default of `everysec` loses the last second
-//! (<https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/>). Replication is
-//! asynchronous, so *a failover loses acknowledged commits*, and their revisions with them: two
-//! clients are then both told that they won from one revision. `WAIT` makes that rarer and does not
-//! rule it out (<https://redis.io/docs/latest/commands/wait/>). Set `maxmemory-policy noeviction`.
+//! machine; with `everysec` the last second is lost, and by default, without an append-only file,
+//! all since the last snapshot
+//! (<https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/>). Set
+//! `maxmemory-policy noeviction`: other policies remove tasks.
+//!
+//! *A failover loses acknowledged commits.* Replication is asynchronous, and a replica that is
+//! promoted without the last of them has their revisions free again: two clients are then both told
+//! that they won from one revision, and a worker whose start was lost may see the task start again.
+//! `WAIT` makes that rarer and does not rule it out
+//! (<https://redis.io/docs/latest/commands/wait/>). Where that is too much, use an engine with
+//! consensus. Read from the primary only.
 
 use std::time::Duration;
 

@@ -5,9 +5,10 @@
 //! | `tasks/ID` | the stored form in JSON; `null` once the task is deleted |
 //!
 //! A commit reads the object, compares the revision in it, and writes under the condition that the
-//! object has still the ETag that was read (`If-Match`). There is no conditional delete everywhere,
-//! so a deleted task leaves a tombstone, which a rule for the bucket's lifecycle may expire: ids
-//! are not used again.
+//! object still has the ETag that was read (`If-Match`). `object_store` has no conditional delete,
+//! so a deleted task leaves a tombstone. The bucket's lifecycle can expire it, days later, by its
+//! size, for a task is never that small
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-filters.html>).
 //!
 //! S3 promises that a read sees every write that ended before it, and that of two writes under one
 //! ETag one is refused
@@ -15,8 +16,9 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>). Others speak
 //! the protocol and ignore `If-Match`: run the suite against yours.
 //!
-//! *Retries are off*, and must be. The client sends a write again after a 5xx that hid a success;
-//! the second is refused because of the first, and a change that happened looks like a lost race.
+//! *Retries are off*, and must be. The client would send a write again after a 5xx that hid a
+//! success; the second would be refused because of the first, and a change that happened would look
+//! like a lost race.
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
@@ -26,12 +28,15 @@ use uuid::Uuid;
 use crate::{Result, Task};
 
 /// Opens a bucket at an address such as moto's or MinIO's.
-pub fn open(endpoint: &str, bucket: &str, key: &str, secret: &str) -> Result<AmazonS3> {
+pub async fn open(endpoint: &str, bucket: &str, key: &str, secret: &str) -> Result<AmazonS3> {
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let builder = AmazonS3Builder::new().with_retry(retry).with_region("us-east-1");
     let builder = builder.with_access_key_id(key).with_secret_access_key(secret);
     let builder = builder.with_endpoint(endpoint).with_allow_http(true);
-    Ok(builder.with_bucket_name(bucket).build()?)
+    let db = builder.with_bucket_name(bucket).build()?;
+    // In a bucket that is not there, every task would be one that is not there.
+    db.list_with_delimiter(Some(&Path::from("none"))).await?;
+    Ok(db)
 }
 
 /// Stores a new task; false if the id is taken, or was.

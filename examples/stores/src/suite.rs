@@ -88,7 +88,7 @@ async fn pool(url: &str) -> Result<PgPool> {
 }
 
 async fn bucket(endpoint: &str) -> Result<object_store::aws::AmazonS3> {
-    s3::open(endpoint, "tasks", "key", "secret")
+    s3::open(endpoint, "tasks", "key", "secret").await
 }
 
 /// Every field is filled from the text, the optional one for every other text.
