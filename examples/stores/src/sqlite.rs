@@ -13,8 +13,6 @@
 //! caller goes away. In a transaction of yours, `BEGIN IMMEDIATE`: one that reads first may find
 //! that it can no longer write.
 
-use std::path::Path;
-
 use rusqlite::{Connection, params};
 use task_lifecycle::{Previous, Snapshot};
 use uuid::Uuid;
@@ -24,10 +22,10 @@ use crate::{Result, Task};
 /// An `INTEGER` has a sign, so the counters, which are `u64`, are kept bit for bit. The `CHECK` is
 /// the nine pairs of statuses; the trigger refuses a hand-written update that leaves the revision
 /// alone.
-const SCHEMA: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-CREATE TABLE IF NOT EXISTS tasks (id TEXT PRIMARY KEY, status TEXT NOT NULL,
-    revision INTEGER NOT NULL, run INTEGER NOT NULL, payload TEXT NOT NULL, previous_status TEXT,
-    previous_payload TEXT CHECK ((previous_payload IS NULL) = (previous_status IS NULL)),
+const SCHEMA: &str = "PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS tasks (
+    id TEXT PRIMARY KEY, status TEXT NOT NULL, revision INTEGER NOT NULL, run INTEGER NOT NULL,
+    payload TEXT NOT NULL, previous_status TEXT, previous_payload TEXT,
+    CHECK ((previous_payload IS NULL) = (previous_status IS NULL)),
     CHECK (previous_status IN ('Succeeded', 'Failed') AND status IN ('Starting', 'Processing')
         OR previous_status IS NULL
             AND status IN ('Starting', 'Processing', 'Succeeded', 'Failed', 'Cancelled'))
@@ -37,8 +35,10 @@ BEGIN SELECT RAISE(ABORT, 'an update must change the revision'); END;";
 
 type Columns = (String, i64, i64, String, Option<String>, Option<String>);
 
-pub fn open(file: &Path) -> Result<Connection> {
+pub fn open(file: &std::path::Path) -> Result<Connection> {
     let db = Connection::open(file)?;
+    // Refused at once while another connection does the same, and then that one does it.
+    _ = db.execute_batch("PRAGMA journal_mode = WAL");
     db.execute_batch(SCHEMA)?;
     Ok(db)
 }
@@ -79,7 +79,7 @@ fn write(db: &Connection, sql: &str, id: Uuid, loaded: u64, task: &Task) -> Resu
     let previous = previous.map(|it| serde_json::to_string(it.payload)).transpose()?;
     let values = params![id, status, revision, run, payload, before, previous, loaded];
     let mut statement = db.prepare_cached(sql)?;
-    let count = statement.parameter_count();
+    let count = statement.parameter_count(); // a create compares nothing
     Ok(statement.execute(&values[..count])? == 1)
 }
 

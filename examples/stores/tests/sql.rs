@@ -109,16 +109,25 @@ async fn postgresql_keeps_the_relation() {
     .await;
 }
 
-/// Several programs make one file at the same time.
+/// Several programs make one file at the same time, and go on.
 #[test]
 fn sqlite_is_opened_by_many_at_once() {
+    let task = &tasks(0)[0];
     for _ in 0..30 {
         let engine = engines::start(Sqlite::NAME, Disk::Memory).unwrap();
+        let file = engine.address.as_ref();
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| sqlite::open(engine.address.as_ref()).unwrap());
+                scope.spawn(|| {
+                    let (db, id) = (sqlite::open(file).unwrap(), Uuid::new_v4());
+                    assert!(sqlite::create(&db, id, task).unwrap());
+                    assert!(sqlite::delete(&db, id, 0).unwrap());
+                });
             }
         });
+        let db = sqlite::open(file).unwrap();
+        let mode: String = db.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
     }
 }
 
