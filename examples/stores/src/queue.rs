@@ -80,7 +80,7 @@ impl TaskHandler for Process {
 
 impl Process {
     async fn work(self, pool: &PgPool) -> Result<()> {
-        let begin = |task: &mut Task| match task.status() {
+        let start = |task: &mut Task| match task.status() {
             // This message was delivered before. The worker that had it is dead, or slow: in either
             // case a new run takes the task from it, and the result of the old one is dropped.
             Status::Processing => self.again(task),
@@ -88,7 +88,7 @@ impl Process {
                 task.start()
             }
         };
-        let begun = self.change(pool, begin).await?;
+        let begun = self.change(pool, start).await?;
         let Some(task) = begun.filter(|task| task.check_run(self.run).is_ok()) else {
             return Ok(());
         };

@@ -28,7 +28,7 @@ async fn edit<S: Store>(store: S, id: Uuid, mut task: Task) -> u64 {
 
 /// A store that answers, on engines that may still be starting.
 async fn again<S: Store>(engine: &mut Engine, id: Uuid) -> S {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     loop {
         // PostgreSQL does not start before the last of the old processes has noticed.
         for process in &mut engine.processes {
