@@ -37,10 +37,10 @@ async fn again<S: Store>(engine: &mut Engine, id: Uuid) -> S {
             }
         }
         let open = async { S::open(&engine.address).await.ok() };
-        if let Ok(Some(store)) = timeout(Duration::from_secs(5), open).await {
-            if let Ok(Ok(_)) = timeout(Duration::from_secs(5), store.load(&id)).await {
-                return store;
-            }
+        if let Ok(Some(store)) = timeout(Duration::from_secs(5), open).await
+            && let Ok(Ok(_)) = timeout(Duration::from_secs(5), store.load(&id)).await
+        {
+            return store;
         }
         assert!(Instant::now() < end, "{} does not start again", S::NAME);
         sleep(Duration::from_millis(50)).await;
