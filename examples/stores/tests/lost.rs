@@ -39,7 +39,7 @@ async fn relay(
     has_lost: Arc<AtomicBool>,
     instead: &[u8],
 ) -> std::io::Result<()> {
-    let (mut request, mut answer) = ([0; 1 << 16], [0; 1 << 16]);
+    let (mut request, mut answer) = ([0; 8 << 10], [0; 8 << 10]);
     let mut loses = false;
     loop {
         tokio::select! {
