@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
@@ -44,7 +44,6 @@ pub fn router(app: App) -> Router {
         .route("/docs/openapi.json", get(async || Json(openapi())))
         .fallback(async || (StatusCode::NOT_FOUND, "No such route"))
         .method_not_allowed_fallback(async || NO_SUCH_METHOD)
-        .layer(DefaultBodyLimit::disable()) // `server` has the limits
         .layer(from_fn(observe::request))
         .with_state(app)
 }

@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -12,7 +16,6 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
-use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 /// The largest body, in bytes.
@@ -37,9 +40,26 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The routes, each with the limits of a body and of time.
 pub(crate) fn limited(router: Router) -> Router {
     router
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(RequestBodyTimeoutLayer::new(SILENCE))
-        .layer(RequestBodyLimitLayer::new(LARGEST_BODY))
+        .layer(from_fn(too_large))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
+}
+
+/// Refuses by its head what is too large. What comes all the same is read and dropped for a while,
+/// for clients that do not look at an answer before they have sent everything.
+async fn too_large(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_none_or(|length| length <= LARGEST_BODY) {
+        return next.run(request).await;
+    }
+    if !request.headers().contains_key(header::EXPECT) {
+        let mut body = request.into_body();
+        let drop_all = async move { while let Some(Ok(_)) = body.frame().await {} };
+        tokio::spawn(timeout(SILENCE, drop_all));
+    }
+    (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large").into_response()
 }
 
 /// Answers until it is told to stop, and then what was asked before.
