@@ -126,6 +126,31 @@ async fn a_key_was_cut_at_its_first_sign() {
     }
 }
 
+/// A long answer is written in parts, and is the same JSON: each chunk once, in order.
+#[tokio::test]
+async fn a_long_answer_was_built_in_memory() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let _worker = service.worker("0");
+    let words: Vec<String> = (0..250).map(|nth| format!("word{nth}")).collect();
+    for count in [1, 100, 101, 250] {
+        let id = client.create(&words[..count].join(" "), 1).await.unwrap().id();
+        let done = until_status(&client, &id, "Succeeded").await;
+        assert_eq!(done.content_type, "application/json");
+        let output = &done.json()["output"];
+        let chunks = output["chunks"].as_array().unwrap();
+        let contents: Vec<_> =
+            chunks.iter().map(|chunk| chunk["content"].as_str().unwrap()).collect();
+        assert_eq!(contents, words[..count]);
+        assert_eq!(output["file_name"], "document");
+        let path = format!("/tasks/{id}?include_chunks=false");
+        let without = client.call("GET", &path).await.unwrap().json();
+        assert_eq!(without["output"]["chunks"].as_array().unwrap().len(), 0);
+        assert_eq!(without["file_info"], done.json()["file_info"]);
+    }
+}
+
 /// What is too large is refused by its head, and not asked for.
 #[tokio::test]
 async fn a_body_too_large_was_waited_for() {
