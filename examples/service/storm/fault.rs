@@ -12,7 +12,7 @@ use rand::{random_bool, random_range};
 use task_lifecycle::{Snapshot, Status};
 use task_service::document::Document;
 use task_service::store::{
-    Entry, Event, Key, Message, New, Page, Payload, Result, Row, SqlStore, Store,
+    Entry, Event, Key, Message, New, Page, Payload, Requested, Result, Row, SqlStore, Store,
 };
 use tokio::time::sleep;
 
@@ -186,6 +186,10 @@ impl Store for Faulty {
 
     async fn create(&self, new: &New) -> Result<Option<Row>> {
         self.store.create(new).await
+    }
+
+    async fn requested(&self, user: &str, key: &str) -> Result<Option<Requested>> {
+        self.store.requested(user, key).await
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
