@@ -55,20 +55,39 @@ pub(crate) async fn open(url: &str) -> Result<(AnyPool, bool)> {
     Ok((pool, is_sqlite))
 }
 
-/// Gives a connection back after a transaction.
-pub(crate) fn give_back<T>(
-    mut connection: PoolConnection<Any>,
-    outcome: Result<Option<T>>,
-) -> Result<Option<T>> {
-    let Err(fault) = outcome else { return outcome };
-    // Whether it is still in a transaction is not known: SQLite ends one by itself if the disk is
-    // full, and what is written on such a connection later would never be committed.
-    connection.close_on_drop();
-    let code = fault.as_database_error().and_then(DatabaseError::code);
-    match code.as_deref() {
-        // Could not be serialized, or a deadlock: the race was lost, as with zero rows.
-        Some("40001" | "40P01") => Ok(None),
-        _ => Err(fault),
+/// A connection for one transaction. Unless that ended well, it is closed: after an error, or if
+/// whoever waited for it went away in the middle, nobody knows whether it is still in a transaction.
+/// SQLite ends one by itself if the disk is full, and what is written on such a connection later
+/// would never be committed.
+pub(crate) struct Lent {
+    pub connection: PoolConnection<Any>,
+    is_whole: bool,
+}
+
+impl Lent {
+    pub async fn by(pool: &AnyPool) -> Result<Self> {
+        Ok(Self { connection: pool.acquire().await?, is_whole: false })
+    }
+
+    pub fn give_back<T>(mut self, outcome: Result<Option<T>>) -> Result<Option<T>> {
+        let Err(fault) = outcome else {
+            self.is_whole = true;
+            return outcome;
+        };
+        let code = fault.as_database_error().and_then(DatabaseError::code);
+        match code.as_deref() {
+            // Could not be serialized, or a deadlock: the race was lost, as with zero rows.
+            Some("40001" | "40P01") => Ok(None),
+            _ => Err(fault),
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            self.connection.close_on_drop();
+        }
     }
 }
 

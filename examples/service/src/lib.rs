@@ -3,7 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `routes.rs` | what a client can ask for: `cancel` is the function to read first |
-//! | `request.rs` | what it sends, and who it is |
+//! | `request.rs`, `plain.rs` | what it sends, and who it is; what of JSON may be stored |
 //! | `answer.rs` | what it is told |
 //! | `document.rs` | the payload, and the work |
 //! | `store.rs` | the statements: tasks, the queue and the log, in SQLite or PostgreSQL |
@@ -19,6 +19,7 @@ mod database;
 pub mod document;
 pub mod observe;
 mod openapi;
+mod plain;
 mod record;
 pub mod request;
 pub mod routes;

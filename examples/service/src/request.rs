@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::fmt;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,14 +10,15 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use chrono::{DateTime, Utc};
 use data_url::{DataUrl, forgiving_base64};
-use serde::de::{self, DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use task_lifecycle::{Status, Task, UnknownStatus};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::answer::Refusal;
 use crate::document::Document;
+use crate::plain;
 use crate::store::{Event, Key, New, Page, Payload, Row, Store, TRIES, is_lasting};
 
 /// What every route has.
@@ -156,87 +156,11 @@ impl<S: Sync> FromRequestParts<S> for Base {
 /// Reads a body, whatever its declared type. Fields that are not known are passed over, as the
 /// public API does.
 pub fn json<T: DeserializeOwned>(body: &str) -> Result<T, Refusal> {
-    let plain = Plain { depth: DEEPEST }.deserialize(&mut serde_json::Deserializer::from_str(body));
-    plain.map_err(|fault| Refusal::bad(&fault.to_string()))?;
+    plain::check(body).map_err(|fault| Refusal::bad(&fault.to_string()))?;
     let Json(value) = Json::from_bytes(body.as_bytes())?;
     // The derive would read a list as well.
     let is_object = body.trim_start().starts_with('{');
     is_object.then_some(value).ok_or_else(|| Refusal::bad("expected an object"))
-}
-
-/// How deep a body may be nested. It is stored a little deeper, and the parser stops at 128.
-const DEEPEST: usize = 64;
-
-/// Passes over a value that may be stored: not too deep, and without the keys that the JSON library
-/// keeps for itself, in which a text would be read as JSON again.
-#[derive(Clone, Copy)]
-struct Plain {
-    depth: usize,
-}
-
-impl Plain {
-    fn inside<E: de::Error>(self) -> Result<Self, E> {
-        let depth = self.depth.checked_sub(1);
-        let depth = depth.ok_or_else(|| E::custom(format!("nested deeper than {DEEPEST}")))?;
-        Ok(Self { depth })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Plain {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Plain {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let inside = self.inside()?;
-        while list.next_element_seed(inside)?.is_some() {}
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let inside = self.inside()?;
-        while let Some(key) = map.next_key::<String>()? {
-            if key.starts_with("$serde_json::") {
-                return Err(de::Error::custom(format!("{key}: no key of a request")));
-            }
-            map.next_value_seed(inside)?;
-        }
-        Ok(())
-    }
 }
 
 /// The document of a new task. Its configuration lies beside these fields.

@@ -15,7 +15,7 @@ use task_lifecycle::{Status, Task};
 use tokio::time::sleep;
 
 use crate::database::{
-    give_back, json, message, micros, moment, of, open, parsed, read, requested, row, text,
+    Lent, json, message, micros, moment, of, open, parsed, read, requested, row, text,
 };
 use crate::document::Document;
 
@@ -183,9 +183,9 @@ impl SqlStore {
         key: &Key,
         event: &Event,
     ) -> Result<Option<AnyRow>> {
-        let mut connection = self.pool.acquire().await?;
-        let written = write(&mut connection, statements, key, event).await;
-        let written = give_back(connection, written)?;
+        let mut lent = Lent::by(&self.pool).await?;
+        let written = write(&mut lent.connection, statements, key, event).await;
+        let written = lent.give_back(written)?;
         if written.is_some() {
             tracing::info!(task = %key.id, by = event.by, "{}", event.operation);
         }
@@ -401,9 +401,9 @@ impl Store for SqlStore {
         };
         loop {
             let statement = query(statement).bind(micros(self.lease));
-            let mut connection = self.pool.acquire().await?;
-            let claimed = claim(&mut connection, statement, worker).await;
-            match give_back(connection, claimed)? {
+            let mut lent = Lent::by(&self.pool).await?;
+            let claimed = claim(&mut lent.connection, statement, worker).await;
+            match lent.give_back(claimed)? {
                 None => return Ok(None),
                 Some(Some(message)) => return Ok(Some(message)),
                 Some(None) => {} // it was passed over

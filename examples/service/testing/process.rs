@@ -59,6 +59,10 @@ impl Process {
         Self { child, url, _stdout: stdout, stderr }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote to standard error.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.stderr.path()).unwrap()

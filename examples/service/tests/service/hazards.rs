@@ -10,8 +10,8 @@ use serde_json::json;
 use sqlx::Connection;
 use task_lifecycle::Status;
 use task_service::document::{Configuration, Document};
-use task_service::store::{Key, New, SqlStore, Store as _};
-use task_service::worker::Worker;
+use task_service::store::{Event, Key, New, SqlStore, Store as _};
+use task_service::worker::{Dropped, Worker};
 use tokio::time::sleep;
 
 use crate::fault::{Fault, Faulty};
@@ -719,4 +719,36 @@ async fn stop_cut_requests() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(server.ended());
+}
+
+/// A worker ends its work when its run was retried, and the next run is under way: its result is
+/// refused, and so is its failure.
+#[tokio::test]
+async fn finished_after_its_lease() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        for (file, ends) in [("data:,one", "Succeeded"), ("data:;base64,/w==", "Failed")] {
+            let form = json!({ "file": file }).to_string();
+            let client = alice(&server);
+            let id = client.send("POST", "/tasks/parse", form).await.unwrap().id();
+            let (store, late) = beside(&service, Duration::from_millis(800)).await;
+            let message = store.claim("late").await.unwrap().unwrap();
+            let next = async {
+                until_status(&client, &id, "Processing").await;
+                let mut row = store.load(&message.key).await.unwrap().unwrap();
+                for operation in ["retry", "start"] {
+                    let loaded = row.task.revision();
+                    let done =
+                        if operation == "retry" { row.task.retry() } else { row.task.start() };
+                    let event = Event::of(&done.unwrap(), "next", loaded, "");
+                    assert!(store.commit(&row, loaded, &event).await.unwrap());
+                }
+            };
+            let (stale, ()) = tokio::join!(late.handle(&message), next);
+            assert!(matches!(stale, Err(Dropped::Stale(_))), "{ends}: {stale:?}");
+            let task = client.get(&id).await.unwrap();
+            assert_eq!((task.status().as_str(), task.revision), ("Processing", Some(4)));
+            by_hand(&service, "DELETE FROM tasks").await;
+        }
+    }
 }

@@ -7,6 +7,7 @@ mod fault;
 mod testing;
 
 mod clients;
+mod disk;
 mod hazards;
 mod input;
 mod openapi;
