@@ -244,7 +244,7 @@ fn answers(address: &str) -> bool {
 }
 
 fn wait(processes: &mut [Process], dir: &TempDir, is_ready: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     while !is_ready() {
         let may_come = Instant::now() < end && processes.iter_mut().all(Process::is_running);
         let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();

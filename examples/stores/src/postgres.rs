@@ -21,7 +21,7 @@
 pub mod cancel;
 
 use sqlx::postgres::{PgArguments, PgExecutor as Db, PgQueryResult as Done};
-use sqlx::{Postgres, query::Query};
+use sqlx::{Postgres, error::DatabaseError, query::Query};
 use task_lifecycle::{Previous, Snapshot};
 use uuid::Uuid;
 
@@ -94,6 +94,6 @@ fn changed(answer: Result<Done, sqlx::Error>) -> Result<bool> {
 
 /// Whether nothing was stored because others were faster: a serialization failure or a deadlock.
 pub fn lost_race(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error.as_database_error().and_then(DatabaseError::code);
     matches!(code.as_deref(), Some("40001" | "40P01"))
 }

@@ -3,7 +3,8 @@
 //! A row and its message are stored in one transaction, both or neither. A message carries the run;
 //! the handler checks it before it starts, and again before everything that it stores in the run's
 //! name. It acknowledges (`Ok`) whatever is over, and gives back (`Err`) only what the database did
-//! not answer. README.md has the recipe for any engine.
+//! not answer: when that message comes again, the run tells what is left to do, so a commit whose
+//! answer was lost needs no [`settle`](crate::settle). README.md has the recipe for any engine.
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
@@ -11,9 +12,9 @@ use sqlx::postgres::{PgConnection, PgPool};
 use task_lifecycle::{Status, Transition, TransitionError};
 use uuid::Uuid;
 
-use crate::{Document, Result, Task, postgres};
+use crate::{Document, Error, Result, Task, postgres};
 
-/// How often a document is tried: one that kills its workers would be tried for ever.
+/// How often a document is tried: one that kills its workers would be tried without end.
 pub const ATTEMPTS: u64 = 3;
 
 /// The message: do this run of this task.
@@ -25,41 +26,40 @@ pub struct Process {
     pub first: u64,
 }
 
-/// Stores a new task and its message; false if the id is taken.
+/// Stores a new task and its message; false as for [`postgres::create`].
 pub async fn submit(pool: &PgPool, id: Uuid, document: Document) -> Result<bool> {
     let task = Task::new(document);
-    let mut transaction = pool.begin().await?;
-    let done = postgres::create(&mut *transaction, id, &task).await?;
-    if done {
-        send(&mut transaction, Process { id, run: task.run(), first: task.run() }).await?;
-        transaction.commit().await?;
-    }
-    Ok(done)
+    let message = Process { id, run: task.run(), first: task.run() };
+    with_message(pool, Some(message), async |db| postgres::create(db, id, &task).await).await
 }
 
 /// Stores the update of a task that was loaded at revision `loaded`, and its message; false as for
 /// [`postgres::commit`].
 pub async fn update(pool: &PgPool, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
     let message = Process { id, run: task.run(), first: task.run() };
-    commit(pool, loaded, task, Some(message), id).await
+    let write = async |db: &mut PgConnection| postgres::commit(db, id, loaded, task).await;
+    with_message(pool, Some(message), write).await
 }
 
-async fn commit(
+/// Both in one transaction, or neither.
+async fn with_message(
     pool: &PgPool,
-    loaded: u64,
-    task: &Task,
     message: Option<Process>,
-    id: Uuid,
+    write: impl AsyncFnOnce(&mut PgConnection) -> Result<bool>,
 ) -> Result<bool> {
     let mut transaction = pool.begin().await?;
-    let done = postgres::commit(&mut *transaction, id, loaded, task).await?;
-    if done {
-        if let Some(message) = message {
+    let both = async {
+        let done = write(&mut transaction).await?;
+        if let Some(message) = message.filter(|_| done) {
             send(&mut transaction, message).await?;
         }
         transaction.commit().await?;
+        Ok(done)
+    };
+    match both.await {
+        Err(Error::Postgres(error)) if postgres::lost_race(&error) => Ok(false),
+        answer => answer,
     }
-    Ok(done)
 }
 
 /// As the engine's own `add_job`, which cannot be put into a transaction of ours.
@@ -80,15 +80,15 @@ impl TaskHandler for Process {
 
 impl Process {
     async fn work(self, pool: &PgPool) -> Result<()> {
-        let begin = |task: &mut Task| match task.status() {
-            // This message was delivered before. Whoever had it is dead, or slow, and then the new
-            // run takes the task from it.
+        let start = |task: &mut Task| match task.status() {
+            // This message was delivered before. The worker that had it is dead, or slow: in either
+            // case a new run takes the task from it, and the result of the old one is dropped.
             Status::Processing => self.again(task),
             Status::Starting | Status::Succeeded | Status::Failed | Status::Cancelled => {
                 task.start()
             }
         };
-        let begun = self.change(pool, begin).await?;
+        let begun = self.change(pool, start).await?;
         let Some(task) = begun.filter(|task| task.check_run(self.run).is_ok()) else {
             return Ok(());
         };
@@ -132,7 +132,9 @@ impl Process {
             }
             let is_queued = task.run() != self.run;
             let message = is_queued.then_some(Self { run: task.run(), ..*self });
-            if commit(pool, loaded, &task, message, self.id).await? {
+            let write =
+                async |db: &mut PgConnection| postgres::commit(db, self.id, loaded, &task).await;
+            if with_message(pool, message, write).await? {
                 return Ok(Some(task));
             } // else somebody edited it, or was faster: load again, check again
         }

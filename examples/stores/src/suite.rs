@@ -95,7 +95,7 @@ async fn bucket(endpoint: &str) -> Result<object_store::aws::AmazonS3> {
 fn document(text: &str) -> Document {
     Document {
         message: text.to_owned(),
-        output: (text.len() % 2 == 0).then(|| text.to_owned()),
+        output: text.len().is_multiple_of(2).then(|| text.to_owned()),
         others: [("label".to_owned(), text.into())].into_iter().collect(),
     }
 }

@@ -85,7 +85,7 @@ impl Story {
 
     fn load(&mut self) -> Result<Option<Task>, ()> {
         self.time_passes();
-        if self.calls % 3 == 0 { Err(()) } else { Ok(self.task.clone()) }
+        if self.calls.is_multiple_of(3) { Err(()) } else { Ok(self.task.clone()) }
     }
 }
 
