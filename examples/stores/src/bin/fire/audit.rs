@@ -1,243 +1,176 @@
 //! Whether what etcd remembers is a history of the machine, and explains what clients were told.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
 
-use task_lifecycle::{Event, Operation, Status};
-use task_stores::{Document, Task};
+use task_lifecycle::{Event, Operation};
+use task_stores::Task;
 use uuid::Uuid;
 
-use crate::client::{Call, Change, Outcome, Record};
+use crate::client::{Change, Outcome, Record};
 use crate::cluster::Entry;
 
 /// What the audit came to.
 #[derive(Default)]
 pub struct Findings {
-    pub violations: Vec<String>,
-    pub figures: BTreeMap<Figure, usize>,
-}
-
-/// In the order of the table.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Figure {
-    Tasks,
-    Reads,
-    Acknowledged,
-    Lost,
-    Silent,
-    FoundDone,
-    CommittedAgain,
-    FoundLost,
-    Happened,
-    NeverHappened,
-    Reverts,
-    Shared,
-    Pause,
-    Kills,
-    Stops,
+    /// Each with the revision of etcd at which it shows.
+    pub violations: Vec<(i64, String)>,
+    pub figures: BTreeMap<&'static str, usize>,
 }
 
 impl Findings {
-    pub fn count(&mut self, figure: Figure, count: usize) {
+    pub fn count(&mut self, figure: &'static str, count: usize) {
         *self.figures.entry(figure).or_default() += count;
     }
 }
 
-/// A change that a client wanted.
-struct Wish<'a> {
-    record: &'a Record,
-    change: Change,
-    loaded: Option<&'a Task>,
-    wanted: Option<&'a Task>,
-    outcome: Outcome,
-    silent: u32,
+pub const KILLS: &str = "the leader was killed and brought back";
+pub const STOPS: &str = "a follower was stopped and continued";
+pub const PAUSE: &str = "longest time without an acknowledged change, in ms";
+pub const TASKS: &str = "tasks";
+pub const LOADS: &str = "loads";
+pub const ACKNOWLEDGED: &str = "changes acknowledged at once";
+pub const LOST: &str = "changes refused, for another client was faster";
+pub const SILENT: &str = "calls of changes that had no answer";
+pub const FOUND: &str = "⋯ then the task was found as it was to be";
+pub const AGAIN: &str = "⋯ then it was committed again, and acknowledged";
+pub const FOUND_LOST: &str = "⋯ then it was found changed by another client instead";
+pub const HAPPENED: &str = "⋯ then nobody could say, and the history has the change";
+pub const NEVER: &str = "⋯ then nobody could say, and the history does not have it";
+pub const REVERTS: &str = "reverts, each exact";
+pub const SHARED: &str = "reverts and deletes that two clients hold to be theirs";
+
+/// In the order of the table.
+#[rustfmt::skip]
+pub const FIGURES: [&str; 15] = [
+    KILLS, STOPS, PAUSE, TASKS, LOADS, ACKNOWLEDGED, LOST, SILENT, FOUND, AGAIN, FOUND_LOST, HAPPENED,
+    NEVER, REVERTS, SHARED,
+];
+
+pub fn audit(history: &HashMap<Uuid, Vec<Entry>>, records: &[Record]) -> Findings {
+    let mut findings = Findings::default();
+    let mut by_task: BTreeMap<_, Vec<_>> = history.keys().map(|id| (*id, vec![])).collect();
+    for record in records {
+        by_task.entry(record.id).or_default().push(record);
+    }
+    for (id, records) in by_task {
+        let entries = history.get(&id).map_or(&[][..], Vec::as_slice);
+        let records = records.into_iter().map(|record| (record, place(record, entries))).collect();
+        let mut case = Case { id, entries, records, findings: &mut findings };
+        case.history();
+        case.answers();
+    }
+    let is_won = |it: &&Record| it.outcome == Outcome::Acknowledged;
+    let mut won: Vec<_> = records.iter().filter(is_won).map(|it| it.told).collect();
+    won.sort();
+    let pauses = won.windows(2).map(|pair| (pair[1] - pair[0]).as_millis());
+    findings.count(PAUSE, pauses.max().map_or(0, |most| most as usize));
+    findings.violations.sort();
+    findings
+}
+
+/// Where the task is as the client was shown it; or where it became what the client wanted, from
+/// what it had loaded. Who finds a task gone cannot know from where: its delete counts.
+fn place(record: &Record, entries: &[Entry]) -> Option<usize> {
+    let was_seen = record.outcome == Outcome::Shown
+        || record.outcome == Outcome::Found && record.task.is_none();
+    entries.iter().enumerate().position(|(at, entry)| {
+        entry.task == record.task && (was_seen || before(entries, at) == record.loaded.as_ref())
+    })
+}
+
+/// What the entry at `at` follows.
+fn before(entries: &[Entry], at: usize) -> Option<&Task> {
+    entries[at.checked_sub(1)?].task.as_ref()
 }
 
 /// What there is to know about one task.
 struct Case<'a> {
     id: Uuid,
     entries: &'a [Entry],
-    wishes: Vec<Wish<'a>>,
-    /// What was shown to whom.
-    reads: Vec<(&'a Record, Option<&'a Task>)>,
+    /// Each with its place in the history.
+    records: Vec<(&'a Record, Option<usize>)>,
     findings: &'a mut Findings,
 }
 
-pub fn audit(history: &HashMap<Uuid, Vec<Entry>>, records: &[Record]) -> Findings {
-    let mut findings = Findings::default();
-    let mut by_task = history.keys().map(|id| (*id, vec![])).collect::<BTreeMap<_, _>>();
-    for record in records {
-        by_task.entry(record.task).or_default().push(record);
-    }
-    for (id, records) in by_task {
-        let entries = history.get(&id).map_or(&[][..], Vec::as_slice);
-        let (mut wishes, mut reads) = (vec![], vec![]);
-        for record in records {
-            match &record.call {
-                Call::Read(found) => reads.push((record, found.as_ref())),
-                Call::Write { change, loaded, wanted, outcome, silent } => wishes.push(Wish {
-                    record,
-                    change: *change,
-                    loaded: loaded.as_ref(),
-                    wanted: wanted.as_ref(),
-                    outcome: *outcome,
-                    silent: *silent,
-                }),
-            }
-        }
-        let mut case = Case { id, entries, wishes, reads, findings: &mut findings };
-        case.history();
-        case.answers();
-        case.order();
-    }
-    findings.count(Figure::Pause, pause(records));
-    findings
-}
-
-/// The longest time in which no change was acknowledged, in milliseconds.
-fn pause(records: &[Record]) -> usize {
-    let is_won = |record: &&Record| {
-        matches!(record.call, Call::Write { outcome: Outcome::Acknowledged, .. })
-    };
-    let mut told: Vec<_> = records.iter().filter(is_won).map(|record| record.told).collect();
-    told.sort();
-    let pauses = told.windows(2).map(|pair| pair[1] - pair[0]);
-    pauses.max().unwrap_or(Duration::ZERO).as_millis() as usize
-}
-
-impl Case<'_> {
-    fn before(&self, at: usize) -> Option<&Task> {
-        self.entries[at.checked_sub(1)?].task.as_ref()
+impl<'a> Case<'a> {
+    /// Those who wanted the change that led to the entry at `at`.
+    fn authors(&self, at: usize) -> impl Iterator<Item = &'a Record> {
+        let records = self.records.iter().filter(move |(_, place)| *place == Some(at));
+        records.map(|(record, _)| *record).filter(|it| it.outcome != Outcome::Shown)
     }
 
-    /// Where in the history a task is as wanted, by the change that was wanted.
-    fn place(&self, wish: &Wish) -> Option<usize> {
-        (0..self.entries.len()).find(|at| {
-            self.entries[*at].task.as_ref() == wish.wanted && self.before(*at) == wish.loaded
-        })
-    }
-
-    /// Each state follows from the one before by a change that somebody wanted, made once, and a
-    /// revert brings back what there was.
+    /// Each state follows from the one before by a change that one client wanted, and a revert
+    /// brings back what there was.
     fn history(&mut self) {
-        let mut previous: Option<(Status, Document)> = None;
-        self.findings.count(Figure::Tasks, usize::from(!self.entries.is_empty()));
-        for at in 0..self.entries.len() {
-            let (before, after) = (self.before(at), self.entries[at].task.as_ref());
-            let authors: Vec<_> =
-                self.wishes.iter().filter(|it| self.place(it) == Some(at)).collect();
-            let Some(author) = authors.first() else {
+        let mut previous = None;
+        self.findings.count(TASKS, usize::from(!self.entries.is_empty()));
+        for (at, entry) in self.entries.iter().enumerate() {
+            let (before, after) = (before(self.entries, at), entry.task.as_ref());
+            let Some(author) = self.authors(at).find(|it| it.loaded.as_ref() == before) else {
                 self.violation(at, "nobody wanted this of the state before it");
                 continue;
             };
-            let (change, state) = (author.change, before.map(Task::state));
-            let is_update = state.is_some_and(|state| state.is_update());
-            let is_revert =
-                is_update && matches!(change, Change::Step(Operation::Cancel | Operation::Fail));
-            let told = authors.iter().filter(|it| it.outcome.is_done()).count();
-            let acknowledged =
-                authors.iter().filter(|it| it.outcome == Outcome::Acknowledged).count();
-            let is_lawful = is_lawful(change, before, after);
-            let was = after.map(|task| (task.status(), task.payload().clone()));
-            let is_exact = !is_revert || was == previous;
+            let change = author.change;
+            let is_revert = before.is_some_and(|before| change.reverts(before));
             if change == Change::Step(Operation::Update) {
-                previous = before.map(|task| (task.status(), task.payload().clone()));
+                previous = before.map(|task| (task.status(), task.payload()));
             }
-
-            if !is_exact {
+            if is_revert && after.map(|task| (task.status(), task.payload())) != previous {
                 self.violation(at, "the revert did not bring back what there was");
-            } else if !is_lawful {
-                self.violation(at, &format!("{change:?} does not lead here"));
+            } else if !is_lawful(change, before, after) {
+                self.violation(at, &format!("{change} does not lead here"));
             }
-            let leaves_no_mark = is_revert || change == Change::Step(Operation::Delete);
-            if acknowledged > 1 || (told > 1 && !leaves_no_mark) {
-                self.violation(at, &format!("{told} clients were told that this was theirs"));
+            let acknowledged = self.authors(at).filter(|it| it.outcome == Outcome::Acknowledged);
+            let (acknowledged, done) =
+                (acknowledged.count(), self.authors(at).filter(|it| it.is_done()).count());
+            if acknowledged > 1 || done > 1 && !is_revert && after.is_some() {
+                self.violation(at, &format!("{done} clients were told that this was theirs"));
             }
-            self.findings.count(Figure::Reverts, is_revert.into());
-            self.findings.count(Figure::Shared, told.saturating_sub(1));
+            self.findings.count(REVERTS, is_revert.into());
+            self.findings.count(SHARED, done.saturating_sub(1));
         }
     }
 
-    /// What a client was told of a change is what became of it.
+    /// What a client was told is what became of its change; what it was shown is in the history,
+    /// and no older than what anybody had been told before it asked.
     fn answers(&mut self) {
-        for at in 0..self.wishes.len() {
-            let wish = &self.wishes[at];
-            let (place, silent) = (self.place(wish), wish.silent as usize);
-            let who = format!("client {} was told of {:?}", wish.record.client, wish.change);
-            // Another that wants the same may have made it.
-            let is_mine = |place: usize| {
-                let done =
-                    |it: &&Wish| self.place(it) == Some(place) && it.outcome != Outcome::Lost;
-                self.wishes.iter().find(done).is_none()
+        for (record, place) in self.records.clone() {
+            let is_loaded = |entry: &Entry| entry.task == record.loaded;
+            let next = self.entries.iter().position(is_loaded).map_or(0, |at| at + 1);
+            let known =
+                self.records.iter().filter(|(it, _)| it.is_known() && it.told < record.sent);
+            let newest = known.filter_map(|(_, place)| *place).max();
+            let is_lost = |it: &Record| it.outcome == Outcome::Lost;
+            let (figure, wrong) = match (record.outcome, place) {
+                (Outcome::Shown, None) => (LOADS, "was shown what never was"),
+                (Outcome::Shown, _) if place < newest => {
+                    (LOADS, "was shown this when it was over, and that was known")
+                }
+                (Outcome::Shown, _) => (LOADS, ""),
+                (Outcome::Acknowledged | Outcome::Found, None) => {
+                    (ACKNOWLEDGED, "was told that it was made, and it was not")
+                }
+                (Outcome::Acknowledged, _) if record.silent == 0 => (ACKNOWLEDGED, ""),
+                (Outcome::Acknowledged, _) => (AGAIN, ""),
+                (Outcome::Found, _) => (FOUND, ""),
+                (Outcome::Lost, Some(at)) if self.authors(at).all(is_lost) => {
+                    (LOST, "was told that it was not made, and it was")
+                }
+                (Outcome::Lost, _) if !self.authors(next).any(|it| it.sent < record.told) => {
+                    (LOST, "was told that another was faster, and none was")
+                }
+                (Outcome::Lost, _) if record.silent == 0 => (LOST, ""),
+                (Outcome::Lost, _) => (FOUND_LOST, ""),
+                (Outcome::Unknown, Some(_)) => (HAPPENED, ""),
+                (Outcome::Unknown, None) => (NEVER, ""),
             };
-            let loaded = self.entries.iter().position(|it| it.task.as_ref() == wish.loaded);
-            let next = loaded.map_or(0, |loaded| loaded + 1);
-            let is_overtaken = self.wishes.iter().any(|it| {
-                next < self.entries.len()
-                    && self.place(it) == Some(next)
-                    && it.record.sent < wish.record.told
-            });
-            let (figure, wrong) = match (wish.outcome, place) {
-                (Outcome::Acknowledged | Outcome::FoundDone, None) => {
-                    (Figure::Acknowledged, Some((next, "that it was made, and it was not")))
-                }
-                (Outcome::Lost, Some(place)) if is_mine(place) => {
-                    (Figure::Lost, Some((place, "that it was not made, and it was")))
-                }
-                (Outcome::Lost, _) if !is_overtaken => {
-                    (Figure::Lost, Some((next, "that others were faster, and nobody was")))
-                }
-                (Outcome::Acknowledged, _) if silent > 0 => (Figure::CommittedAgain, None),
-                (Outcome::Acknowledged, _) => (Figure::Acknowledged, None),
-                (Outcome::FoundDone, _) => (Figure::FoundDone, None),
-                (Outcome::Lost, _) if silent > 0 => (Figure::FoundLost, None),
-                (Outcome::Lost, _) => (Figure::Lost, None),
-                (Outcome::Unknown, Some(_)) => (Figure::Happened, None),
-                (Outcome::Unknown, None) => (Figure::NeverHappened, None),
-            };
-            if let Some((at, wrong)) = wrong {
-                self.violation(at, &format!("{who} {wrong}"));
-            }
             self.findings.count(figure, 1);
-            self.findings.count(Figure::Silent, silent);
-        }
-    }
-
-    /// What a client was shown is in the history, and no older than what anybody had been told
-    /// before it asked.
-    fn order(&mut self) {
-        let position =
-            |task: Option<&Task>| self.entries.iter().position(|it| it.task.as_ref() == task);
-        let done = self.wishes.iter().filter(|it| it.outcome.is_done());
-        let done = done.filter_map(|it| Some((it.record.told, self.place(it)?)));
-        let shown = self.reads.iter().filter_map(|(it, found)| Some((it.told, position(*found)?)));
-        let mut known: Vec<(Instant, usize)> = done.chain(shown).collect();
-        known.sort();
-        let mut newest = 0;
-        for (_, position) in &mut known {
-            newest = newest.max(*position);
-            *position = newest;
-        }
-        let mut wrong = Vec::new();
-        for (read, found) in &self.reads {
-            let count = known.partition_point(|(told, _)| *told < read.sent);
-            let floor = count.checked_sub(1).map_or(0, |last| known[last].1);
-            let client = read.client;
-            match position(*found) {
-                None => wrong
-                    .push((floor, format!("client {client} was shown what never was: {found:?}"))),
-                Some(at) if at < floor => {
-                    wrong.push((
-                        at,
-                        format!("client {client} was shown this when a later state was known"),
-                    ));
-                }
-                Some(_) => {}
+            self.findings.count(SILENT, record.silent);
+            if !wrong.is_empty() {
+                let what =
+                    format!("client {} asked for {}, and {wrong}", record.client, record.change);
+                self.violation(place.unwrap_or(next), &what);
             }
-        }
-        self.findings.count(Figure::Reads, self.reads.len());
-        for (at, wrong) in wrong {
-            self.violation(at, &wrong);
         }
     }
 
@@ -245,61 +178,47 @@ impl Case<'_> {
     fn violation(&mut self, at: usize, what: &str) {
         let mut story = format!("task {}: {what}", self.id);
         for (nth, entry) in self.entries.iter().enumerate() {
-            if nth.abs_diff(at) > 2 {
-                continue;
-            }
-            let mark = if nth == at { '>' } else { ' ' };
-            let state = match &entry.task {
-                Some(task) => format!(
-                    "revision {}, run {}: {}, by {:?}",
-                    task.revision(),
-                    task.run(),
-                    task.state(),
-                    task.payload().message
-                ),
-                None => "deleted".to_owned(),
-            };
-            story += &format!("\n{mark} etcd's {:6}: {state}", entry.at);
-            for wish in self.wishes.iter().filter(|it| self.place(it) == Some(nth)) {
-                let client = wish.record.client;
-                story += &format!(" ({:?} by client {client}: {:?})", wish.change, wish.outcome);
+            if nth.abs_diff(at) <= 2 {
+                let mark = if nth == at { '>' } else { ' ' };
+                let task = entry.task.as_ref().map_or("deleted".to_owned(), |task| {
+                    let (revision, message) = (task.revision(), &task.payload().message);
+                    format!("revision {revision}, {}, {message:?}", task.state())
+                });
+                story += &format!("\n{mark} etcd's {:6}: {task}", entry.at);
+                for it in self.authors(nth) {
+                    story += &format!(
+                        "; client {} asked for {}: {:?}",
+                        it.client, it.change, it.outcome
+                    );
+                }
             }
         }
-        self.findings.violations.push(story);
-    }
-}
-
-impl Outcome {
-    fn is_done(self) -> bool {
-        matches!(self, Self::Acknowledged | Self::FoundDone)
+        let time = self.entries.get(at).map_or(i64::MAX, |entry| entry.at);
+        self.findings.violations.push((time, story));
     }
 }
 
 /// Whether the machine, asked for `change`, makes `after` of `before`: with the mark that the
 /// client left in the payload, which a revert takes away.
 fn is_lawful(change: Change, before: Option<&Task>, after: Option<&Task>) -> bool {
-    let Some(before) = before else {
+    let (Some(before), Some(after)) = (before, after) else {
         let is_new = |task: &Task| *task == Task::new(task.payload().clone());
-        return change == Change::Create && after.is_some_and(is_new);
-    };
-    let Some(after) = after else {
-        return change == Change::Step(Operation::Delete) && before.clone().delete().is_ok();
+        return match change {
+            Change::Create => before.is_none() && after.is_some_and(is_new),
+            Change::Step(Operation::Delete) => before.is_some_and(|it| it.clone().delete().is_ok()),
+            _ => false,
+        };
     };
     let (mut task, payload) = (before.clone(), after.payload().clone());
-    match change {
-        Change::Create => return false,
-        Change::Edit => task.edit(|it| *it = payload),
-        Change::Step(operation) => {
-            let is_revert =
-                before.is_update() && [Operation::Cancel, Operation::Fail].contains(&operation);
-            if !is_revert && operation != Operation::Update {
-                task.edit(|it| it.clone_from(&payload));
-            }
-            let event = Event::new(operation, payload);
-            if event.is_none_or(|event| task.apply(event).is_err()) {
-                return false;
-            }
-        }
+    if !change.reverts(before) && change != Change::Step(Operation::Update) {
+        task.edit(|it| it.clone_from(&payload));
     }
-    task == *after
+    let is_done = match change {
+        Change::Load | Change::Create => false,
+        Change::Edit => true,
+        Change::Step(operation) => {
+            Event::new(operation, payload).is_some_and(|event| task.apply(event).is_ok())
+        }
+    };
+    is_done && task == *after
 }

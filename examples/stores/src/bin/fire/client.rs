@@ -1,6 +1,7 @@
 //! Clients that race for tasks, and write down what they wanted and what they were told.
 
 use std::cell::{Cell, RefCell};
+use std::fmt::{self, Display, Formatter};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use clap::ValueEnum;
 use etcd_client::{GetOptions, Txn, TxnOp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use task_lifecycle::{Event, Operation, Snapshot};
+use task_lifecycle::{Event, Operation, Snapshot, Status};
 use task_stores::settle::{Settled, settle};
 use task_stores::{Document, Result, Task, etcd};
 use tokio::time::{sleep, timeout};
@@ -35,42 +36,69 @@ pub enum Fault {
 /// What a client asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
+    /// None: to be shown the task.
+    Load,
     Create,
     Edit,
     Step(Operation),
 }
 
-/// What it was told of a change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    Acknowledged,
-    /// There was no answer, and then the task was found as it was to be.
-    FoundDone,
-    Lost,
-    /// There was no answer, and the task was found further on.
-    Unknown,
+impl Change {
+    /// Whether it gives the task back its previous state.
+    pub fn reverts(self, task: &Task) -> bool {
+        task.is_update() && matches!(self, Self::Step(Operation::Cancel | Operation::Fail))
+    }
 }
 
-#[derive(Clone, Debug)]
-pub enum Call {
-    Read(Option<Task>),
-    Write {
-        change: Change,
-        loaded: Option<Task>,
-        wanted: Option<Task>,
-        outcome: Outcome,
-        /// How many of its calls had no answer.
-        silent: u32,
-    },
+impl Display for Change {
+    fn fmt(&self, to: &mut Formatter) -> fmt::Result {
+        to.write_str(match self {
+            Self::Load => "load",
+            Self::Create => "create",
+            Self::Edit => "edit",
+            Self::Step(operation) => operation.as_str(),
+        })
+    }
+}
+
+/// What it was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The task.
+    Shown,
+    Acknowledged,
+    /// There was no answer, and then the task was found as it was to be.
+    Found,
+    Lost,
+    /// There was no answer, and nobody could say.
+    Unknown,
 }
 
 #[derive(Clone, Debug)]
 pub struct Record {
     pub client: usize,
-    pub task: Uuid,
+    pub id: Uuid,
+    pub change: Change,
+    pub loaded: Option<Task>,
+    /// What the client wanted, or was shown.
+    pub task: Option<Task>,
+    pub outcome: Outcome,
+    /// How many of its calls had no answer.
+    pub silent: usize,
     pub sent: Instant,
     pub told: Instant,
-    pub call: Call,
+}
+
+impl Record {
+    /// Whether the client holds that its change was made.
+    pub fn is_done(&self) -> bool {
+        matches!(self.outcome, Outcome::Acknowledged | Outcome::Found)
+    }
+
+    /// Whether the client knows that the task was in this state.
+    pub fn is_known(&self) -> bool {
+        self.is_done() || self.outcome == Outcome::Shown
+    }
 }
 
 /// The tasks that there are, as far as the clients know, and how many there should be.
@@ -101,14 +129,16 @@ impl Client {
 
     /// Asks until `end`, and ends when it knows what became of the last.
     pub async fn play(mut self, pool: Rc<Pool>, end: Instant) -> Vec<Record> {
+        let mut last = None;
         while Instant::now() < end {
-            sleep(Duration::from_millis(self.random.random_range(0..20))).await;
-            match self.pick(&pool) {
+            sleep(Duration::from_millis(self.random.random_range(0..10))).await;
+            let again = last.take().filter(|_| self.random.random_bool(0.5));
+            match again.or_else(|| self.pick(&pool)) {
                 None => {
                     let created = self.create().await;
                     pool.tasks.borrow_mut().extend(created);
                 }
-                Some(id) if self.change(id).await => {}
+                Some(id) if self.change(id).await => last = Some(id),
                 Some(id) => pool.tasks.borrow_mut().retain(|other| *other != id),
             }
         }
@@ -128,51 +158,64 @@ impl Client {
     async fn create(&mut self) -> Option<Uuid> {
         let id = Builder::from_random_bytes(self.random.random()).into_uuid();
         let (task, sent) = (Task::new(self.document()), Instant::now());
-        let answer = self.store.create(id, &task).await;
-        let (outcome, silent) = match answer {
+        let (outcome, silent) = match self.store.create(id, &task).await {
             Ok(true) => (Outcome::Acknowledged, 0),
             Ok(false) => (Outcome::Lost, 0),
-            Err(_) if self.store.look(id).await.as_ref() == Some(&task) => (Outcome::FoundDone, 1),
+            Err(_) if self.store.look(id).await.as_ref() == Some(&task) => (Outcome::Found, 1),
             Err(_) => (Outcome::Unknown, 1),
         };
-        let (change, wanted) = (Change::Create, Some(task));
-        self.record(id, sent, Call::Write { change, loaded: None, wanted, outcome, silent });
-        matches!(outcome, Outcome::Acknowledged | Outcome::FoundDone).then_some(id)
+        let (client, told, change) = (self.number, Instant::now(), Change::Create);
+        let (loaded, task) = (None, Some(task));
+        let record = Record { client, id, change, loaded, task, outcome, silent, sent, told };
+        let is_there = record.is_done();
+        self.records.push(record);
+        is_there.then_some(id)
+    }
+
+    /// Shows a client a task.
+    pub async fn load(&mut self, id: Uuid) -> Option<Task> {
+        let (sent, found) = (Instant::now(), self.store.look(id).await);
+        let (client, told, change) = (self.number, Instant::now(), Change::Load);
+        let (task, outcome) = (found.clone(), Outcome::Shown);
+        let record =
+            Record { client, id, change, loaded: None, task, outcome, silent: 0, sent, told };
+        self.records.push(record);
+        found
     }
 
     /// Loads a task and makes one change that it accepts; false if it is gone.
     async fn change(&mut self, id: Uuid) -> bool {
-        let sent = Instant::now();
-        let Ok(loaded) = self.store.load(id).await else { return true };
-        self.record(id, sent, Call::Read(loaded.clone()));
-        let Some(loaded) = loaded else { return false };
+        let Some(loaded) = self.load(id).await else { return false };
+        let change = self.choose(loaded.status());
+        let task = self.decide(&loaded, change);
 
-        let accepts = |operation: &&Operation| loaded.status().accepts(**operation);
-        let steps = Operation::ALL.iter().filter(accepts).map(|operation| Change::Step(*operation));
-        let changes: Vec<_> = steps.chain([Change::Edit]).collect();
-        let change = changes[self.random.random_range(0..changes.len())];
-        let wanted = self.decide(&loaded, change);
-
-        let (sent, silent, acknowledged) =
-            (Instant::now(), Cell::new(0), Cell::new(false));
+        let (sent, silent, acknowledged) = (Instant::now(), Cell::new(0), Cell::new(false));
         let commit = async || {
-            let answer = self.store.commit(id, loaded.revision(), wanted.as_ref()).await;
-            silent.update(|count| count + u32::from(answer.is_err()));
+            let answer = self.store.commit(id, loaded.revision(), task.as_ref()).await;
+            silent.set(silent.get() + usize::from(answer.is_err()));
             acknowledged.set(matches!(answer, Ok(true)));
             answer
         };
         let load = async || self.store.load(id).await;
-        let patience = Duration::from_secs(30);
-        let settled = timeout(patience, settle(loaded.revision(), wanted.as_ref(), commit, load));
-        let outcome = match settled.await {
-            Ok(Settled::Won) if acknowledged.into_inner() => Outcome::Acknowledged,
-            Ok(Settled::Won) => Outcome::FoundDone,
+        let settled = settle(loaded.revision(), task.as_ref(), commit, load);
+        let outcome = match timeout(Duration::from_secs(30), settled).await {
+            Ok(Settled::Won) if acknowledged.get() => Outcome::Acknowledged,
+            Ok(Settled::Won) => Outcome::Found,
             Ok(Settled::Lost) => Outcome::Lost,
             Ok(Settled::Unknown) | Err(_) => Outcome::Unknown,
         };
-        let (silent, loaded) = (silent.into_inner(), Some(loaded));
-        self.record(id, sent, Call::Write { change, loaded, wanted, outcome, silent });
+        let (client, told, silent) = (self.number, Instant::now(), silent.get());
+        let loaded = Some(loaded);
+        self.records.push(Record { client, id, change, loaded, task, outcome, silent, sent, told });
         true
+    }
+
+    /// A change that is accepted; half the time the first, so that two meet who want the same.
+    fn choose(&mut self, status: Status) -> Change {
+        let accepted = Operation::ALL.iter().filter(|it| status.accepts(**it));
+        let changes: Vec<_> = accepted.map(|it| Change::Step(*it)).chain([Change::Edit]).collect();
+        let count = if self.random.random_bool(0.5) { 1 } else { changes.len() };
+        changes[self.random.random_range(0..count)]
     }
 
     /// What the task is to become. It carries a mark, so that nobody else's is the same; but for a
@@ -183,13 +226,11 @@ impl Client {
             task.edit(|it| *it = document);
             return Some(task);
         };
-        let is_revert =
-            loaded.is_update() && [Operation::Cancel, Operation::Fail].contains(&operation);
-        if !is_revert && operation != Operation::Update {
+        if !change.reverts(loaded) && operation != Operation::Update {
             task.edit(|it| it.clone_from(&document));
         }
         task.apply(Event::new(operation, document)?).expect("it is accepted");
-        if is_revert && self.store.fault == Some(Fault::RevertForgetsPayload) {
+        if change.reverts(loaded) && self.store.fault == Some(Fault::RevertForgetsPayload) {
             let payload = loaded.payload().clone();
             let kept = Snapshot { payload, ..Snapshot::from(task) };
             task = kept.try_into().expect("a task");
@@ -205,17 +246,6 @@ impl Client {
         };
         let others = [("kept".to_owned(), message.clone().into())].into_iter().collect();
         Document { output: Some(message.clone()), message, others }
-    }
-
-    /// What a client is shown in the end.
-    pub async fn read(&mut self, id: Uuid) {
-        let (sent, found) = (Instant::now(), self.store.look(id).await);
-        self.record(id, sent, Call::Read(found));
-    }
-
-    fn record(&mut self, task: Uuid, sent: Instant, call: Call) {
-        let (client, told) = (self.number, Instant::now());
-        self.records.push(Record { client, task, sent, told, call });
     }
 }
 

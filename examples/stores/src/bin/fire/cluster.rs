@@ -1,10 +1,12 @@
 //! Three nodes of etcd: how they are disturbed, and what they remember.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use etcd_client::{Client, EventType, WatchOptions};
+use indicatif::{ProgressBar, ProgressStyle};
 use rand::RngExt;
 use rand::rngs::StdRng;
 use task_stores::engines::{self, Disk, Engine};
@@ -54,13 +56,19 @@ impl Cluster {
         }
     }
 
-    /// Kills the leader and brings it back, stops a follower and lets it go on, by turns until
-    /// `end`. Returns how often.
-    pub async fn disturb(&mut self, mut random: StdRng, end: Instant) -> (usize, usize) {
+    /// Kills the leader and brings it back, stops a follower and lets it go on, by turns for some
+    /// time. Returns how often.
+    pub async fn disturb(&mut self, mut random: StdRng, time: Duration) -> (usize, usize) {
+        let (begin, bar) = (Instant::now(), ProgressBar::new(time.as_secs()));
+        let style = ProgressStyle::with_template("etcd under fire {wide_bar} {msg}");
+        bar.set_style(style.expect("a template"));
         let (mut kills, mut stops) = (0, 0);
-        let mut nap = move |range| sleep(Duration::from_millis(random.random_range(range)));
-        while Instant::now() < end {
-            nap(200..800).await;
+        let mut nap = async |millis: Range<u64>| {
+            sleep(Duration::from_millis(random.random_range(millis))).await;
+            bar.set_position(begin.elapsed().as_secs());
+        };
+        while begin.elapsed() < time {
+            nap(500..1500).await;
             let leader = self.leader().await;
             if kills == stops {
                 self.engine.processes[leader].kill();
@@ -74,14 +82,16 @@ impl Cluster {
                 follower.signal("CONT");
                 stops += 1;
             }
+            bar.set_message(format!("{kills} leaders killed"));
         }
+        bar.finish_and_clear();
         (kills, stops)
     }
 
     /// Every state of every task: nothing was compacted, so etcd still has them all.
     pub async fn history(&self) -> anyhow::Result<HashMap<Uuid, Vec<Entry>>> {
         const END: &str = "task/end";
-        let mut db = etcd::open(&self.engine.address).await?;
+        let mut db = self.nodes[self.leader().await].clone();
         db.put(END, "", None).await?;
         let options = WatchOptions::new().with_prefix().with_start_revision(1);
         let mut watch = db.watch("task/", Some(options)).await?;

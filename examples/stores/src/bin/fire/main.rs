@@ -12,14 +12,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use task_stores::report;
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::sleep;
 
-use audit::{Figure, Findings, audit};
+use audit::{FIGURES, Findings, audit};
 use client::{Client, Fault, Pool};
 use cluster::Cluster;
 
@@ -30,7 +28,7 @@ struct Options {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// How many ask
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(2..=200))]
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=200))]
     clients: u16,
     /// How many tasks there are at a time
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
@@ -69,7 +67,7 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
         report::write(file, "fire", &table)?;
     }
     let violations = &findings.violations;
-    for violation in violations.iter().take(3) {
+    for (_, violation) in violations.iter().take(3) {
         println!("\n{violation}");
     }
     let fault = options.fault.as_ref().and_then(ValueEnum::to_possible_value);
@@ -87,74 +85,38 @@ async fn fire(options: &Options, seed: u64) -> anyhow::Result<Findings> {
     let mut cluster = Cluster::start().await?;
     let address = cluster.engine.address.clone();
     let pool = Rc::new(Pool { size: options.tasks.into(), tasks: RefCell::default() });
-    let end = Instant::now() + Duration::from_secs(options.seconds);
+    let time = Duration::from_secs(options.seconds);
     let mut clients = JoinSet::new();
     for number in 1..=options.clients {
         let client = Client::open(number.into(), &address, seed, options.fault).await?;
-        clients.spawn_local(client.play(pool.clone(), end));
+        clients.spawn_local(client.play(pool.clone(), Instant::now() + time));
     }
-    let bar = tokio::spawn(show(end));
-    let (kills, stops) = cluster.disturb(StdRng::seed_from_u64(seed), end).await;
+    let (kills, stops) = cluster.disturb(StdRng::seed_from_u64(seed), time).await;
     let mut records = clients.join_all().await.concat();
-    bar.await??;
 
     let mut reader = Client::open(0, &address, seed, options.fault).await?;
     for id in pool.tasks.take() {
-        reader.read(id).await;
+        reader.load(id).await;
     }
     records.append(&mut reader.records);
     let mut findings = audit(&cluster.history().await?, &records);
-    findings.count(Figure::Kills, kills);
-    findings.count(Figure::Stops, stops);
-    let shown =
-        [Figure::Acknowledged, Figure::Lost, Figure::Silent, Figure::Reverts, Figure::Kills];
-    for figure in shown {
-        if findings.figures.get(&figure).is_none_or(|count| *count == 0) {
-            findings.violations.push(format!("nothing was shown: {figure:?} is 0"));
+    findings.count(audit::KILLS, kills);
+    findings.count(audit::STOPS, stops);
+    for figure in [audit::ACKNOWLEDGED, audit::LOST, audit::SILENT, audit::REVERTS, audit::KILLS] {
+        if findings.figures.get(figure).is_none_or(|count| *count == 0) {
+            findings.violations.push((0, format!("nothing was shown: {figure}: 0")));
         }
     }
     Ok(findings)
 }
 
-/// A bar that fills until `end`, where there is a terminal.
-async fn show(end: Instant) -> anyhow::Result<()> {
-    let begin = Instant::now();
-    let bar = ProgressBar::new((end - begin).as_millis().try_into()?);
-    bar.set_style(ProgressStyle::with_template("etcd under fire {wide_bar} {elapsed}")?);
-    while Instant::now() < end {
-        sleep(Duration::from_millis(100)).await;
-        bar.set_position(begin.elapsed().as_millis().try_into()?);
-    }
-    bar.finish_and_clear();
-    Ok(())
-}
-
 fn table(findings: &Findings) -> String {
-    let mut lines = vec!["| | |".to_owned(), "| --- | ---: |".to_owned()];
-    let figures = [
-        (Figure::Kills, "the leader was killed and brought back"),
-        (Figure::Stops, "a follower was stopped and continued"),
-        (Figure::Pause, "longest time without an acknowledged change, in ms"),
-        (Figure::Tasks, "tasks"),
-        (Figure::Reads, "loads"),
-        (Figure::Acknowledged, "changes acknowledged at once"),
-        (Figure::Lost, "changes refused, for another client was faster"),
-        (Figure::Silent, "calls of a change without an answer"),
-        (Figure::FoundDone, "then: the task was as it was to be"),
-        (
-            Figure::CommittedAgain,
-            "then: it was as it was loaded, committed again, and acknowledged",
-        ),
-        (Figure::FoundLost, "then: others had changed it, and not by way of this change"),
-        (Figure::Happened, "then: nobody could say; etcd's history has it"),
-        (Figure::NeverHappened, "then: nobody could say; etcd's history does not have it"),
-        (Figure::Reverts, "reverts, each exact"),
-        (Figure::Shared, "reverts and deletes that two clients hold to be theirs"),
-    ];
-    for (figure, what) in figures {
-        let count = findings.figures.get(&figure).copied().unwrap_or_default();
-        lines.push(format!("| {what} | {count} |"));
+    let figure = |what| (what, findings.figures.get(what).copied().unwrap_or_default());
+    let mut rows = vec!["| | |\n| --- | ---: |".to_owned()];
+    for (what, count) in
+        FIGURES.map(figure).into_iter().chain([("violations", findings.violations.len())])
+    {
+        rows.push(format!("| {what} | {count} |"));
     }
-    lines.push(format!("| **violations** | {} |", findings.violations.len()));
-    lines.join("\n")
+    rows.join("\n")
 }
