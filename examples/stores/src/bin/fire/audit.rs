@@ -1,6 +1,7 @@
 //! Whether what etcd remembers is a history of the machine, and explains what clients were told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
 
 use task_lifecycle::{Event, Operation};
 use task_stores::Task;
@@ -63,7 +64,7 @@ pub fn audit(history: &HashMap<Uuid, Vec<Entry>>, records: &[Record]) -> Finding
     let mut won: Vec<_> = records.iter().filter(is_won).map(|it| it.told).collect();
     won.sort();
     let pauses = won.windows(2).map(|pair| (pair[1] - pair[0]).as_millis());
-    findings.count(PAUSE, pauses.max().map_or(0, |most| most as usize));
+    findings.count(PAUSE, pauses.max().map_or(0, |most| most.try_into().expect("a short run")));
     findings.violations.sort();
     findings
 }
@@ -117,17 +118,16 @@ impl<'a> Case<'a> {
             }
             if is_revert && after.map(|task| (task.status(), task.payload())) != previous {
                 self.violation(at, "the revert did not bring back what there was");
-            } else if !is_lawful(change, before, after) {
+            } else if !is_lawful(change, before, after) || (change == Change::Create) != (at == 0) {
                 self.violation(at, &format!("{change} does not lead here"));
             }
-            let acknowledged = self.authors(at).filter(|it| it.outcome == Outcome::Acknowledged);
-            let (acknowledged, done) =
-                (acknowledged.count(), self.authors(at).filter(|it| it.is_done()).count());
-            if acknowledged > 1 || done > 1 && !is_revert && after.is_some() {
-                self.violation(at, &format!("{done} clients were told that this was theirs"));
+            let done: Vec<_> = self.authors(at).filter(|it| it.is_done()).collect();
+            let acknowledged = done.iter().filter(|it| it.outcome == Outcome::Acknowledged);
+            if acknowledged.count() > 1 || done.len() > 1 && !is_revert && after.is_some() {
+                self.violation(at, &format!("{} clients were told that it is theirs", done.len()));
             }
             self.findings.count(REVERTS, is_revert.into());
-            self.findings.count(SHARED, done.saturating_sub(1));
+            self.findings.count(SHARED, done.len().saturating_sub(1));
         }
     }
 
@@ -135,42 +135,45 @@ impl<'a> Case<'a> {
     /// and no older than what anybody had been told before it asked.
     fn answers(&mut self) {
         for (record, place) in self.records.clone() {
-            let is_loaded = |entry: &Entry| entry.task == record.loaded;
-            let next = self.entries.iter().position(is_loaded).map_or(0, |at| at + 1);
-            let known =
-                self.records.iter().filter(|(it, _)| it.is_known() && it.told < record.sent);
+            let follows = |at: &usize| before(self.entries, *at) == record.loaded.as_ref();
+            let next = (0..=self.entries.len()).find(follows).unwrap_or_default();
+            let is_known = |it: &&Record| it.is_known() && it.told < record.sent;
+            let known = self.records.iter().filter(|(it, _)| is_known(it));
             let newest = known.filter_map(|(_, place)| *place).max();
             let is_lost = |it: &Record| it.outcome == Outcome::Lost;
-            let (figure, wrong) = match (record.outcome, place) {
-                (Outcome::Shown, None) => (LOADS, "was shown what never was"),
+            let wrong = match (record.outcome, place) {
+                (Outcome::Shown, None) => "it was shown what never was",
                 (Outcome::Shown, _) if place < newest => {
-                    (LOADS, "was shown this when it was over, and that was known")
+                    "it was shown this when a later state was known"
                 }
-                (Outcome::Shown, _) => (LOADS, ""),
                 (Outcome::Acknowledged | Outcome::Found, None) => {
-                    (ACKNOWLEDGED, "was told that it was made, and it was not")
+                    "it was told yes, and the history has no such change"
                 }
-                (Outcome::Acknowledged, _) if record.silent == 0 => (ACKNOWLEDGED, ""),
-                (Outcome::Acknowledged, _) => (AGAIN, ""),
-                (Outcome::Found, _) => (FOUND, ""),
                 (Outcome::Lost, Some(at)) if self.authors(at).all(is_lost) => {
-                    (LOST, "was told that it was not made, and it was")
+                    "it was told no, and the history has the change"
                 }
                 (Outcome::Lost, _) if !self.authors(next).any(|it| it.sent < record.told) => {
-                    (LOST, "was told that another was faster, and none was")
+                    "it was told no, and nobody was faster"
                 }
-                (Outcome::Lost, _) if record.silent == 0 => (LOST, ""),
-                (Outcome::Lost, _) => (FOUND_LOST, ""),
-                (Outcome::Unknown, Some(_)) => (HAPPENED, ""),
-                (Outcome::Unknown, None) => (NEVER, ""),
+                _ => "",
+            };
+            if !wrong.is_empty() {
+                let (client, change) = (record.client, record.change);
+                let what = format!("client {client} asked for {change}: {wrong}");
+                self.violation(place.unwrap_or(next), &what);
+            }
+            let figure = match (record.outcome, record.silent, place) {
+                (Outcome::Shown, ..) => LOADS,
+                (Outcome::Acknowledged, 0, _) => ACKNOWLEDGED,
+                (Outcome::Acknowledged, ..) => AGAIN,
+                (Outcome::Found, ..) => FOUND,
+                (Outcome::Lost, 0, _) => LOST,
+                (Outcome::Lost, ..) => FOUND_LOST,
+                (Outcome::Unknown, _, Some(_)) => HAPPENED,
+                (Outcome::Unknown, _, None) => NEVER,
             };
             self.findings.count(figure, 1);
             self.findings.count(SILENT, record.silent);
-            if !wrong.is_empty() {
-                let what =
-                    format!("client {} asked for {}, and {wrong}", record.client, record.change);
-                self.violation(place.unwrap_or(next), &what);
-            }
         }
     }
 
@@ -184,12 +187,9 @@ impl<'a> Case<'a> {
                     let (revision, message) = (task.revision(), &task.payload().message);
                     format!("revision {revision}, {}, {message:?}", task.state())
                 });
-                story += &format!("\n{mark} etcd's {:6}: {task}", entry.at);
-                for it in self.authors(nth) {
-                    story += &format!(
-                        "; client {} asked for {}: {:?}",
-                        it.client, it.change, it.outcome
-                    );
+                _ = write!(story, "\n{mark} etcd's {:6}: {task}", entry.at);
+                for Record { client, change, outcome, .. } in self.authors(nth) {
+                    _ = write!(story, "; client {client} asked for {change}: {outcome:?}");
                 }
             }
         }
@@ -222,3 +222,6 @@ fn is_lawful(change: Change, before: Option<&Task>, after: Option<&Task>) -> boo
     };
     is_done && task == *after
 }
+
+#[cfg(test)]
+mod tests;

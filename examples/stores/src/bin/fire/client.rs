@@ -5,8 +5,6 @@ use std::fmt::{self, Display, Formatter};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
-use etcd_client::{GetOptions, Txn, TxnOp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use task_lifecycle::{Event, Operation, Snapshot, Status};
@@ -15,23 +13,7 @@ use task_stores::{Document, Result, Task, etcd};
 use tokio::time::{sleep, timeout};
 use uuid::{Builder, Uuid};
 
-/// What the clients do wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Fault {
-    /// A call without an answer is said to have changed nothing
-    UnknownTakenForNo,
-    /// A call without an answer is said to have been done
-    UnknownTakenForYes,
-    /// A commit reads the revision, compares, and writes whatever has come between
-    ReadThenPut,
-    /// A load asks one node for what it has, and does not ask the others whether that is the newest
-    StaleRead,
-    /// A revert brings the status back and keeps the payload of the update
-    RevertForgetsPayload,
-    /// Nobody marks what they write, so what another wrote passes for one's own
-    Unmarked,
-}
+use crate::store::{Fault, Store};
 
 /// What a client asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -157,29 +139,25 @@ impl Client {
     /// again, for a second create could meet a late first one after the task was deleted.
     async fn create(&mut self) -> Option<Uuid> {
         let id = Builder::from_random_bytes(self.random.random()).into_uuid();
-        let (task, sent) = (Task::new(self.document()), Instant::now());
-        let (outcome, silent) = match self.store.create(id, &task).await {
+        let (mut record, task) = (self.begin(id, Change::Create), Task::new(self.document()));
+        (record.outcome, record.silent) = match self.store.create(id, &task).await {
             Ok(true) => (Outcome::Acknowledged, 0),
             Ok(false) => (Outcome::Lost, 0),
             Err(_) if self.store.look(id).await.as_ref() == Some(&task) => (Outcome::Found, 1),
             Err(_) => (Outcome::Unknown, 1),
         };
-        let (client, told, change) = (self.number, Instant::now(), Change::Create);
-        let (loaded, task) = (None, Some(task));
-        let record = Record { client, id, change, loaded, task, outcome, silent, sent, told };
+        record.task = Some(task);
         let is_there = record.is_done();
-        self.records.push(record);
+        self.end(record);
         is_there.then_some(id)
     }
 
     /// Shows a client a task.
     pub async fn load(&mut self, id: Uuid) -> Option<Task> {
-        let (sent, found) = (Instant::now(), self.store.look(id).await);
-        let (client, told, change) = (self.number, Instant::now(), Change::Load);
-        let (task, outcome) = (found.clone(), Outcome::Shown);
-        let record =
-            Record { client, id, change, loaded: None, task, outcome, silent: 0, sent, told };
-        self.records.push(record);
+        let mut record = self.begin(id, Change::Load);
+        let found = self.store.look(id).await;
+        record.task.clone_from(&found);
+        self.end(record);
         found
     }
 
@@ -187,9 +165,9 @@ impl Client {
     async fn change(&mut self, id: Uuid) -> bool {
         let Some(loaded) = self.load(id).await else { return false };
         let change = self.choose(loaded.status());
-        let task = self.decide(&loaded, change);
+        let (task, mut record) = (self.decide(&loaded, change), self.begin(id, change));
 
-        let (sent, silent, acknowledged) = (Instant::now(), Cell::new(0), Cell::new(false));
+        let (silent, acknowledged) = (Cell::new(0), Cell::new(false));
         let commit = async || {
             let answer = self.store.commit(id, loaded.revision(), task.as_ref()).await;
             silent.set(silent.get() + usize::from(answer.is_err()));
@@ -198,16 +176,26 @@ impl Client {
         };
         let load = async || self.store.load(id).await;
         let settled = settle(loaded.revision(), task.as_ref(), commit, load);
-        let outcome = match timeout(Duration::from_secs(30), settled).await {
+        record.outcome = match timeout(Duration::from_secs(30), settled).await {
             Ok(Settled::Won) if acknowledged.get() => Outcome::Acknowledged,
             Ok(Settled::Won) => Outcome::Found,
             Ok(Settled::Lost) => Outcome::Lost,
             Ok(Settled::Unknown) | Err(_) => Outcome::Unknown,
         };
-        let (client, told, silent) = (self.number, Instant::now(), silent.get());
-        let loaded = Some(loaded);
-        self.records.push(Record { client, id, change, loaded, task, outcome, silent, sent, told });
+        record.silent = silent.get();
+        (record.loaded, record.task) = (Some(loaded), task);
+        self.end(record);
         true
+    }
+
+    fn begin(&self, id: Uuid, change: Change) -> Record {
+        let (client, sent, outcome) = (self.number, Instant::now(), Outcome::Shown);
+        let (loaded, task, silent) = (None, None, 0);
+        Record { client, id, change, loaded, task, outcome, silent, sent, told: sent }
+    }
+
+    fn end(&mut self, record: Record) {
+        self.records.push(Record { told: Instant::now(), ..record });
     }
 
     /// A change that is accepted; half the time the first, so that two meet who want the same.
@@ -246,68 +234,5 @@ impl Client {
         };
         let others = [("kept".to_owned(), message.clone().into())].into_iter().collect();
         Document { output: Some(message.clone()), message, others }
-    }
-}
-
-/// The store, or one with a fault.
-struct Store {
-    db: etcd_client::Client,
-    fault: Option<Fault>,
-}
-
-impl Store {
-    async fn create(&self, id: Uuid, task: &Task) -> Result<bool> {
-        self.answer(etcd::create(&self.db, id, task).await)
-    }
-
-    async fn load(&self, id: Uuid) -> Result<Option<Task>> {
-        if self.fault != Some(Fault::StaleRead) {
-            return etcd::load(&self.db, id).await;
-        }
-        let options = GetOptions::new().with_serializable();
-        let answer = self.db.kv_client().get(format!("task/{id}"), Some(options)).await?;
-        Ok(answer.kvs().first().map(|it| serde_json::from_slice(it.value())).transpose()?)
-    }
-
-    /// As `load`, until there is an answer.
-    async fn look(&self, id: Uuid) -> Option<Task> {
-        loop {
-            match self.load(id).await {
-                Ok(found) => return found,
-                Err(_) => sleep(Duration::from_millis(50)).await,
-            }
-        }
-    }
-
-    /// Commits a task, or deletes it.
-    async fn commit(&self, id: Uuid, loaded: u64, task: Option<&Task>) -> Result<bool> {
-        let answer = match task {
-            Some(task) if self.fault == Some(Fault::ReadThenPut) => {
-                self.read_then_put(id, loaded, task).await
-            }
-            Some(task) => etcd::commit(&self.db, id, loaded, task).await,
-            None => etcd::delete(&self.db, id, loaded).await,
-        };
-        self.answer(answer)
-    }
-
-    async fn read_then_put(&self, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
-        let found = etcd::load(&self.db, id).await?;
-        if found.is_none_or(|found| found.revision() != loaded) {
-            return Ok(false);
-        }
-        let json = serde_json::to_string(task)?;
-        let puts = [("task", json), ("revision", task.revision().to_string())];
-        let puts = puts.map(|(key, value)| TxnOp::put(format!("{key}/{id}"), value, None));
-        self.db.kv_client().txn(Txn::new().and_then(puts)).await?;
-        Ok(true)
-    }
-
-    fn answer(&self, answer: Result<bool>) -> Result<bool> {
-        match (self.fault, answer) {
-            (Some(Fault::UnknownTakenForNo), Err(_)) => Ok(false),
-            (Some(Fault::UnknownTakenForYes), Err(_)) => Ok(true),
-            (_, answer) => answer,
-        }
     }
 }
