@@ -25,8 +25,9 @@ impl Play {
     /// Client 1 makes each change and looks; the cancel is a revert.
     fn new() -> Self {
         let mut play = Self { begin: Instant::now(), entries: vec![], records: vec![] };
-        for change in [CREATE, START, SUCCEED, UPDATE, CANCEL, Change::Edit, DELETE] {
-            let (at, record) = (10 + play.entries.len() as i64, play.record(1, change));
+        let changes = [CREATE, START, SUCCEED, UPDATE, CANCEL, Change::Edit, DELETE];
+        for (at, change) in (10..).zip(changes) {
+            let record = play.record(1, change);
             play.entries.push(Entry { at, task: record.task.clone() });
             play.records.push(record);
             let shown = play.record(1, Change::Load);
