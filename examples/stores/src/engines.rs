@@ -148,6 +148,7 @@ pub struct Process {
     child: Child,
     guard: Child,
     end: &'static str,
+    dir: PathBuf,
 }
 
 impl Process {
@@ -156,7 +157,8 @@ impl Process {
         command.stdin(Stdio::null());
         command.stdout(log().expect("a log")).stderr(log().expect("a log"));
         let child = command.spawn().expect("an engine that starts");
-        Self { guard: guard(&child, end), command, child, end }
+        let guard = guard(&child, end, dir.path());
+        Self { command, child, guard, end, dir: dir.path().to_owned() }
     }
 
     /// Sends `STOP` or `CONT`.
@@ -177,7 +179,7 @@ impl Process {
     pub fn start_again(&mut self) {
         self.unguard();
         self.child = self.command.spawn().expect("an engine that starts");
-        self.guard = guard(&self.child, self.end);
+        self.guard = guard(&self.child, self.end, &self.dir);
     }
 
     /// Whether it has not ended by itself.
@@ -201,9 +203,10 @@ impl Drop for Process {
     }
 }
 
-/// A shell that waits for the end of this program, which closes its standard input.
-fn guard(child: &Child, end: &str) -> Child {
-    let script = format!("read _; kill -s {end} {}", child.id());
+/// A shell that waits for the end of this program, which closes its standard input, and cleans up.
+fn guard(child: &Child, end: &str, dir: &Path) -> Child {
+    let (id, dir) = (child.id(), dir.display());
+    let script = format!("trap '' INT TERM; read _; kill -s {end} {id}; sleep 1; rm -rf '{dir}'");
     let mut guard = Command::new("sh");
     guard.args(["-c", &script]).stdin(Stdio::piped());
     guard.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh")

@@ -22,7 +22,7 @@ use task_lifecycle::{SnapshotError, UnknownStatus};
 pub struct Document {
     pub message: String,
     pub output: Option<String>,
-    /// What a newer program keeps: it survives a revert by this one.
+    /// Fields that a newer program added: this one keeps them, so that a revert loses none.
     #[serde(flatten)]
     pub others: Map<String, Value>,
 }
@@ -31,11 +31,11 @@ pub type Task = task_lifecycle::Task<Document>;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a store has no answer. A lost race is none of these.
+/// Why a store has no answer. A lost race is not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The engine failed, refused, or did not answer in time: a create, a commit or a delete may
-    /// have happened. [`settle`](crate::settle::settle) finds out.
+    /// The engine failed, refused, or did not answer in time. A create, a commit or a delete may
+    /// have happened all the same: [`settle`](crate::settle::settle) finds out.
     #[error("SQLite has no answer")]
     Sqlite(#[from] rusqlite::Error),
     /// As `Sqlite`.
@@ -50,13 +50,14 @@ pub enum Error {
     /// As `Sqlite`.
     #[error("the object store has no answer")]
     S3(#[from] object_store::Error),
-    /// What is stored is no task, and will not become one.
-    #[error("the stored task cannot be read")]
+    /// What is stored is not a valid task, and will not become one; or the payload cannot be
+    /// written, and nothing happened.
+    #[error("not a task in JSON")]
     Json(#[from] serde_json::Error),
-    /// As `Json`, in a column.
+    /// What is stored is not a valid task.
     #[error("the stored task cannot be read")]
     Status(#[from] UnknownStatus),
-    /// As `Json`, between columns.
+    /// As `Status`.
     #[error("the stored task cannot be read")]
     Previous(#[from] SnapshotError),
 }

@@ -44,7 +44,7 @@ WHEN (NEW.revision = OLD.revision) EXECUTE FUNCTION tasks_revision();";
 
 type Columns = (String, i64, i64, String, Option<String>, Option<String>);
 
-/// Stores a new task; false if the id is taken.
+/// Stores a new task; false if the id is taken, or after a lost race: draw another.
 pub async fn create(db: impl Db<'_>, id: Uuid, task: &Task) -> Result<bool> {
     let sql = "INSERT INTO tasks (id, status, revision, run, payload, previous_status,
         previous_payload) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";

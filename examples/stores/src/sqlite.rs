@@ -37,8 +37,9 @@ type Columns = (String, i64, i64, String, Option<String>, Option<String>);
 
 pub fn open(file: &std::path::Path) -> Result<Connection> {
     let db = Connection::open(file)?;
-    // Refused at once while another connection does the same, and then that one does it.
-    _ = db.execute_batch("PRAGMA journal_mode = WAL");
+    // Whose turn it is to write is chance, so that some wait long. The log is refused at once while
+    // another connection turns it on, and then that one does.
+    _ = db.execute_batch("PRAGMA busy_timeout = 60000; PRAGMA journal_mode = WAL;");
     db.execute_batch(SCHEMA)?;
     Ok(db)
 }

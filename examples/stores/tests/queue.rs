@@ -32,6 +32,13 @@ impl Bench {
         id
     }
 
+    async fn update(&self, id: Uuid, message: &str) {
+        let mut task = self.task(id).await;
+        let loaded = task.revision();
+        task.update(Document { message: message.to_owned(), ..Document::default() }).unwrap();
+        assert!(queue::update(&self.pool, id, loaded, &task).await.unwrap());
+    }
+
     async fn task(&self, id: Uuid) -> Task {
         postgres::load(&self.pool, id).await.unwrap().unwrap()
     }
@@ -58,28 +65,43 @@ impl Bench {
     }
 }
 
+/// A row and its message are stored both or neither, whichever fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_handler_does_each_run_once() {
+async fn a_row_and_its_message_are_one() {
     let Some(bench) = Bench::start().await else { return };
-
-    // Both or neither: a row that is refused leaves no message.
     let id = bench.submit("text").await;
     assert_eq!(bench.messages().await, 1);
     assert!(!queue::submit(&bench.pool, id, Document::default()).await.unwrap());
     assert_eq!(bench.messages().await, 1);
     bench.work().await;
-    let mut task = bench.task(id).await;
+
+    let task = bench.task(id).await;
     assert_eq!(
         (task.status(), task.payload().output.as_deref()),
         (Status::Succeeded, Some("TEXT"))
     );
-
-    // An update whose commit is stale leaves no message either.
-    task.update(Document { message: "broken".to_owned(), ..Document::default() }).unwrap();
-    assert!(!queue::update(&bench.pool, id, 0, &task).await.unwrap());
+    let mut updated = task.clone();
+    updated.update(Document::default()).unwrap();
+    assert!(!queue::update(&bench.pool, id, 0, &updated).await.unwrap());
     assert_eq!(bench.messages().await, 0);
-    let loaded = task.revision() - 1;
-    assert!(queue::update(&bench.pool, id, loaded, &task).await.unwrap());
+
+    let rename = "ALTER SCHEMA graphile_worker RENAME TO hidden";
+    sqlx::raw_sql(rename).execute(&bench.pool).await.unwrap();
+    let other = Uuid::new_v4();
+    assert!(queue::submit(&bench.pool, other, Document::default()).await.is_err());
+    assert_eq!(postgres::load(&bench.pool, other).await.unwrap(), None);
+    assert!(queue::update(&bench.pool, id, task.revision(), &updated).await.is_err());
+    assert_eq!(bench.task(id).await, task);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_does_each_run_once() {
+    let Some(bench) = Bench::start().await else { return };
+
+    // A run that fails, of an update: it reverts.
+    let id = bench.submit("text").await;
+    bench.work().await;
+    bench.update(id, "broken").await;
     bench.work().await;
     let reverted = bench.task(id).await;
     assert_eq!(reverted.payload().output.as_deref(), Some("TEXT"));
@@ -90,6 +112,20 @@ async fn a_handler_does_each_run_once() {
     bench.change(id, |task| drop(task.cancel().unwrap())).await;
     bench.work().await;
     assert_eq!((bench.task(id).await.status(), bench.messages().await), (Status::Cancelled, 0));
+
+    // So is that of an update that was cancelled, while the next update waits for its own.
+    let id = bench.submit("text").await;
+    bench.work().await;
+    for text in ["cancelled", "broken"] {
+        bench.update(id, text).await;
+        if text == "cancelled" {
+            bench.change(id, |task| drop(task.cancel().unwrap())).await;
+        }
+    }
+    let stale = "DELETE FROM graphile_worker._private_jobs WHERE payload->>'run' = '2'";
+    sqlx::raw_sql(stale).execute(&bench.pool).await.unwrap();
+    bench.work().await;
+    assert_eq!((bench.task(id).await.status(), bench.messages().await), (Status::Starting, 0));
 
     // An edit of the waiting task costs nobody the message.
     let id = bench.submit("text").await;
