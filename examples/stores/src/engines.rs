@@ -7,6 +7,8 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -231,11 +233,12 @@ fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.exists())
 }
 
-/// Below those that a system gives to outgoing connections: a server that is killed finds its own
-/// free when it starts again.
+/// A port that this program has not had before. It is below those that a system gives to outgoing
+/// connections: a server that was killed finds its own free when it starts again.
 fn free_port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| rand::random_range(0..15_000).into());
     loop {
-        let port = rand::random_range(15_000..30_000);
+        let port = 15_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 15_000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use crate::{Result, Task};
 
-/// Connects to the nodes at `http://HOST:PORT`, with commas between them. A call goes to one that
-/// answers, and is not sent again.
+/// Connects to the nodes at `http://HOST:PORT`, with commas between them. A call goes to one of them,
+/// and is not sent again: if that node is stuck, it ends in a time-out.
 pub async fn open(endpoints: &str) -> Result<Client> {
     let (second, endpoints) = (Duration::from_secs(1), endpoints.split(',').collect::<Vec<_>>());
     let options = ConnectOptions::new().with_connect_timeout(second).with_timeout(2 * second);
