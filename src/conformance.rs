@@ -91,6 +91,18 @@
 //! it came from, so the accepted ones form one chain. Two from one revision, a load that is off
 //! the chain, or a load that is behind what was answered, is all that can be wrong.
 //!
+//! # What it found
+//!
+//! A store on the key-value buckets of NATS (server 2.15.1, async-nats 0.51, three replicas) wrote
+//! under the sequence number that it had read, as it should, and yet did not pass. At the default
+//! settings it was caught in 14 runs of 14, each within four seconds, by a story of two to five
+//! events. The shortest: client 1 creates task 1; client 1 loads task 1: none
+//! ([`NeverOlder`](Law::NeverOlder)). By default any replica answers a read, and a follower may be
+//! behind what its client was told. When only the leader answered (`allow_direct` off), the suite
+//! found in one run of three that a lost race could be an error: the server has a second code for it
+//! (10164), which the client library does not take for one. With that mapped to `Ok(false)` as well,
+//! five runs of five passed, of 768 histories each.
+//!
 //! # What is not checked
 //!
 //! - Durability under power loss: [`reopen`](Store::reopen) is as hard as its author makes it.

@@ -1,7 +1,7 @@
 //! Engines for the tests and the commands: each in a temporary folder, on a port of its own, killed
 //! when it is dropped.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -114,8 +114,7 @@ fn etcd(disk: Disk) -> Option<Engine> {
         Process::start(node, "KILL", &dir)
     };
     let mut processes = (0..NODES.len()).map(start).collect::<Vec<_>>();
-    // A node that is no member of a cluster yet does not listen to clients.
-    wait(&mut processes, &dir, || clients.iter().all(|it| answers(&it["http://".len()..])));
+    wait(&mut processes, &dir, || clients.iter().all(|it| is_healthy(&it["http://".len()..])));
     Some(Engine { address: clients.join(","), processes, _dir: dir })
 }
 
@@ -247,6 +246,17 @@ fn free_port() -> u16 {
 
 fn answers(address: &str) -> bool {
     TcpStream::connect(address).is_ok()
+}
+
+/// Whether a node of etcd knows a leader: it listens long before.
+fn is_healthy(address: &str) -> bool {
+    let ask = || -> io::Result<String> {
+        let mut node = TcpStream::connect(address)?;
+        node.set_read_timeout(Some(Duration::from_secs(1)))?;
+        node.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+        io::read_to_string(node)
+    };
+    ask().is_ok_and(|answer| answer.contains("true"))
 }
 
 fn wait(processes: &mut [Process], dir: &TempDir, is_ready: impl Fn() -> bool) {

@@ -55,7 +55,7 @@ async fn relay(
             count = server.read(&mut answer) => {
                 let answer = &answer[..count?];
                 if loses {
-                    return client.write_all(instead).await; // by now it has happened
+                    return client.write_all(instead).await; // it has happened, or soon will
                 }
                 if answer.is_empty() {
                     return Ok(());
@@ -96,7 +96,6 @@ async fn is_settled<S: Store>(instead: &'static [u8]) {
     let settled = settle(loaded, Some(&task), commit, async || store.load(&id).await).await;
     let answers = answers.take();
     assert!(settled == Settled::Won && answers[0].starts_with("Err"), "{settled:?}: {answers:?}");
-    assert_eq!(answers.len(), 1, "it had happened: {answers:?}");
     assert_eq!(S::open(&engine.address).await.unwrap().load(&id).await.unwrap(), Some(task));
 }
 
