@@ -27,16 +27,16 @@ impl Findings {
 pub const KILLS: &str = "the leader was killed and brought back";
 pub const STOPS: &str = "a follower was stopped and continued";
 pub const PAUSE: &str = "longest time without an acknowledged change, in ms";
-pub const TASKS: &str = "tasks";
+pub const TASKS: &str = "tasks that there were";
 pub const LOADS: &str = "loads";
 pub const ACKNOWLEDGED: &str = "changes acknowledged at once";
-pub const LOST: &str = "changes refused, for another client was faster";
-pub const SILENT: &str = "calls of changes that had no answer";
-pub const FOUND: &str = "⋯ then the task was found as it was to be";
-pub const AGAIN: &str = "⋯ then it was committed again, and acknowledged";
-pub const FOUND_LOST: &str = "⋯ then it was found changed by another client instead";
-pub const HAPPENED: &str = "⋯ then nobody could say, and the history has the change";
-pub const NEVER: &str = "⋯ then nobody could say, and the history does not have it";
+pub const LOST: &str = "changes refused at once, for another client was faster";
+pub const SILENT: &str = "calls without an answer; of their changes:";
+pub const FOUND: &str = "… found made";
+pub const AGAIN: &str = "… committed again, and acknowledged";
+pub const FOUND_LOST: &str = "… found refused, for another client was faster";
+pub const HAPPENED: &str = "… unknown to the client; the history has it";
+pub const NEVER: &str = "… unknown to the client; the history does not have it";
 pub const REVERTS: &str = "reverts, each exact";
 pub const SHARED: &str = "reverts and deletes that two clients hold to be theirs";
 
