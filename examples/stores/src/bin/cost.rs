@@ -176,16 +176,17 @@ fn draw(subjects: &[Subject], file: &Path) -> anyhow::Result<()> {
         .margin_right(24)
         .x_label_area_size(36)
         .y_label_area_size(44)
-        .build_cartesian_2d((1.0..64.0).log_scale(), heights.log_scale())?;
+        .build_cartesian_2d(0..CLIENTS.len() - 1, heights.log_scale())?;
     let mut mesh = chart.configure_mesh();
+    mesh.x_labels(CLIENTS.len()).x_label_formatter(&|at| CLIENTS[*at].to_string());
+    mesh.y_label_formatter(&|rate| format!("{rate:.2}"));
     mesh.light_line_style(TRANSPARENT).x_desc("clients").draw()?;
     for (subject, colour) in lines() {
-        let points = CLIENTS.iter().zip(&subject.costs);
-        let points = points.map(|(clients, cost)| (f64::from(*clients), cost.rate / base));
-        let line =
-            chart.draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))?;
-        line.label(subject.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+        let (style, costs) = (colour.stroke_width(2), &subject.costs);
+        let points = costs.iter().map(|cost| cost.rate / base).enumerate();
+        let line = chart.draw_series(LineSeries::new(points, style).point_size(3))?;
+        let sample = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style);
+        line.label(subject.name).legend(sample);
     }
     chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).draw()?;
     Ok(area.present()?)
