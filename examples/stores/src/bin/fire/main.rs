@@ -46,7 +46,7 @@ struct Options {
     #[arg(long = "break", value_name = "NAME")]
     fault: Option<Fault>,
     /// A file to write the figures into, between its lines `<!-- fire -->` and `<!-- /fire -->`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "fault")]
     write: Option<PathBuf>,
 }
 
