@@ -30,7 +30,7 @@ use store::Fault;
 #[derive(Parser)]
 struct Options {
     /// How long clients ask
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// How many ask
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(2..=200))]
