@@ -13,8 +13,8 @@
 //! S3 promises that a read sees every write that ended before it, and that of two writes under one
 //! ETag one is refused
 //! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel>,
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>). Others speak
-//! the protocol and ignore `If-Match`: run the suite against yours.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>). Some that
+//! speak its protocol ignore `If-Match`: run the suite against yours.
 //!
 //! *Retries are off*, and must be. The client would send a write again after a 5xx that hid a
 //! success; the second would be refused because of the first, and a change that happened would look

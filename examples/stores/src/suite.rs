@@ -2,6 +2,7 @@
 //! address, which can be opened again.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use task_lifecycle::conformance;
@@ -82,9 +83,10 @@ store!(Etcd, "etcd", etcd on etcd_client::Client, etcd::open, .await);
 store!(Redis, "Redis", redis on ::redis::aio::ConnectionManager, redis::open, .await);
 store!(S3, "S3", s3 on object_store::aws::AmazonS3, bucket, .await);
 
-/// As many connections as a client has calls in flight.
+/// As many connections as a client has calls in flight. A server that is gone is an error soon.
 async fn pool(url: &str) -> Result<PgPool> {
-    Ok(PgPoolOptions::new().max_connections(2).test_before_acquire(false).connect(url).await?)
+    let options = PgPoolOptions::new().max_connections(2).test_before_acquire(false);
+    Ok(options.acquire_timeout(Duration::from_secs(5)).connect(url).await?)
 }
 
 async fn bucket(endpoint: &str) -> Result<object_store::aws::AmazonS3> {

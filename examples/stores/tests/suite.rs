@@ -8,7 +8,7 @@ use std::sync::Arc;
 use task_lifecycle::{Snapshot, State, conformance};
 use task_stores::engines::{self, Disk};
 use task_stores::suite::{Etcd, Postgres, Redis, S3, Sqlite, Store};
-use task_stores::{Document, Error, Result, Task, postgres};
+use task_stores::{Document, Error, Result, Task, postgres, s3};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -44,6 +44,21 @@ fn redis() {
 #[test]
 fn s3() {
     conforms::<S3>("s3", 32);
+}
+
+/// The id of a deleted task stays taken, and a bucket that is missing is not an empty one.
+#[tokio::test]
+async fn s3_takes_no_id_twice() {
+    let Some(engine) = engines::start(S3::NAME, Disk::Memory) else { return };
+    let db = S3::open(&engine.address).await.unwrap().db;
+    let (id, task) = (Uuid::new_v4(), Task::new(Document::default()));
+    assert!(s3::create(&db, id, &task).await.unwrap());
+    assert!(!s3::create(&db, id, &task).await.unwrap());
+    assert!(s3::delete(&db, id, 0).await.unwrap());
+    assert!(!s3::create(&db, id, &task).await.unwrap());
+    assert!(!s3::delete(&db, id, 0).await.unwrap());
+    assert_eq!(s3::load(&db, id).await.unwrap(), None);
+    assert!(s3::open(&engine.address, "missing", "key", "secret").await.is_err());
 }
 
 fn conforms<S: Store + Send>(test: &str, cases: u32) {
