@@ -7,6 +7,7 @@ pub mod etcd;
 pub mod postgres;
 pub mod queue;
 pub mod redis;
+pub mod report;
 pub mod s3;
 pub mod settle;
 pub mod sqlite;

@@ -30,12 +30,16 @@ pub enum Settled {
 /// An error promises nothing, so it looks. A task that equals what was to be committed counts. One
 /// that is still as it was loaded does not prove a refusal, for the commit may be late; but to
 /// commit again is safe, since of all commits from one revision one wins.
-pub async fn settle<E>(
+pub async fn settle<E, C, L>(
     loaded: u64,
     task: Option<&Task>,
-    commit: impl AsyncFn() -> Result<bool, E>,
-    load: impl AsyncFn() -> Result<Option<Task>, E>,
-) -> Settled {
+    commit: impl Fn() -> C,
+    load: impl Fn() -> L,
+) -> Settled
+where
+    C: Future<Output = Result<bool, E>>, // not `AsyncFn`: a handler wants a future that is `Send`
+    L: Future<Output = Result<Option<Task>, E>>,
+{
     match commit().await {
         Ok(true) => return Settled::Won,
         Ok(false) => return Settled::Lost,
