@@ -1,6 +1,7 @@
 // Where the README's links lead in the docs. The README defines them too, as files of the
 // repository; the first definition counts.
 //! [Embedding]: _documentation::embedding
+//! [the stores]: _documentation::embedding#to-copy
 //! [the service]: _documentation::embedding#to-copy
 //! [`conformance`]: mod@conformance
 //! [Stored form]: _documentation::stored_form

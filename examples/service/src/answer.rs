@@ -1,9 +1,14 @@
 //! What a client is told, in the shape of the public API.
 
+use std::convert::Infallible;
+use std::iter;
+
 use axum::Json;
+use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use serde_json::{Value, json};
 use task_lifecycle::{Status, Task, TransitionError};
 
@@ -65,14 +70,35 @@ pub fn etag(task: &Task<Payload>) -> [(HeaderName, String); 1] {
     [(header::ETAG, format!("\"{}\"", task.revision()))]
 }
 
-/// A task, as the client sees it.
-pub fn answer(
-    row: &Row,
-    document: &Document,
-    base: &str,
-    with_chunks: bool,
-) -> impl IntoResponse + use<> {
-    (etag(&row.task), Json(task(row, document, base, with_chunks)))
+/// Chunks that are written at a time.
+const BATCH: usize = 100;
+
+/// A task, as the client sees it. Its chunks are written as they are sent.
+pub fn answer(row: &Row, document: &Document, base: &str, with_chunks: bool) -> Response {
+    let Some(chunks) = document.chunks.clone().filter(|_| with_chunks) else {
+        return (etag(&row.task), Json(task(row, document, base, false))).into_response();
+    };
+    let mut task = task(row, document, base, false);
+    let output = task["output"].take();
+    let open = |value: &Value, name: &str| {
+        let text = value.to_string();
+        format!("{},\"{name}\":", &text[..text.len() - 1])
+    };
+    let before =
+        open(&without(task, "output"), "output") + &open(&without(output, "chunks"), "chunks");
+    let batches = (0..chunks.len()).step_by(BATCH).map(move |first| {
+        let batch = chunks[first..].iter().take(BATCH).map(|it| chunk(it).to_string());
+        let comma = if first == 0 { "" } else { "," };
+        comma.to_owned() + &batch.collect::<Vec<_>>().join(",")
+    });
+    let pieces = iter::once(before + "[").chain(batches).chain(iter::once("]}}".to_owned()));
+    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+    (etag(&row.task), [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+fn without(mut value: Value, name: &str) -> Value {
+    value.as_object_mut().map(|fields| fields.remove(name));
+    value
 }
 
 pub fn task(row: &Row, document: &Document, base: &str, with_chunks: bool) -> Value {

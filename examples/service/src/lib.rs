@@ -8,17 +8,18 @@
 //! | `document.rs` | the payload, and the work |
 //! | `store.rs` | rows, the queue and the log, in SQLite or PostgreSQL |
 //! | `worker.rs` | a run |
-//! | `server.rs`, `run.rs` | connections; the program |
+//! | `server.rs`, `run.rs`, `observe.rs` | connections; the program; its log and numbers |
 //!
 //! Each change is the same four steps: load, decide, commit by the revision that was loaded,
 //! answer.
 
 pub mod answer;
 pub mod document;
+pub mod observe;
 mod openapi;
 pub mod request;
 pub mod routes;
 pub mod run;
-mod server;
+pub mod server;
 pub mod store;
 pub mod worker;

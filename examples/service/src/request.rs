@@ -57,9 +57,8 @@ impl App {
 }
 
 fn settled<T>(outcome: sqlx::Result<T>) -> Result<T, Refusal> {
-    outcome.map_err(|fault| match is_lasting(&fault) {
-        true => Refusal::Outage(fault),
-        false => Refusal::Unknown(fault),
+    outcome.map_err(|fault| {
+        if is_lasting(&fault) { Refusal::Outage(fault) } else { Refusal::Unknown(fault) }
     })
 }
 

@@ -1,25 +1,25 @@
 //! What a client can ask for. Read `cancel` first: the other changes are like it.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::middleware::from_fn;
+use axum::response::IntoResponse;
 use axum::routing::{get, patch, post};
 use serde_json::{Map, json};
 use task_lifecycle::TransitionError;
-use tracing::Instrument as _;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::answer::{Refusal, answer, etag, task};
 use crate::document::{Configuration, Document};
+use crate::observe;
 use crate::openapi::openapi;
 use crate::request::{App, Base, Caller, List, Seen, Shown, Upload, json};
 use crate::store::{Event, Key, New, Payload};
-
-/// The largest body, in bytes.
-pub const LARGEST_BODY: usize = 16 << 20;
 
 /// The routes, under the names of both generations of the API.
 pub fn router(app: App) -> Router {
@@ -39,12 +39,12 @@ pub fn router(app: App) -> Router {
     Router::new()
         .nest("/api/v1", routes.clone())
         .merge(routes)
-        .route("/health", get(async || "OK"))
+        .route("/health", get(health))
+        .route("/metrics", get(observe::metrics))
         .route("/docs/openapi.json", get(async || Json(openapi())))
         .fallback(async || (StatusCode::NOT_FOUND, "No such route"))
         .method_not_allowed_fallback(async || NO_SUCH_METHOD)
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(from_fn(name_in_log))
+        .layer(from_fn(observe::request))
         .with_state(app)
 }
 
@@ -53,13 +53,6 @@ const NO_SUCH_METHOD: (StatusCode, &str) = (StatusCode::METHOD_NOT_ALLOWED, "No 
 /// A HEAD must not do what a GET does, where a GET does something.
 async fn only_get() -> impl IntoResponse {
     ([(header::ALLOW, "GET")], NO_SUCH_METHOD)
-}
-
-/// So that what is logged of a request says which task it is about.
-async fn name_in_log(request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
-    let span = tracing::error_span!("request", method = %request.method(), path);
-    next.run(request).instrument(span).await
 }
 
 /// Only in status `Starting`: a new task becomes `Cancelled`, an updating one reverts.
@@ -183,4 +176,13 @@ async fn events(State(app): State<App>, key: Key) -> Result<impl IntoResponse, R
 async fn file(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
     let content = app.store.file(&key).await?.ok_or(Refusal::NotFound)?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], content))
+}
+
+/// Whether the database answers. (If a worker of this process ends, so does the process.)
+async fn health(State(app): State<App>) -> Result<&'static str, (StatusCode, &'static str)> {
+    let nobodys = Key { user: String::new(), id: Uuid::nil() };
+    match timeout(Duration::from_secs(2), app.store.load(&nobodys)).await {
+        Ok(Ok(_)) => Ok("OK"),
+        _ => Err((StatusCode::SERVICE_UNAVAILABLE, "The database does not answer")),
+    }
 }

@@ -1,23 +1,31 @@
 //! The whole program: options, a store, a server, workers.
 
 use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, Error, anyhow, ensure};
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::observe;
 use crate::request::App;
 use crate::routes::router;
-use crate::server::serve;
+use crate::server::{limited, serve};
 use crate::store::{SqlStore, Store};
 use crate::worker::Worker;
+
+/// How long the program takes to end, at most: its answers and runs have less.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Cuts documents into chunks, as tasks that can be cancelled and updated.
 #[derive(clap::Parser, Clone, Debug)]
@@ -28,7 +36,13 @@ pub struct Options {
     pub listen: SocketAddr,
     /// sqlite://FILE, made if it is not there, or postgres://USER@HOST/NAME; several processes can
     /// share one
-    #[arg(long, value_name = "URL", default_value = "sqlite://tasks.db")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite://tasks.db"
+    )]
     pub database: String,
     /// Workers in this process; 0: only the server
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -40,6 +54,9 @@ pub struct Options {
     /// try-me=demo, while nobody else can reach the address]
     #[arg(long = "api-key", value_name = "KEY=USER", value_parser = key_and_user)]
     pub api_keys: Vec<(String, String)>,
+    /// A file of such keys, one a line
+    #[arg(long, value_name = "FILE")]
+    pub api_keys_file: Option<PathBuf>,
     /// How long a document takes, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     pub work_millis: u64,
@@ -51,22 +68,46 @@ pub struct Options {
     pub attempts: u64,
 }
 
+/// A key may have any character in it, a user's name no `=`.
 fn key_and_user(text: &str) -> Result<(String, String), &'static str> {
-    let (key, user) = text.split_once('=').unwrap_or_default();
+    let (key, user) = text.trim().rsplit_once('=').unwrap_or_default();
     let is_whole = !key.is_empty() && !user.is_empty();
     is_whole.then(|| (key.to_owned(), user.to_owned())).ok_or("expected KEY=USER")
 }
 
-/// Runs until it is interrupted. `wrap` is the identity, but for those who want a store to fail.
+/// The keys of the command line, and of a file, one a line.
+fn keys(options: &Options) -> anyhow::Result<Vec<(String, String)>> {
+    let mut keys = options.api_keys.clone();
+    if let Some(file) = &options.api_keys_file {
+        let name = || file.display().to_string();
+        let text = fs::read_to_string(file).with_context(name)?;
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            keys.push(key_and_user(line).map_err(Error::msg).with_context(name)?);
+        }
+    }
+    if keys.is_empty() {
+        let listen = options.listen;
+        ensure!(listen.ip().is_loopback(), "{listen} is open to others: choose an --api-key");
+        keys.push(("try-me".to_owned(), "demo".to_owned()));
+    }
+    Ok(keys)
+}
+
+/// Runs until it is interrupted, or until a part of it ends by itself, which none should. `wrap` is
+/// the identity, but for those who want a store to fail.
 pub async fn run(
     options: Options,
     wrap: impl FnOnce(SqlStore) -> Arc<dyn Store>,
 ) -> anyhow::Result<()> {
-    let Options { listen, database, .. } = options;
     ensure!(options.workers > 0 || !options.no_server, "--no-server and --workers 0: no work");
-    let lease = Duration::from_secs(options.lease_seconds);
-    let store = wrap(SqlStore::open(&database, lease).await.context(database)?);
+    observe::count();
     let mut terminate = signal(SignalKind::terminate())?;
+    let lease = Duration::from_secs(options.lease_seconds);
+    let store = SqlStore::open(&options.database, lease).await;
+    // Not the address: a password may be in it.
+    let store = store.context("--database cannot be opened")?;
+    let pool = store.pool.clone();
+    let store = wrap(store);
     let (stop, stopped) = watch::channel(false);
     let mut running = JoinSet::new();
     for _ in 0..options.workers {
@@ -80,29 +121,35 @@ pub async fn run(
         running.spawn(worker.work(stopped.clone()));
     }
     if !options.no_server {
-        let mut keys = options.api_keys;
-        if keys.is_empty() {
-            ensure!(listen.ip().is_loopback(), "{listen} is open to others: choose an --api-key");
-            keys.push(("try-me".to_owned(), "demo".to_owned()));
-        }
+        let (listen, keys) = (options.listen, keys(&options)?);
         let listener = TcpListener::bind(listen).await.with_context(|| listen)?;
-        let address = listener.local_addr()?;
-        greet(address, &keys[0]);
+        greet(listener.local_addr()?, &keys[0]);
         let keys = Arc::new(HashMap::from_iter(keys));
-        running.spawn(serve(listener, router(App { store, keys }), stopped));
+        running.spawn(serve(listener, limited(router(App { store, keys })), stopped));
     }
-    tokio::select! {
-        _ = ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    let ended = tokio::select! {
+        _ = ctrl_c() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        Some(ended) = running.join_next() => Err(anyhow!("a part of the program ended: {ended:?}")),
+    };
     stop.send_replace(true);
-    running.join_all().await;
-    Ok(())
+    let rest = async {
+        while running.join_next().await.is_some() {}
+        pool.close().await; // so that SQLite moves its write-ahead log into the file
+    };
+    tokio::select! {
+        () = rest => {}
+        () = sleep(PATIENCE) => tracing::warn!("not all could be ended in time"),
+        _ = ctrl_c() => tracing::warn!("ended at once"),
+        _ = terminate.recv() => tracing::warn!("ended at once"),
+    }
+    ended
 }
 
-/// What to do next.
+/// What to do next. Nobody may be there to read it.
 fn greet(address: SocketAddr, (key, user): &(String, String)) {
-    println!(
+    _ = writeln!(
+        io::stdout(),
         r#"listening on http://{address}, API key {key} (user {user})
 
 ID=$(curl -s http://{address}/tasks/parse -H 'Authorization: {key}' -d '{{"file":"data:,to be cut","chunk_processing":{{"target_length":2}}}}' | sed 's/.*"task_id":"\([^"]*\).*/\1/')

@@ -1,40 +1,99 @@
-//! Connections.
+//! Connections, and how much and how long they may be.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
+
+/// The largest body, in bytes.
+pub const LARGEST_BODY: usize = 16 << 20;
 
 /// The longest head of a request that is read, in bytes. What is longer than a path may be (64 KiB)
 /// and fits is answered with 414.
-const LONGEST_HEAD: usize = 4 << 20;
+const LONGEST_HEAD: usize = 128 << 10;
+
+/// How many connections are served at a time. Others wait to be accepted.
+const CONNECTIONS: usize = 512;
+
+/// How long a head, or the next part of a body, may take.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long a request may take in all.
+const REQUEST: Duration = Duration::from_mins(1);
 
 /// How long answers may take once the server is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The routes, each with the limits of a body and of time.
+pub(crate) fn limited(router: Router) -> Router {
+    router
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(RequestBodyTimeoutLayer::new(SILENCE))
+        .layer(from_fn(too_large))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
+}
+
+/// Refuses by its head what is too large. What comes all the same is read and dropped for a while,
+/// for clients that do not look at an answer before they have sent everything.
+async fn too_large(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_none_or(|length| length <= LARGEST_BODY) {
+        return next.run(request).await;
+    }
+    if !request.headers().contains_key(header::EXPECT) {
+        let mut body = request.into_body();
+        let drop_all = async move { while let Some(Ok(_)) = body.frame().await {} };
+        tokio::spawn(timeout(SILENCE, drop_all));
+    }
+    (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large").into_response()
+}
+
 /// Answers until it is told to stop, and then what was asked before.
 pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).max_buf_size(LONGEST_HEAD);
+    http.timer(TokioTimer::new()).max_buf_size(LONGEST_HEAD).header_read_timeout(SILENCE);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        if places.available_permits() == 0 {
+            tracing::warn!("{CONNECTIONS} connections are open: the next one waits");
+        }
+        let accepted = async {
+            let place = places.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let Ok((stream, _)) = accepted else {
-            sleep(Duration::from_millis(100)).await; // too many files are open, say
-            continue;
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(fault) => {
+                tracing::error!("no connection: {fault}"); // too many files are open, say
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
         };
         let service = TowerToHyperService::new(router.clone());
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(connections.watch(connection));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            _ = connection.await;
+            drop(place);
+        });
     }
     drop(listener);
     _ = timeout(GRACE, connections.shutdown()).await;

@@ -299,15 +299,19 @@ impl SqlStore {
         } else {
             "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
         };
+        let url = format!("{url}{made}");
+        // Its error tells the cause; a pool would try for long, and say that it did.
+        AnyConnection::connect(&url).await?.close().await?;
         let pool = AnyPoolOptions::new()
             .max_connections(8)
+            .acquire_timeout(Duration::from_secs(5))
             .after_connect(move |connection, _| {
                 Box::pin(async move {
                     sqlx::raw_sql(settings).execute(connection).await?;
                     Ok(())
                 })
             })
-            .connect(&format!("{url}{made}"))
+            .connect(&url)
             .await?;
         let migrator = if is_sqlite {
             sqlx::migrate!("migrations/sqlite")

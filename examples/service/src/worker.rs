@@ -20,6 +20,9 @@ use crate::store::{self, Event, Message, Payload, Store, is_lasting};
 /// How long a worker waits before it looks again for a message.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// How long a run may go on once the program is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// How long it waits for a database that cannot answer.
 const OUTAGE: Duration = Duration::from_secs(1);
 
@@ -53,12 +56,17 @@ type Result<T> = std::result::Result<T, Dropped>;
 type Done = std::result::Result<Transition<Payload>, TransitionError>;
 
 impl Worker {
-    /// Works until it is told to stop. It ends the run that it is in.
+    /// Works until it is told to stop. Then it ends the run that it is in; what takes too long it
+    /// gives back.
     pub async fn work(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             match self.store.claim(&self.name).await {
                 Ok(Some(message)) => {
-                    if let Err(lost) = self.handle(&message).await {
+                    let handled = tokio::select! {
+                        handled = self.handle(&message) => handled,
+                        () = overdue(stop.clone()) => self.queue_again(&message).await,
+                    };
+                    if let Err(lost) = handled {
                         tracing::warn!(task = %message.key.id, "dropped: {lost}");
                     }
                     continue;
@@ -97,12 +105,7 @@ impl Worker {
                 let reason = format!("Given up: {} workers did not end it", row.attempt);
                 return self.fail(message, &reason).await;
             }
-            let retry = |task: &mut Task<Payload>, mut document: Document| {
-                document.queue_again();
-                task.edit(|payload| *payload = Payload::new(document));
-                task.retry()
-            };
-            return self.change(message, "Task queued again", retry).await.map(drop);
+            return self.queue_again(message).await;
         }
 
         let start = |task: &mut Task<Payload>, mut document: Document| {
@@ -115,6 +118,15 @@ impl Worker {
             outcome = self.finish(message, configuration) => outcome,
             lost = self.keep(message) => Err(lost),
         }
+    }
+
+    async fn queue_again(&self, message: &Message) -> Result<()> {
+        let retry = |task: &mut Task<Payload>, mut document: Document| {
+            document.queue_again();
+            task.edit(|payload| *payload = Payload::new(document));
+            task.retry()
+        };
+        self.change(message, "Task queued again", retry).await.map(drop)
     }
 
     /// Renews the lease beside the work, until the run is lost.
@@ -201,6 +213,12 @@ impl Worker {
             }
         }
     }
+}
+
+/// A while after the program is told to stop.
+async fn overdue(mut stop: watch::Receiver<bool>) {
+    _ = stop.wait_for(|stop| *stop).await;
+    sleep(GRACE).await;
 }
 
 /// Asks until there is an answer: an outage costs time, and never the work.

@@ -390,11 +390,19 @@ impl Fleet {
         }
     }
 
-    /// Lets something be away, and writes down when.
+    /// Lets something be away, and writes down when. Nobody sleeps meanwhile: who starts waits for
+    /// those who started before.
     fn trouble(&mut self, make: impl FnOnce(&mut Self)) {
+        self.wake();
         let from = Utc::now();
         make(self);
         self.troubles.push((from, Utc::now() + Duration::from_secs(2)));
+    }
+
+    fn wake(&mut self) {
+        if self.asleep.take().is_some() {
+            self.workers[SLEEPER].signal("CONT");
+        }
     }
 
     /// As long as the clients ask, things die and sleep.
@@ -421,8 +429,7 @@ impl Fleet {
                     Some(Instant::now() + Duration::from_millis(random_range(1050..1400)));
                 self.stops += 1;
             } else if self.asleep.is_some_and(|until| until < Instant::now()) {
-                self.workers[SLEEPER].signal("CONT");
-                self.asleep = None;
+                self.wake();
             }
             if is_due(self.kills, size.kills) {
                 // The quick ones more often: the others are to end their runs, or to lose them.
@@ -450,9 +457,7 @@ impl Fleet {
             bar.set_position(u64::try_from(begin.elapsed().as_millis())?);
             bar.set_message(format!("{} answers", storm.records.lock().unwrap().len()));
         }
-        if self.asleep.take().is_some() {
-            self.workers[SLEEPER].signal("CONT");
-        }
+        self.wake();
         bar.finish_and_clear();
         Ok(())
     }

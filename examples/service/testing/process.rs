@@ -25,6 +25,13 @@ impl Process {
         Self::spawn(Command::new(program.as_ref()).args(arguments), arguments)
     }
 
+    /// With a standard error that is full.
+    pub fn start_mute(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$@\" 2>/dev/full", "sh"]).arg(program.as_ref());
+        Self::spawn(command.args(arguments), arguments)
+    }
+
     /// With a clock that is wrong by so much.
     pub fn start_at(by: &str, program: impl AsRef<Path>, arguments: &[&str]) -> Self {
         let mut command = Command::new(program.as_ref());
@@ -72,9 +79,9 @@ impl Process {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Waits until it has ended by itself.
-    pub fn ended(mut self) {
-        assert!(self.child.wait().unwrap().success());
+    /// Waits until it has ended by itself, and tells whether it says that all went well.
+    pub fn ended(mut self) -> bool {
+        self.child.wait().unwrap().success()
     }
 }
 

@@ -196,8 +196,9 @@ async fn outage_lost_the_result() {
                 }
                 store.calls.store(2, Ordering::SeqCst);
             };
-            let (handled, ()) = tokio::join!(worker.handle(&message), at_work);
-            handled.unwrap();
+            let both = async { tokio::join!(worker.handle(&message), at_work) };
+            let ended = tokio::time::timeout(Duration::from_secs(30), both).await;
+            ended.expect("the run to end").0.unwrap();
             let row = store.load(&new.key).await.unwrap().unwrap();
             assert_eq!((row.task.status(), row.task.run()), (Status::Succeeded, 0));
             let told = operations(&*store, &new.key).await;

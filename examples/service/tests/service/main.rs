@@ -10,6 +10,7 @@ mod clients;
 mod hazards;
 mod input;
 mod openapi;
+mod operator;
 mod program;
 mod seed;
 mod workers;

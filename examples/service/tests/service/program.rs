@@ -17,6 +17,7 @@ fn help_names_every_option() {
         "--workers",
         "--no-server",
         "--api-key",
+        "--api-keys-file",
         "--work-millis",
         "--lease-seconds",
         "--attempts",
@@ -30,12 +31,13 @@ fn what_makes_no_sense_is_refused() {
     for (arguments, fault) in [
         (&["--api-key", "no-user"][..], "KEY=USER"),
         (&["--api-key", "=user"], "KEY=USER"),
+        (&["--database", "sqlite::memory:", "--api-keys-file", "/dev/null/x"], "/dev/null/x"),
         (&["--lease-seconds", "0"], "0 is not in 1..=86400"),
         (&["--attempts", "0"], "0 is not in 1.."),
         (&["--workers", "-1"], "unexpected argument '-1'"),
         (&["--listen", "nowhere"], "invalid socket address"),
         (&["--no-server", "--workers", "0"], "no work"),
-        (&["--database", "mysql://localhost/x"], "mysql://localhost/x"),
+        (&["--database", "mysql://localhost/x"], "no driver found for URL scheme \"mysql\""),
         (&["--database", "sqlite:///no/such/folder/tasks.db"], "unable to open database file"),
         (&["--database", "sqlite::memory:", "--listen", "0.0.0.0:0"], "choose an --api-key"),
     ] {

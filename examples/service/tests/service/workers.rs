@@ -97,7 +97,7 @@ async fn everything_is_there_after_a_restart() {
         let id = before.id();
         client.update(&id, 1).await.unwrap();
         server.signal("TERM");
-        server.ended();
+        assert!(server.ended());
 
         let server = service.server();
         let client = alice(&server);
@@ -124,7 +124,7 @@ async fn a_worker_that_is_told_to_stop_ends_its_run() {
     let id = client.create("one", 1).await.unwrap().id();
     until_status(&client, &id, "Processing").await;
     worker.signal("TERM");
-    worker.ended();
+    assert!(worker.ended());
     assert_eq!(client.get(&id).await.unwrap().status(), "Succeeded");
 }
 

@@ -1,0 +1,225 @@
+//! What an operator meets at night.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection as _;
+use tokio::task::spawn_blocking;
+
+use crate::testing::client::Client;
+use crate::testing::process::Process;
+use crate::{PROGRAM, Service, alice, until_status, workers};
+
+/// What is said over a connection, once the server has closed it.
+fn said(mut stream: TcpStream) -> String {
+    let mut said = Vec::new();
+    _ = stream.read_to_end(&mut said); // a reset tells no more
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+fn connect(server: &Process) -> TcpStream {
+    TcpStream::connect(server.url.trim_start_matches("http://")).unwrap()
+}
+
+/// A log that cannot be written ends nobody.
+#[tokio::test]
+async fn a_log_that_is_full_ended_the_worker() {
+    let service = Service::new();
+    let arguments = ["--database", &service.database, "--api-key", "a=alice", "--work-millis", "0"];
+    let server =
+        Process::start_mute(PROGRAM, &[&arguments[..], &["--listen", "127.0.0.1:0"]].concat());
+    for _ in 0..3 {
+        let id = alice(&server).create("one", 1).await.unwrap().id();
+        until_status(&alice(&server), &id, "Succeeded").await;
+    }
+}
+
+/// `/health` is about what the server cannot do without.
+#[tokio::test]
+async fn health_said_ok_without_a_database() {
+    let service = Service::new();
+    let server = service.server();
+    assert_eq!(alice(&server).call("GET", "/health").await.unwrap().text, "OK");
+    let mut database = sqlx::SqliteConnection::connect(&service.database).await.unwrap();
+    let lose = "PRAGMA legacy_alter_table = ON; ALTER TABLE tasks RENAME TO lost";
+    sqlx::raw_sql(lose).execute(&mut database).await.unwrap();
+    let health = alice(&server).call("GET", "/health").await.unwrap();
+    crate::refused(&health, 503, "The database does not answer");
+}
+
+/// A run in progress does not keep the program from its end: it is given back.
+#[tokio::test]
+async fn a_long_run_blocked_the_exit() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let worker = service.worker("60000");
+        let id = client.create("one", 1).await.unwrap().id();
+        until_status(&client, &id, "Processing").await;
+        let begin = Instant::now();
+        worker.signal("TERM");
+        assert!(spawn_blocking(|| worker.ended()).await.unwrap());
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
+        assert_eq!(workers::story(&client, &id).await, ["create", "claim", "start", "retry"]);
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_was_swallowed() {
+    let service = Service::new();
+    let server = service.server();
+    let worker = service.worker("60000");
+    let id = alice(&server).create("one", 1).await.unwrap().id();
+    until_status(&alice(&server), &id, "Processing").await;
+    let begin = Instant::now();
+    worker.signal("TERM");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    worker.signal("INT");
+    assert!(spawn_blocking(|| worker.ended()).await.unwrap());
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+}
+
+/// After an end in peace the file of SQLite is whole by itself.
+#[tokio::test]
+async fn a_copy_of_the_file_was_empty() {
+    let service = Service::new();
+    let server = service.server();
+    let id = alice(&server).create("one", 1).await.unwrap().id();
+    server.signal("INT");
+    assert!(spawn_blocking(|| server.ended()).await.unwrap());
+    let file = service.database.trim_start_matches("sqlite://");
+    let copy = format!("{file}.copy");
+    std::fs::copy(file, &copy).unwrap();
+    let mut copy = sqlx::SqliteConnection::connect(&format!("sqlite://{copy}")).await.unwrap();
+    let tasks = sqlx::query_scalar::<_, String>("SELECT task_id FROM tasks");
+    assert_eq!(tasks.fetch_all(&mut copy).await.unwrap(), [id]);
+}
+
+/// What is wrong with the database is said at once, and its password never.
+#[test]
+fn an_outage_at_start_showed_the_password() {
+    let begin = Instant::now();
+    let mut program = Command::new(PROGRAM);
+    program.env("DATABASE_URL", "postgres://service:hunter2@127.0.0.1:1/tasks");
+    let output = program.output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("refused"), "{text}");
+    assert!(!text.contains("hunter2") && begin.elapsed() < Duration::from_secs(5), "{text}");
+    let help = program.arg("--help").output().unwrap().stdout;
+    assert!(!String::from_utf8(help).unwrap().contains("hunter2"));
+}
+
+/// Keys come from a file, too, and a key may have `=` in it.
+#[tokio::test]
+async fn a_key_was_cut_at_its_first_sign() {
+    let service = Service::new();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "a=b==carol\n\nc=dora\n").unwrap();
+    let server =
+        service.start(&["--workers", "0", "--api-keys-file", file.path().to_str().unwrap()]);
+    for (key, code) in [("a", 200), ("a=b=", 200), ("c", 200), ("a=b", 401), ("carol", 401)] {
+        let answer = Client::new(&server.url, key).call("GET", "/tasks").await.unwrap();
+        assert_eq!(answer.code, code, "{key}");
+    }
+}
+
+/// A long answer is written in parts, and is the same JSON: each chunk once, in order.
+#[tokio::test]
+async fn a_long_answer_was_built_in_memory() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let _worker = service.worker("0");
+    let words: Vec<String> = (0..250).map(|nth| format!("word{nth}")).collect();
+    for count in [1, 100, 101, 250] {
+        let id = client.create(&words[..count].join(" "), 1).await.unwrap().id();
+        let done = until_status(&client, &id, "Succeeded").await;
+        assert_eq!(done.content_type, "application/json");
+        let output = &done.json()["output"];
+        let chunks = output["chunks"].as_array().unwrap();
+        let contents: Vec<_> =
+            chunks.iter().map(|chunk| chunk["content"].as_str().unwrap()).collect();
+        assert_eq!(contents, words[..count]);
+        assert_eq!(output["file_name"], "document");
+        let path = format!("/tasks/{id}?include_chunks=false");
+        let without = client.call("GET", &path).await.unwrap().json();
+        assert_eq!(without["output"]["chunks"].as_array().unwrap().len(), 0);
+        assert_eq!(without["file_info"], done.json()["file_info"]);
+    }
+}
+
+/// What is too large is refused by its head, and not asked for.
+#[tokio::test]
+async fn a_body_too_large_was_waited_for() {
+    let service = Service::new();
+    let server = service.server();
+    let mut stream = connect(&server);
+    let head = "POST /tasks/parse HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nConnection: close\r\n\
+                Expect: 100-continue\r\nContent-Length: 99999999999\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let begin = Instant::now();
+    let said = spawn_blocking(|| said(stream)).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+/// A head or a body that stops coming, or a connection that says nothing, is not waited for.
+#[tokio::test]
+async fn a_silent_client_was_served_for_good() {
+    let service = Service::new();
+    let server = service.server();
+    let body =
+        "POST /tasks/parse HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nContent-Length: 100\r\n\r\n{";
+    let silent = ["", "GET /tasks HTTP/1.1\r\nHost:", body].map(|said_first| {
+        let mut stream = connect(&server);
+        stream.write_all(said_first.as_bytes()).unwrap();
+        spawn_blocking(move || said(stream))
+    });
+    let begin = Instant::now();
+    for said in silent {
+        let said = said.await.unwrap();
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
+    }
+    let took = begin.elapsed();
+    assert!((9..20).contains(&took.as_secs()), "{took:?}");
+}
+
+/// More connections than are served at a time wait, the log says so, and the silent ones go.
+#[tokio::test]
+async fn idle_connections_shut_everybody_out() {
+    let service = Service::new();
+    let server = service.server();
+    let idle: Vec<TcpStream> = (0..600).map(|_| connect(&server)).collect();
+    let begin = Instant::now();
+    assert_eq!(alice(&server).call("GET", "/tasks").await.unwrap().code, 200);
+    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+    assert!(server.log().contains("512 connections are open"), "{}", server.log());
+    drop(idle);
+}
+
+/// A line a request with what is needed to ask further, and numbers.
+#[tokio::test]
+async fn nobody_knew_what_was_asked() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let id = client.create("one", 1).await.unwrap().id();
+    client.cancel(&id).await.unwrap();
+    client.cancel(&id).await.unwrap();
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains(&id) && line.contains("code=400"));
+    let line = line.unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("cancel") && line.contains("ms="), "{line}");
+    let metrics = client.call("GET", "/metrics").await.unwrap().text;
+    for number in [
+        r#"http_request_seconds_count{route="/tasks/{task_id}/cancel",code="200"} 1"#,
+        r#"http_request_seconds_count{route="/tasks/{task_id}/cancel",code="400"} 1"#,
+    ] {
+        assert!(metrics.lines().any(|line| line == number), "{metrics}");
+    }
+    let quiet = Command::new(PROGRAM).env("RUST_LOG", "off").args(["--database", "x"]).output();
+    assert!(!String::from_utf8(quiet.unwrap().stderr).unwrap().contains("INFO"));
+}

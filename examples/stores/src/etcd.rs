@@ -1,0 +1,80 @@
+//! Tasks in etcd, on one node or on a cluster.
+//!
+//! | key | value |
+//! |---|---|
+//! | `task/ID` | the stored form in JSON |
+//! | `revision/ID` | the task's revision in decimal |
+//!
+//! A commit is a transaction that compares `revision/ID` and puts both: the caller's revision is
+//! enough, and nothing is read first.
+//!
+//! etcd promises strict serializability for transactions, and linearizable reads unless a read asks
+//! for less; what was acknowledged survives as long as a majority of the nodes does. A call that
+//! ends in a time-out *may have happened*, and a client learns that only if it looks
+//! (<https://etcd.io/docs/v3.4/learning/api_guarantees/>). A request is limited to 1.5 MiB, and the
+//! database to 2 GiB by default (<https://etcd.io/docs/v3.4/dev-guide/limit/>); old versions are
+//! kept until they are compacted, so set `--auto-compaction-retention`
+//! (<https://etcd.io/docs/v3.4/op-guide/maintenance/>).
+
+use std::time::Duration;
+
+use etcd_client::{Client, Compare, CompareOp, ConnectOptions, Txn, TxnOp};
+use uuid::Uuid;
+
+use crate::{Result, Task};
+
+/// Connects to the nodes at `http://HOST:PORT`, with commas between them. A call goes to one of them,
+/// and is not sent again: if that node is stuck, it ends in a time-out.
+pub async fn open(endpoints: &str) -> Result<Client> {
+    let (second, endpoints) = (Duration::from_secs(1), endpoints.split(',').collect::<Vec<_>>());
+    let options = ConnectOptions::new().with_connect_timeout(second).with_timeout(2 * second);
+    Ok(Client::connect(endpoints, Some(options)).await?)
+}
+
+/// Stores a new task; false if the id is taken.
+pub async fn create(db: &Client, id: Uuid, task: &Task) -> Result<bool> {
+    let absent = Compare::version(revision(id), CompareOp::Equal, 0);
+    swap(db, absent, puts(id, task)?).await
+}
+
+pub async fn load(db: &Client, id: Uuid) -> Result<Option<Task>> {
+    let answer = db.kv_client().get(key(id), None).await?;
+    Ok(answer.kvs().first().map(|it| serde_json::from_slice(it.value())).transpose()?)
+}
+
+/// Stores what became of a task that was loaded at revision `loaded`; false if the revision is
+/// another by now, or the task is gone.
+pub async fn commit(db: &Client, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
+    swap(db, is_at(id, loaded), puts(id, task)?).await
+}
+
+/// Removes a task that was loaded at revision `loaded`; false as for [`commit`].
+pub async fn delete(db: &Client, id: Uuid, loaded: u64) -> Result<bool> {
+    let gone = [key(id), revision(id)].map(|key| TxnOp::delete(key, None));
+    swap(db, is_at(id, loaded), gone).await
+}
+
+/// False for a task that is not there, whatever the revision.
+fn is_at(id: Uuid, loaded: u64) -> Compare {
+    Compare::value(revision(id), CompareOp::Equal, loaded.to_string())
+}
+
+fn puts(id: Uuid, task: &Task) -> Result<[TxnOp; 2]> {
+    let put = |key, value| TxnOp::put(key, value, None);
+    let task =
+        [(key(id), serde_json::to_string(task)?), (revision(id), task.revision().to_string())];
+    Ok(task.map(|(key, value)| put(key, value)))
+}
+
+async fn swap(db: &Client, condition: Compare, then: [TxnOp; 2]) -> Result<bool> {
+    let transaction = Txn::new().when([condition]).and_then(then);
+    Ok(db.kv_client().txn(transaction).await?.succeeded())
+}
+
+fn key(id: Uuid) -> String {
+    format!("task/{id}")
+}
+
+fn revision(id: Uuid) -> String {
+    format!("revision/{id}")
+}

@@ -1,0 +1,84 @@
+//! Tasks in Redis or Valkey.
+//!
+//! | key | field | value |
+//! |---|---|---|
+//! | `task:ID` | `revision` | in decimal, and compared as text: Lua's numbers are doubles |
+//! | | `task` | the stored form in JSON |
+//!
+//! A commit is a script that compares and sets. A script runs alone
+//! (<https://redis.io/docs/latest/develop/programmability/eval-intro/>), so of two commits from one
+//! revision the second finds another revision.
+//!
+//! With `appendonly yes` and `appendfsync always`, what was acknowledged survives a crash of the
+//! machine; with `everysec` the last second is lost, and by default, without an append-only file,
+//! all since the last snapshot
+//! (<https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/>). Set
+//! `maxmemory-policy noeviction`: other policies remove tasks.
+//!
+//! *A failover loses acknowledged commits.* Replication is asynchronous, and a replica that is
+//! promoted without the last of them has their revisions free again: two clients are then both told
+//! that they won from one revision, and a worker whose start was lost may see the task start again.
+//! `WAIT` makes that rarer and does not rule it out
+//! (<https://redis.io/docs/latest/commands/wait/>). Where that is too much, use an engine with
+//! consensus. Read from the primary only.
+
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{AsyncTypedCommands, Client, Script};
+use uuid::Uuid;
+
+use crate::{Result, Task};
+
+/// Compares a revision (none: an empty text), and sets the task or removes it.
+const SWAP: &str = r"
+    if (redis.call('HGET', KEYS[1], 'revision') or '') ~= ARGV[1] then return 0 end
+    if ARGV[2] then redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'task', ARGV[3])
+    else redis.call('DEL', KEYS[1]) end
+    return 1";
+
+/// Connects, and connects again after a failure. A call that failed is not sent again.
+pub async fn open(address: &str) -> Result<ConnectionManager> {
+    let config = ConnectionManagerConfig::new().set_response_timeout(Some(Duration::from_secs(5)));
+    Ok(Client::open(address)?.get_connection_manager_with_config(config).await?)
+}
+
+/// Stores a new task; false if the id is taken.
+pub async fn create(db: &ConnectionManager, id: Uuid, task: &Task) -> Result<bool> {
+    swap(db, id, "", Some(task)).await
+}
+
+pub async fn load(db: &ConnectionManager, id: Uuid) -> Result<Option<Task>> {
+    let json = db.clone().hget(key(id), "task").await?;
+    Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
+}
+
+/// Stores what became of a task that was loaded at revision `loaded`; false if the revision is
+/// another by now, or the task is gone.
+pub async fn commit(db: &ConnectionManager, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
+    swap(db, id, &loaded.to_string(), Some(task)).await
+}
+
+/// Removes a task that was loaded at revision `loaded`; false as for [`commit`].
+pub async fn delete(db: &ConnectionManager, id: Uuid, loaded: u64) -> Result<bool> {
+    swap(db, id, &loaded.to_string(), None).await
+}
+
+async fn swap(
+    db: &ConnectionManager,
+    id: Uuid,
+    revision: &str,
+    task: Option<&Task>,
+) -> Result<bool> {
+    let script = Script::new(SWAP);
+    let mut call = script.key(key(id));
+    call.arg(revision);
+    if let Some(task) = task {
+        call.arg(task.revision().to_string()).arg(serde_json::to_string(task)?);
+    }
+    Ok(call.invoke_async(&mut db.clone()).await?)
+}
+
+fn key(id: Uuid) -> String {
+    format!("task:{id}")
+}
