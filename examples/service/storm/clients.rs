@@ -1,5 +1,6 @@
 //! Clients that ask at random, and write down what they asked and what they were told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,7 @@ pub struct Storm {
     /// For each user, the tasks to ask for.
     pub pools: Vec<Mutex<Vec<String>>>,
     pub records: Mutex<Vec<Record>>,
+    creates: AtomicUsize,
 }
 
 /// Who edits tasks in passing.
@@ -82,6 +84,7 @@ impl Storm {
             clients: (0..users).map(clients).collect(),
             pools: (0..users).map(|_| Mutex::default()).collect(),
             records: Mutex::default(),
+            creates: AtomicUsize::new(0),
         }
     }
 
@@ -142,12 +145,15 @@ impl Storm {
     async fn create(&self, user: usize) {
         let words = random_range(1..60);
         let mut words: Vec<_> = (0..words).map(|at| format!("w{at}")).collect();
-        match random_range(0..1000) {
-            0..8 => words[0] = KILLS.to_owned(),
-            8..20 => words[0] = HANGS.to_owned(),
-            _ => {}
+        let poison = match self.creates.fetch_add(1, Ordering::Relaxed) % 60 {
+            0 => Some(KILLS),
+            30 => Some(HANGS),
+            _ => None,
+        };
+        if let Some(poison) = poison {
+            words[0] = poison.to_owned();
         }
-        let text = random_bool(0.9).then(|| words.join(" "));
+        let text = (poison.is_some() || random_bool(0.9)).then(|| words.join(" "));
         let target = random_range(1..=40);
         let form = json!({
             "file": text.as_ref().map_or("//79".to_owned(), |text| format!("data:,{text}")),
@@ -157,7 +163,9 @@ impl Storm {
         let sent = Utc::now();
         let answer = self.client(user).send("POST", "/tasks/parse", form.to_string()).await;
         let answer = self.record(user, "", Ask::Create(target), text, sent, answer.ok());
-        if let Some(answer) = answer.filter(|answer| answer.code == 200) {
+        // Most of the poison is left alone, so that it is given up.
+        let is_shared = poison.is_none() || random_bool(0.3);
+        if let Some(answer) = answer.filter(|answer| answer.code == 200 && is_shared) {
             self.pools[user].lock().unwrap().push(answer.id());
         }
     }
@@ -230,13 +238,11 @@ async fn list(client: &Client) -> reqwest::Result<Answer> {
         }
         let body = page.json();
         tasks.extend(body["tasks"].as_array().into_iter().flatten().cloned());
-        match body["next_cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={}", next.replace('+', "%2B")),
-            None => {
-                page.text = json!({ "tasks": tasks }).to_string();
-                return Ok(page);
-            }
-        }
+        let Some(next) = body["next_cursor"].as_str() else {
+            page.text = json!({ "tasks": tasks }).to_string();
+            return Ok(page);
+        };
+        cursor = format!("&cursor={}", next.replace('+', "%2B"));
     }
 }
 

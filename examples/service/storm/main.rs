@@ -13,8 +13,8 @@ mod proxy;
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -99,7 +99,7 @@ const WORKERS: [(Role, &str, &str); 4] = [
     (Role::Quick, "3", "100"),
     (Role::Sleeper, "4", "400"),
     (Role::Deaf, "3", "1500"),
-    (Role::Steady, "2", "2000"),
+    (Role::Steady, "4", "2000"),
 ];
 const SLEEPER: usize = 1;
 /// Those that may be killed.
@@ -113,7 +113,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     if let Some(Part::Service { options, fault, role, conflicts }) = options.part {
         let conflicts = OpenOptions::new().append(true).create(true).open(conflicts)?;
-        let state = Default::default();
+        let state = Mutex::default();
         run::run(options, |store| Arc::new(Faulty { store, fault, role, conflicts, state }))
             .await?;
         return Ok(ExitCode::SUCCESS);
@@ -244,7 +244,7 @@ async fn storm(
     let edits = editor.await?;
 
     // What is still to do is done, by workers that live.
-    let limit = Instant::now() + Duration::from_secs(60);
+    let limit = Instant::now() + Duration::from_mins(1);
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
     while sqlx::query_scalar::<_, i64>(active).fetch_one(&database.pool).await? > 0
         && Instant::now() < limit
@@ -272,14 +272,14 @@ async fn storm(
         ("reverts", found.reverts),
         (COMPARED, found.reverts_compared),
         (EDITS, edits),
-        ("workers killed", kills),
+        ("workers killed", usize::try_from(kills)?),
         ("workers stopped past their lease", stops),
         ("workers killed by their document", deaths),
         ("runs retried for them", found.retries),
         ("given up after the last attempt", found.given_up),
         ("messages delivered again", found.redelivered),
-        ("servers killed", server_kills),
-        ("PostgreSQL killed", crashes),
+        ("servers killed", usize::try_from(server_kills)?),
+        ("PostgreSQL killed", usize::try_from(crashes)?),
         (
             "commits that PostgreSQL was not asked for, or did not answer",
             proxy.lost.load(Ordering::Relaxed),
@@ -287,6 +287,8 @@ async fn storm(
         ("requests without an answer", found.silent),
         ("changes found that nobody was told of", found.untold),
         ("tasks expired", found.expired),
+        ("runs longer than the lease", found.outlasted),
+        ("⋯ and taken away all the same, of workers to which nothing happened", found.lost),
         ("conflicts, decided again or dropped", usize::try_from(conflicts)?),
         ("violations", found.violations.len()),
     ];
@@ -309,9 +311,9 @@ struct Fleet {
     shifts_clocks: bool,
     /// When a server or the database was not there.
     troubles: Vec<(DateTime<Utc>, DateTime<Utc>)>,
-    kills: usize,
-    server_kills: usize,
-    crashes: usize,
+    kills: u32,
+    server_kills: u32,
+    crashes: u32,
     stops: usize,
     deaths: usize,
 }
@@ -418,10 +420,8 @@ impl Fleet {
         let begin = Instant::now();
         while begin.elapsed() < size.time {
             sleep(Duration::from_millis(50)).await;
-            let is_due = |done: usize, of: u32| {
-                begin.elapsed().as_secs_f64() * f64::from(of)
-                    >= size.time.as_secs_f64() * (done as f64 + 0.5)
-            };
+            let is_due =
+                |done: u32, of: u32| begin.elapsed() * of * 2 >= size.time * (2 * done + 1);
             self.replace_dead();
             if self.asleep.is_none() && random_bool(0.2) {
                 self.workers[SLEEPER].signal("STOP");
@@ -451,7 +451,7 @@ impl Fleet {
             }
             if let Some(postgres) = postgres.filter(|_| is_due(self.crashes, size.crashes)) {
                 let pause = Duration::from_millis(random_range(0..800));
-                self.trouble(|fleet| postgres.crash(fleet.crashes % 2 == 0, pause));
+                self.trouble(|fleet| postgres.crash(fleet.crashes.is_multiple_of(2), pause));
                 self.crashes += 1;
             }
             bar.set_position(u64::try_from(begin.elapsed().as_millis())?);
