@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::iter;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderName, StatusCode, header};
@@ -73,35 +72,54 @@ pub fn etag(task: &Task<Payload>) -> [(HeaderName, String); 1] {
 /// Chunks that are written at a time.
 const BATCH: usize = 100;
 
-/// A task, as the client sees it. Its chunks are written as they are sent.
+/// JSON, written as it is sent.
+pub fn streamed(pieces: impl Iterator<Item = String> + Send + 'static) -> Response {
+    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// A task, as the client sees it.
 pub fn answer(row: &Row, document: &Document, base: &str, with_chunks: bool) -> Response {
-    let Some(chunks) = document.chunks.clone().filter(|_| with_chunks) else {
-        return (etag(&row.task), Json(task(row, document, base, false))).into_response();
+    (etag(&row.task), streamed(pieces(row, document, base, with_chunks))).into_response()
+}
+
+/// The text of a task, in pieces.
+pub fn pieces(
+    row: &Row,
+    document: &Document,
+    base: &str,
+    with_chunks: bool,
+) -> impl Iterator<Item = String> + Send + use<> {
+    let mut task = task(row, document, base);
+    let chunks = document.chunks.clone().filter(|_| with_chunks).unwrap_or_default();
+    let mut after = "}".to_owned();
+    let before = match without(&mut task, "output") {
+        Value::Object(output) => {
+            after = "]}}".to_owned();
+            open(&task, "output") + &open(&output.into(), "chunks") + "["
+        }
+        nothing => open(&task, "output") + &nothing.to_string(),
     };
-    let mut task = task(row, document, base, false);
-    let output = task["output"].take();
-    let open = |value: &Value, name: &str| {
-        let text = value.to_string();
-        format!("{},\"{name}\":", &text[..text.len() - 1])
-    };
-    let before =
-        open(&without(task, "output"), "output") + &open(&without(output, "chunks"), "chunks");
     let batches = (0..chunks.len()).step_by(BATCH).map(move |first| {
         let batch = chunks[first..].iter().take(BATCH).map(|it| chunk(it).to_string());
         let comma = if first == 0 { "" } else { "," };
         comma.to_owned() + &batch.collect::<Vec<_>>().join(",")
     });
-    let pieces = iter::once(before + "[").chain(batches).chain(iter::once("]}}".to_owned()));
-    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
-    (etag(&row.task), [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    iter::once(before).chain(batches).chain(iter::once(after))
 }
 
-fn without(mut value: Value, name: &str) -> Value {
-    value.as_object_mut().map(|fields| fields.remove(name));
-    value
+/// The text of an object as it is before the value of one more field.
+fn open(object: &Value, name: &str) -> String {
+    let text = object.to_string();
+    format!("{},\"{name}\":", &text[..text.len() - 1])
 }
 
-pub fn task(row: &Row, document: &Document, base: &str, with_chunks: bool) -> Value {
+fn without(value: &mut Value, name: &str) -> Value {
+    value.as_object_mut().and_then(|fields| fields.remove(name)).unwrap_or_default()
+}
+
+/// Without its chunks.
+fn task(row: &Row, document: &Document, base: &str) -> Value {
     let Document { configuration, message, started_at, finished_at, chunks, rest: _ } = document;
     // A cancel reads no document and writes none.
     let is_cancelled = row.task.status() == Status::Cancelled;
@@ -109,9 +127,8 @@ pub fn task(row: &Row, document: &Document, base: &str, with_chunks: bool) -> Va
     let finished_at = if is_cancelled { &row.ended_at } else { finished_at };
     let task_url = format!("{base}/tasks/{}", row.key.id);
     let file_url = format!("{task_url}/file");
-    let output = chunks.as_ref().map(|chunks| {
+    let output = chunks.as_ref().map(|_| {
         json!({
-            "chunks": chunks.iter().filter(|_| with_chunks).map(chunk).collect::<Vec<_>>(),
             "file_name": row.file_name,
             "page_count": 1,
             "pdf_url": null,

@@ -121,6 +121,26 @@ impl<S: Sync> FromRequestParts<S> for Seen {
     }
 }
 
+/// The client's name for its request, in `Idempotency-Key`: the same, asked again, is done once.
+pub struct Named(pub Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let Some(name) = parts.headers.get("Idempotency-Key") else { return Ok(Self(None)) };
+        let name = name.to_str().ok().filter(|name| (1..=255).contains(&name.len()));
+        let name =
+            name.ok_or_else(|| Refusal::bad("Idempotency-Key: expected 1 to 255 characters"))?;
+        Ok(Self(Some(name.to_owned())))
+    }
+}
+
+/// Tells a body from any other.
+pub fn fingerprint(body: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()).to_string()
+}
+
 /// Where the client reached the server, for the addresses in its answers.
 pub struct Base(pub String);
 

@@ -1,5 +1,6 @@
 //! What a client can ask for. Read `cancel` first: the other changes are like it.
 
+use std::iter;
 use std::time::Duration;
 
 use axum::Json;
@@ -14,12 +15,15 @@ use task_lifecycle::TransitionError;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::answer::{Refusal, answer, etag, task};
+use crate::answer::{Refusal, answer, etag, pieces, streamed};
 use crate::document::{Configuration, Document};
 use crate::observe;
 use crate::openapi::openapi;
-use crate::request::{App, Base, Caller, List, Seen, Shown, Upload, json};
-use crate::store::{Event, Key, New, Payload};
+use crate::request::{App, Base, Caller, List, Named, Seen, Shown, Upload, fingerprint, json};
+use crate::store::{Entry, Event, Key, New, Payload, Request};
+
+/// How large a page may become, in bytes, about: it ends with the task that makes it larger.
+const LARGEST_PAGE: usize = 4 << 20;
 
 /// The routes, under the names of both generations of the API.
 pub fn router(app: App) -> Router {
@@ -76,6 +80,7 @@ async fn cancel(
 async fn create(
     State(app): State<App>,
     Caller(user): Caller,
+    Named(name): Named,
     Base(base): Base,
     body: String,
 ) -> Result<impl IntoResponse, Refusal> {
@@ -84,10 +89,20 @@ async fn create(
     configuration.chunk_processing.get_or_insert_default();
     let document = Document::queued(&configuration, Map::new());
     let mut new = New::of(user, upload.name()?, document, upload.content()?);
+    new.request = name.map(|key| Request { key, fingerprint: fingerprint(&body) });
     loop {
+        if let Some(request) = &new.request
+            && let Some(first) = app.store.requested(&new.key.user, &request.key).await?
+        {
+            // The same answer again, whatever has become of the task.
+            if first.fingerprint != request.fingerprint {
+                return Err(Refusal::bad("Idempotency-Key: it was another request's"));
+            }
+            return Ok(answer(&new.row(first.id, first.created_at), &new.document, &base, true));
+        }
         if let Some(row) = app.create(&new).await? {
             return Ok(answer(&row, &new.document, &base, true));
-        } // else the user has a task of the same microsecond
+        } // else the request is made twice at once, or the user has a task of the same microsecond
         new.key.id = Uuid::new_v4();
     }
 }
@@ -148,22 +163,44 @@ async fn list(
 ) -> Result<impl IntoResponse, Refusal> {
     let page = list.page()?;
     let mut entries = app.store.list(&user, &page).await?;
-    let has_more = entries.len() == page.limit as usize;
+    let mut has_more = entries.len() == page.limit as usize;
     entries.truncate(page.limit as usize - 1);
-    let next_cursor = entries.last().filter(|_| has_more).map(|entry| entry.created_at);
     let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
-    for entry in entries {
-        match entry.task {
-            Some((row, document)) => tasks.push(task(&row, &document, &base, list.include_chunks)),
-            None => unreadable.push(entry.id),
+    let (mut size, mut next_cursor) = (0, None);
+    for Entry { id, created_at } in entries {
+        if size > LARGEST_PAGE {
+            has_more = true;
+            break;
         }
+        let found = match Uuid::try_parse(&id) {
+            Ok(id) => app.store.read(&Key { user: user.clone(), id }).await,
+            Err(fault) => Err(sqlx::Error::Decode(fault.into())),
+        };
+        match found {
+            Ok(None) => {} // it is gone by now
+            Ok(Some((row, document))) => {
+                size += document.size(list.include_chunks);
+                tasks.push(pieces(&row, &document, &base, list.include_chunks));
+            }
+            Err(fault @ sqlx::Error::Decode(_)) => {
+                tracing::error!(task = id, "{fault}");
+                unreadable.push(id);
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        next_cursor = Some(created_at);
     }
-    Ok(Json(json!({
-        "tasks": tasks,
+    let rest = json!({
         "unreadable": unreadable,
         "has_more": has_more,
-        "next_cursor": next_cursor,
-    })))
+        "next_cursor": next_cursor.filter(|_| has_more),
+    });
+    let commas = iter::once("").chain(iter::repeat(","));
+    let tasks = commas.map(str::to_owned).zip(tasks);
+    let tasks = tasks.flat_map(|(comma, task)| iter::once(comma).chain(task));
+    let end = format!("],{}", &rest.to_string()[1..]);
+    let begin = "{\"tasks\":[".to_owned();
+    Ok(streamed(iter::once(begin).chain(tasks).chain(iter::once(end))))
 }
 
 /// What happened. The message of an update that failed stays here.

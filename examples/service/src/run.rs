@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, anyhow, ensure};
+use sqlx::AnyPool;
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::database::prune;
 use crate::observe;
 use crate::request::App;
 use crate::routes::router;
@@ -63,6 +65,9 @@ pub struct Options {
     /// How long after its last word the run of a worker counts as dead, in seconds
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub lease_seconds: u64,
+    /// How long the log of events is kept, in days
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=36500))]
+    pub keep_events_days: u64,
     /// After how many runs that ended so a task has failed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub attempts: u64,
@@ -125,8 +130,13 @@ pub async fn run(
         let listener = TcpListener::bind(listen).await.with_context(|| listen)?;
         greet(listener.local_addr()?, &keys[0]);
         let keys = Arc::new(HashMap::from_iter(keys));
-        running.spawn(serve(listener, limited(router(App { store, keys })), stopped));
+        running.spawn(serve(listener, limited(router(App { store, keys })), stopped.clone()));
     }
+    running.spawn(forget(
+        pool.clone(),
+        Duration::from_hours(24 * options.keep_events_days),
+        stopped,
+    ));
     let ended = tokio::select! {
         _ = ctrl_c() => Ok(()),
         _ = terminate.recv() => Ok(()),
@@ -144,6 +154,19 @@ pub async fn run(
         _ = terminate.recv() => tracing::warn!("ended at once"),
     }
     ended
+}
+
+/// Prunes the log, once an hour.
+async fn forget(pool: AnyPool, age: Duration, mut stop: watch::Receiver<bool>) {
+    loop {
+        if let Err(fault) = prune(&pool, age).await {
+            tracing::error!("the log is not pruned: {fault}");
+        }
+        tokio::select! {
+            () = sleep(Duration::from_hours(1)) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
 }
 
 /// What to do next. Nobody may be there to read it.

@@ -5,166 +5,22 @@
 //! read. What happened is logged in the same transaction.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use sqlx::any::{Any, AnyArguments, AnyPoolOptions, AnyRow, install_default_drivers};
-use sqlx::error::{BoxDynError, DatabaseError};
-use sqlx::pool::PoolConnection;
+use sqlx::any::{Any, AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{AnyConnection, AnyPool, Connection as _, Error, Row as _, query};
-use task_lifecycle::{Previous, Snapshot, Status, Task, Transition};
-use tokio::task::spawn_blocking;
+use task_lifecycle::{Status, Task};
 use tokio::time::sleep;
-use uuid::Uuid;
 
+use crate::database::{
+    give_back, json, message, micros, moment, of, open, parsed, read, requested, row, text,
+};
 use crate::document::Document;
 
-/// A task is named by its id and its owner, everywhere.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Key {
-    pub user: String,
-    pub id: Uuid,
-}
-
-/// A task without its documents, which is what decides, and what lies beside it.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub key: Key,
-    pub created_at: DateTime<Utc>,
-    pub file_name: String,
-    pub task: Task<Payload>,
-    /// When the task was completed.
-    pub ended_at: Option<DateTime<Utc>>,
-    pub expires_at: Option<DateTime<Utc>>,
-    /// Which attempt this run is since a client queued the task; the first is 1.
-    pub attempt: u64,
-}
-
-/// What the machine moves in a document's place: the column that has it, or a new document.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Payload {
-    Current,
-    Previous,
-    New(Arc<Document>),
-}
-
-impl Payload {
-    pub fn new(document: Document) -> Self {
-        Self::New(Arc::new(document))
-    }
-
-    /// For the statement of `commit`: a column's name, or the text; and how long it is kept.
-    async fn source(&self) -> Result<(String, Option<i64>)> {
-        let document = match self {
-            Self::Current => return Ok(("payload".to_owned(), None)),
-            Self::Previous => return Ok(("previous_payload".to_owned(), None)),
-            Self::New(document) => document.clone(),
-        };
-        let expires_in = document.expires_in().map(i64::from);
-        // It may be large, and a lease is renewed meanwhile.
-        let text = spawn_blocking(move || text(&document)).await;
-        Ok((text.map_err(|fault| Error::Encode(fault.into()))??, expires_in))
-    }
-}
-
-/// What is stored of a new task.
-pub struct New {
-    pub key: Key,
-    pub file_name: String,
-    pub document: Document,
-    pub content: Vec<u8>,
-    pub event: Event,
-}
-
-impl New {
-    pub fn of(user: String, file_name: String, document: Document, content: Vec<u8>) -> Self {
-        let event = Event::new(&user, "create", 0, Some(&Task::new(Payload::Current)));
-        Self { key: Key { user, id: Uuid::new_v4() }, file_name, document, content, event }
-    }
-}
-
-/// What the queue hands to a worker. It counts while the task is active and in this run.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Message {
-    pub key: Key,
-    pub run: u64,
-    /// The run is under way, and its worker let the lease pass.
-    pub is_overdue: bool,
-}
-
-/// A line of the log.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Event {
-    /// No two changes share one: whoever finds it in the log knows that the change happened.
-    pub id: Uuid,
-    pub at: DateTime<Utc>,
-    pub by: String,
-    /// An operation; or `create`, `edit`, or `claim`: a worker was handed the message.
-    pub operation: String,
-    /// The revision before.
-    pub loaded: u64,
-    /// The revision and the status after. None: the task is gone.
-    pub revision: Option<u64>,
-    pub status: Option<Status>,
-    /// The run after; of a claim, the message's.
-    pub run: Option<u64>,
-    pub reverted: bool,
-    /// For people: of an update that failed, why. The task shows its old message again.
-    pub message: String,
-}
-
-impl Event {
-    pub fn new(by: &str, operation: &str, loaded: u64, after: Option<&Task<Payload>>) -> Self {
-        Self {
-            id: Uuid::new_v4(),
-            at: Utc::now(),
-            by: by.to_owned(),
-            operation: operation.to_owned(),
-            loaded,
-            revision: after.map(Task::revision),
-            status: after.map(Task::status),
-            run: after.map(Task::run),
-            reverted: false,
-            message: String::new(),
-        }
-    }
-
-    /// Of an operation that the machine accepted, the last change before the commit.
-    pub fn of(done: &Transition<Payload>, by: &str, loaded: u64, message: &str) -> Self {
-        Self {
-            revision: Some(done.revision),
-            status: Some(done.to.status()),
-            run: Some(done.run),
-            reverted: done.reverted(),
-            message: message.to_owned(),
-            ..Self::new(by, done.operation.as_str(), loaded, None)
-        }
-    }
-}
-
-/// One page of a user's tasks: those created from `from` to `to`, in microseconds since 1970.
-#[derive(Debug)]
-pub struct Page {
-    pub from: i64,
-    pub to: i64,
-    pub statuses: Vec<Status>,
-    pub ascending: bool,
-    pub limit: u32,
-}
-
-/// One line of a page.
-#[derive(Debug)]
-pub struct Entry {
-    pub id: String,
-    pub created_at: DateTime<Utc>,
-    /// None if it cannot be read. That is logged, and hides no other.
-    pub task: Option<(Row, Document)>,
-}
+pub use crate::database::is_lasting;
+pub use crate::record::{Entry, Event, Key, Message, New, Page, Payload, Request, Requested, Row};
 
 /// An error is an outage, or a row that cannot be read or written. It is never that a task is not
 /// there or has been changed.
@@ -175,6 +31,9 @@ pub trait Store: Send + Sync {
     /// Stores a new task and its file, and thereby queues it. None: its name or its moment is
     /// taken.
     async fn create(&self, new: &New) -> Result<Option<Row>>;
+
+    /// The task that was made by a request of that key, in the last day.
+    async fn requested(&self, user: &str, key: &str) -> Result<Option<Requested>>;
 
     /// The task, without its documents.
     async fn load(&self, key: &Key) -> Result<Option<Row>>;
@@ -203,6 +62,9 @@ pub trait Store: Send + Sync {
     async fn log(&self, key: &Key) -> Result<Vec<Event>>;
 }
 
+/// How long a request may be repeated, and is answered as it was.
+const DAY: Duration = Duration::from_hours(24);
+
 /// How often a server tries a change again whose outcome is unknown; a worker does until it knows.
 pub const TRIES: usize = 5;
 
@@ -221,7 +83,9 @@ impl dyn Store {
                     Box::pin(async { Ok(create.await?.is_some()) })
                 };
                 let is_stored = self.settle(fault, TRIES, &new.key, &new.event, again).await?;
-                if is_stored { self.load(&new.key).await } else { Ok(None) }
+                let row = if is_stored { self.load(&new.key).await? } else { None };
+                // As it was stored: a worker may have started it since.
+                Ok(row.map(|row| new.row(row.key.id, row.created_at)))
             }
             outcome => outcome,
         }
@@ -280,6 +144,25 @@ impl dyn Store {
     }
 }
 
+/// The first tasks of each status by one index, and of those the first.
+macro_rules! page {
+    ($order:literal) => {
+        concat!(
+            "SELECT task_id, created_at FROM (",
+            page!("$5", $order), " UNION ALL ", page!("$6", $order), " UNION ALL ",
+            page!("$7", $order), " UNION ALL ", page!("$8", $order), " UNION ALL ",
+            page!("$9", $order), ") AS page ORDER BY created_at ", $order, " LIMIT $4",
+        )
+    };
+    ($status:literal, $order:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT task_id, created_at FROM visible WHERE user_id = $1 AND status = ",
+            $status, " AND created_at BETWEEN $2 AND $3 ORDER BY created_at ", $order,
+            " LIMIT $4) AS of_status",
+        )
+    };
+}
+
 /// SQLite or PostgreSQL.
 pub struct SqlStore {
     pub pool: AnyPool,
@@ -290,38 +173,7 @@ pub struct SqlStore {
 impl SqlStore {
     /// Opens `sqlite://FILE` (made if it is not there) or `postgres://…`.
     pub async fn open(url: &str, lease: Duration) -> Result<Self> {
-        install_default_drivers();
-        let is_sqlite = url.starts_with("sqlite:");
-        let made = if is_sqlite && !url.contains('?') { "?mode=rwc" } else { "" };
-        let settings = if is_sqlite {
-            // Readers do not wait for the writer; writers wait for each other.
-            "PRAGMA busy_timeout = 20000; PRAGMA journal_mode = WAL"
-        } else {
-            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
-        };
-        let url = format!("{url}{made}");
-        // Its error tells the cause; a pool would try for long, and say that it did.
-        AnyConnection::connect(&url).await?.close().await?;
-        let pool = AnyPoolOptions::new()
-            .max_connections(8)
-            .acquire_timeout(Duration::from_secs(5))
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    sqlx::raw_sql(settings).execute(connection).await?;
-                    Ok(())
-                })
-            })
-            .connect(&url)
-            .await?;
-        let migrator = if is_sqlite {
-            sqlx::migrate!("migrations/sqlite")
-        } else {
-            sqlx::migrate!("migrations/postgres")
-        };
-        if migrator.run(&pool).await.is_err() {
-            // On SQLite another process may have been faster: look again.
-            migrator.run(&pool).await?;
-        }
+        let (pool, is_sqlite) = open(url).await?;
         Ok(Self { pool, is_sqlite, lease })
     }
 
@@ -335,7 +187,7 @@ impl SqlStore {
     ) -> Result<Option<AnyRow>> {
         let mut connection = self.pool.acquire().await?;
         let written = write(&mut connection, statements, key, event).await;
-        let written = settle(connection, written)?;
+        let written = give_back(connection, written)?;
         if written.is_some() {
             tracing::info!(task = %key.id, by = event.by, "{}", event.operation);
         }
@@ -376,29 +228,18 @@ async fn write<const N: usize>(
 }
 
 async fn log(connection: &mut AnyConnection, key: &Key, event: &Event) -> Result<()> {
-    let statement = of("INSERT INTO events (task_id, user_id, event) VALUES ($1, $2, $3)", key);
+    let statement = of(
+        "INSERT INTO events (task_id, user_id, event, at) SELECT $1, $2, $3, now FROM clock",
+        key,
+    );
     statement.bind(json(event)?).execute(connection).await?;
     Ok(())
-}
-
-/// Gives a connection back after a transaction.
-fn settle<T>(mut connection: PoolConnection<Any>, outcome: Result<Option<T>>) -> Result<Option<T>> {
-    let Err(fault) = outcome else { return outcome };
-    // Whether it is still in a transaction is not known: SQLite ends one by itself if the disk is
-    // full, and what is written on such a connection later would never be committed.
-    connection.close_on_drop();
-    let code = fault.as_database_error().and_then(DatabaseError::code);
-    match code.as_deref() {
-        // Could not be serialized, or a deadlock: the race was lost, as with zero rows.
-        Some("40001" | "40P01") => Ok(None),
-        _ => Err(fault),
-    }
 }
 
 #[async_trait]
 impl Store for SqlStore {
     async fn create(&self, new: &New) -> Result<Option<Row>> {
-        let New { key, file_name, document, content, event } = new;
+        let New { key, file_name, document, content, request, event } = new;
         let task = Task::new(Payload::Current);
         let statement = of(
             "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, run,
@@ -415,18 +256,35 @@ impl Store for SqlStore {
         .bind(document.expires_in().map(i64::from));
         let file = query("INSERT INTO files (task_id, content) VALUES ($1, $2) RETURNING task_id");
         let file = file.bind(key.id.to_string()).bind(content);
-        let Some(created) = self.write([statement, file], key, event).await? else {
-            return Ok(None);
+        let written = match request {
+            None => self.write([statement, file], key, event).await?,
+            Some(Request { key: name, fingerprint }) => {
+                let request = of(
+                    "INSERT INTO requests (task_id, user_id, name, fingerprint, created_at, at)
+                     SELECT $1, $2, $3, $4, created_at, (SELECT now FROM clock) FROM tasks
+                     WHERE task_id = $1
+                     ON CONFLICT (user_id, name) DO UPDATE SET task_id = excluded.task_id,
+                         fingerprint = excluded.fingerprint, created_at = excluded.created_at,
+                         at = excluded.at
+                     WHERE requests.at < excluded.at - $5 RETURNING task_id",
+                    key,
+                );
+                let request = request.bind(name).bind(fingerprint).bind(micros(DAY));
+                self.write([statement, file, request], key, event).await?
+            }
         };
-        Ok(Some(Row {
-            key: key.clone(),
-            created_at: moment(&created, "created_at")?,
-            file_name: file_name.clone(),
-            task,
-            ended_at: None,
-            expires_at: None,
-            attempt: 1,
-        }))
+        let Some(created) = written else { return Ok(None) };
+        Ok(Some(new.row(key.id, moment(&created, "created_at")?)))
+    }
+
+    async fn requested(&self, user: &str, key: &str) -> Result<Option<Requested>> {
+        let statement = query(
+            "SELECT task_id, fingerprint, created_at FROM requests
+             WHERE user_id = $1 AND name = $2 AND at >= (SELECT now FROM clock) - $3",
+        );
+        let statement = statement.bind(user).bind(key).bind(micros(DAY));
+        let found = statement.fetch_optional(&self.pool).await?;
+        found.as_ref().map(requested).transpose()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
@@ -441,7 +299,10 @@ impl Store for SqlStore {
 
     async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
         let statement = of("SELECT * FROM visible WHERE task_id = $1 AND user_id = $2", key);
-        statement.fetch_optional(&self.pool).await?.as_ref().map(read).transpose()
+        match statement.fetch_optional(&self.pool).await? {
+            Some(found) => read(found).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
@@ -455,20 +316,15 @@ impl Store for SqlStore {
     }
 
     async fn list(&self, user: &str, page: &Page) -> Result<Vec<Entry>> {
-        let statement = query(if page.ascending {
-            "SELECT * FROM visible WHERE user_id = $1 AND created_at BETWEEN $2 AND $3
-             AND $4 LIKE '%' || status || '%' ORDER BY created_at ASC LIMIT $5"
-        } else {
-            "SELECT * FROM visible WHERE user_id = $1 AND created_at BETWEEN $2 AND $3
-             AND $4 LIKE '%' || status || '%' ORDER BY created_at DESC LIMIT $5"
-        });
-        let statuses: Vec<_> = page.statuses.iter().map(|status| status.as_str()).collect();
-        let statement = statement.bind(user).bind(page.from).bind(page.to);
-        let statement = statement.bind(statuses.join(",")).bind(i64::from(page.limit));
+        let statement = query(if page.ascending { page!("ASC") } else { page!("DESC") });
+        let statement =
+            statement.bind(user).bind(page.from).bind(page.to).bind(i64::from(page.limit));
+        let mut statuses = page.statuses.iter().map(|status| status.as_str());
+        let statement = (0..Status::ALL.len())
+            .fold(statement, |statement, _| statement.bind(statuses.next().unwrap_or_default()));
         let entry = |row: &AnyRow| {
-            let id: String = row.try_get("task_id")?;
-            let task = read(row).inspect_err(|fault| tracing::error!(task = id, "{fault}")).ok();
-            Ok(Entry { id, created_at: moment(row, "created_at")?, task })
+            let created_at = moment(row, "created_at")?;
+            Ok(Entry { id: row.try_get("task_id")?, created_at })
         };
         statement.fetch_all(&self.pool).await?.iter().map(entry).collect()
     }
@@ -549,7 +405,7 @@ impl Store for SqlStore {
             let statement = query(statement).bind(micros(self.lease));
             let mut connection = self.pool.acquire().await?;
             let claimed = claim(&mut connection, statement, worker).await;
-            match settle(connection, claimed)? {
+            match give_back(connection, claimed)? {
                 None => return Ok(None),
                 Some(Some(message)) => return Ok(Some(message)),
                 Some(None) => {} // it was passed over
@@ -603,122 +459,4 @@ async fn claim(
     };
     transaction.commit().await?;
     Ok(Some(message))
-}
-
-/// What was claimed, and what the log says of it.
-fn message(row: &AnyRow) -> Result<(Message, Event)> {
-    let (revision, run) = (number(row, "revision")?, number(row, "run")?);
-    let status = status(row, "status")?;
-    let message = Message { key: key(row)?, run, is_overdue: status == Status::Processing };
-    let event = Event {
-        revision: Some(revision),
-        status: Some(status),
-        run: Some(run),
-        ..Event::new("", "claim", revision, None)
-    };
-    Ok((message, event))
-}
-
-/// Whether an error will not go away: the row is at fault, not the database or the way to it.
-pub fn is_lasting(fault: &Error) -> bool {
-    match fault {
-        Error::Decode(_) | Error::Encode(_) => true,
-        Error::Database(fault) => {
-            let code = fault.code().unwrap_or_default();
-            match code.parse::<u32>() {
-                // SQLite: busy, locked, read-only, an I/O error, full, cannot be opened.
-                Ok(number) if code.len() < 5 => !matches!(number & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
-                // PostgreSQL: connection, rollback, resources, operator, system, read-only.
-                _ => !["08", "40", "53", "57", "58", "25"]
-                    .iter()
-                    .any(|class| code.starts_with(class)),
-            }
-        }
-        _ => false,
-    }
-}
-
-/// A statement about one task: `$1` is its id, `$2` its owner.
-fn of<'a>(statement: &'static str, key: &'a Key) -> Query<'a, Any, AnyArguments> {
-    query(statement).bind(key.id.to_string()).bind(&key.user)
-}
-
-/// A row and its current document, checked: what no task has is an error.
-fn read(from: &AnyRow) -> Result<(Row, Document)> {
-    Ok((row(from)?, parsed(from, "payload")?))
-}
-
-fn row(row: &AnyRow) -> Result<Row> {
-    let previous = match row.try_get::<Option<&str>, _>("previous_status")? {
-        None => None,
-        Some(_) => {
-            Some(Previous { status: status(row, "previous_status")?, payload: Payload::Previous })
-        }
-    };
-    let snapshot = Snapshot {
-        status: status(row, "status")?,
-        revision: number(row, "revision")?,
-        run: number(row, "run")?,
-        payload: Payload::Current,
-        previous,
-    };
-    let ended_at = match row.try_get::<Option<i64>, _>("ended_at")? {
-        None => None,
-        Some(_) => Some(moment(row, "ended_at")?),
-    };
-    let expires_in = row.try_get::<Option<i64>, _>("expires_in")?.map(TimeDelta::seconds);
-    Ok(Row {
-        key: key(row)?,
-        created_at: moment(row, "created_at")?,
-        file_name: row.try_get("file_name")?,
-        attempt: snapshot.run.wrapping_sub(number(row, "queued_run")?).wrapping_add(1),
-        task: snapshot.try_into().map_err(unreadable)?,
-        ended_at,
-        expires_at: ended_at.zip(expires_in).and_then(|(at, kept)| at.checked_add_signed(kept)),
-    })
-}
-
-fn key(row: &AnyRow) -> Result<Key> {
-    let id = Uuid::try_parse(row.try_get("task_id")?).map_err(unreadable)?;
-    Ok(Key { user: row.try_get("user_id")?, id })
-}
-
-fn status(row: &AnyRow, column: &str) -> Result<Status> {
-    row.try_get::<&str, _>(column)?.parse().map_err(unreadable)
-}
-
-fn number(row: &AnyRow, column: &str) -> Result<u64> {
-    Ok(row.try_get::<i64, _>(column)?.cast_unsigned())
-}
-
-fn moment(row: &AnyRow, column: &str) -> Result<DateTime<Utc>> {
-    let at = DateTime::from_timestamp_micros(row.try_get(column)?);
-    at.ok_or_else(|| unreadable(format!("{column} is no moment")))
-}
-
-fn parsed<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T> {
-    serde_json::from_str(row.try_get(column)?).map_err(unreadable)
-}
-
-fn json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|fault| Error::Encode(fault.into()))
-}
-
-/// A document as it is stored. What is written must be read again: otherwise nobody could show the
-/// task, or work on it.
-fn text(document: &Document) -> Result<String> {
-    let text = json(document)?;
-    match serde_json::from_str::<Document>(&text) {
-        Ok(read) if read == *document => Ok(text),
-        Ok(_) => Err(Error::Encode("the document is read as another".into())),
-        Err(fault) => Err(Error::Encode(fault.into())),
-    }
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn unreadable(fault: impl Into<BoxDynError>) -> Error {
-    Error::Decode(fault.into())
 }

@@ -264,12 +264,9 @@ async fn mark(store: &SqlStore, task: &str, user: &str) -> Result<bool> {
         ..Event::new(EDITOR, "edit", revision - 1, None)
     };
     let event = serde_json::to_string(&event).map_err(|fault| sqlx::Error::Encode(fault.into()))?;
-    sqlx::query("INSERT INTO events (task_id, user_id, event) VALUES ($1, $2, $3)")
-        .bind(task)
-        .bind(user)
-        .bind(event)
-        .execute(&mut *transaction)
-        .await?;
+    let logged =
+        "INSERT INTO events (task_id, user_id, event, at) SELECT $1, $2, $3, now FROM clock";
+    sqlx::query(logged).bind(task).bind(user).bind(event).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -13,10 +13,10 @@ use chrono::Utc;
 use clap::ValueEnum;
 use rand::seq::IndexedRandom;
 use rand::{random_bool, random_range, rng};
-use task_lifecycle::{Snapshot, Status, Task};
+use task_lifecycle::{Snapshot, Status};
 use task_service::document::Document;
 use task_service::store::{
-    Entry, Event, Key, Message, New, Page, Payload, Result, Row, SqlStore, Store,
+    Entry, Event, Key, Message, New, Page, Payload, Requested, Result, Row, SqlStore, Store,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -211,7 +211,8 @@ impl Faulty {
         };
         let event = serde_json::to_string(&event).expect("an event");
         let revision = self.store.load(&message.key).await?.map_or(0, |row| row.task.revision());
-        let statement = "INSERT INTO events (task_id, user_id, event) VALUES ($1, $2, $3)";
+        let statement = "INSERT INTO events (task_id, user_id, event, at)
+                         SELECT $1, $2, $3, now FROM clock";
         let id = message.key.id.to_string();
         // From now on the worker has it, whatever the database says.
         while sqlx::query(statement)
@@ -326,24 +327,21 @@ impl Store for Faulty {
             file_name: new.file_name.clone(),
             document: new.document.clone(),
             content: new.content.clone(),
+            request: None,
             event: new.event.clone(),
         };
         let created = self.store.create(if random_bool(0.05) { &taken } else { new }).await;
-        let as_if_stored = || Row {
-            key: new.key.clone(),
-            created_at: Utc::now(),
-            file_name: new.file_name.clone(),
-            task: Task::new(Payload::Current),
-            ended_at: None,
-            expires_at: None,
-            attempt: 1,
-        };
+        let as_if_stored = || new.row(new.key.id, Utc::now());
         match created {
             Ok(None) if self.is(Fault::TakenNameAnsweredAsSuccess) => Ok(Some(as_if_stored())),
             Err(_) if self.is(Fault::TimeoutCountedAsYes) => Ok(Some(as_if_stored())),
             Ok(Some(row)) => self.answer().map(|_| Some(row)),
             created => created,
         }
+    }
+
+    async fn requested(&self, user: &str, key: &str) -> Result<Option<Requested>> {
+        self.store.requested(user, key).await
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {

@@ -9,6 +9,7 @@ pub struct Client {
     url: String,
     key: String,
     if_match: Option<String>,
+    name: Option<String>,
 }
 
 /// What the service said.
@@ -38,12 +39,17 @@ impl Answer {
 impl Client {
     pub fn new(url: &str, key: &str) -> Self {
         let (url, key) = (url.to_owned(), key.to_owned());
-        Self { http: reqwest::Client::new(), url, key, if_match: None }
+        Self { http: reqwest::Client::new(), url, key, if_match: None, name: None }
     }
 
     /// The same user, who says what it saw.
     pub fn if_match(&self, tag: &str) -> Self {
         Self { if_match: Some(tag.to_owned()), ..self.clone() }
+    }
+
+    /// The same user, who gives its requests a name.
+    pub fn named(&self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self.clone() }
     }
 
     pub async fn send(
@@ -55,11 +61,15 @@ impl Client {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let request = self.http.request(method, format!("{}{path}", self.url));
         let request = request.header(AUTHORIZATION, &self.key).body(body);
-        let response = match &self.if_match {
+        let request = match &self.if_match {
             Some(tag) => request.header(IF_MATCH, tag),
             None => request,
         };
-        let response = response.send().await?;
+        let request = match &self.name {
+            Some(name) => request.header("Idempotency-Key", name),
+            None => request,
+        };
+        let response = request.send().await?;
         let header = |name| response.headers().get(name)?.to_str().ok().map(str::to_owned);
         let revision = header(ETAG).and_then(|tag| tag.trim_matches('"').parse().ok());
         Ok(Answer {

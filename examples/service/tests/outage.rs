@@ -14,7 +14,7 @@ use sqlx::Error;
 use task_lifecycle::Status;
 use task_service::document::{Configuration, Document};
 use task_service::store::{
-    Entry, Event, Key, Message, New, Page, Result, Row, SqlStore, Store, TRIES,
+    Entry, Event, Key, Message, New, Page, Requested, Result, Row, SqlStore, Store, TRIES,
 };
 use task_service::worker::Worker;
 use tempfile::TempDir;
@@ -53,6 +53,10 @@ impl Unsure {
 impl Store for Unsure {
     async fn create(&self, new: &New) -> Result<Option<Row>> {
         self.ask(self.store.create(new)).await
+    }
+
+    async fn requested(&self, user: &str, key: &str) -> Result<Option<Requested>> {
+        self.store.requested(user, key).await
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {

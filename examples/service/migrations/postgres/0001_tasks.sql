@@ -28,6 +28,7 @@ CREATE TABLE tasks (
     CHECK (previous_status IS NULL
            OR (status IN ('Starting', 'Processing') AND previous_status IN ('Succeeded', 'Failed')))
 );
+CREATE INDEX tasks_list ON tasks (user_id, status, created_at);
 CREATE INDEX tasks_queue ON tasks (queued_at) WHERE status IN ('Starting', 'Processing');
 
 -- By hand as well, a change is counted: whoever loaded the task before must see it.
@@ -53,11 +54,25 @@ CREATE TABLE files (
     content BYTEA NOT NULL
 );
 
--- What happened, in JSON. It outlives its task.
+-- What happened, in JSON. It outlives its task, for as long as the program is told to keep it.
 CREATE TABLE events (
     number  BIGINT  NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     task_id TEXT    NOT NULL,
     user_id TEXT    NOT NULL,
-    event   TEXT    NOT NULL
+    event   TEXT    NOT NULL,
+    at      BIGINT  NOT NULL
 );
 CREATE INDEX events_task ON events (task_id, number);
+CREATE INDEX events_at ON events (at);
+
+-- Requests that say by a name of the client's that they are the same, for a day.
+CREATE TABLE requests (
+    user_id     TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    fingerprint TEXT    NOT NULL,
+    task_id     TEXT    NOT NULL,
+    created_at  BIGINT  NOT NULL,
+    at          BIGINT  NOT NULL,
+    PRIMARY KEY (user_id, name)
+);
+CREATE INDEX requests_at ON requests (at);

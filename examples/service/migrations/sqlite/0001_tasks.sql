@@ -28,6 +28,7 @@ CREATE TABLE tasks (
     CHECK (previous_status IS NULL
            OR (status IN ('Starting', 'Processing') AND previous_status IN ('Succeeded', 'Failed')))
 ) STRICT;
+CREATE INDEX tasks_list ON tasks (user_id, status, created_at);
 CREATE INDEX tasks_queue ON tasks (queued_at) WHERE status IN ('Starting', 'Processing');
 CREATE INDEX tasks_place ON tasks (queued_at);
 
@@ -53,11 +54,25 @@ CREATE TABLE files (
     content BLOB NOT NULL
 ) STRICT;
 
--- What happened, in JSON. It outlives its task.
+-- What happened, in JSON. It outlives its task, for as long as the program is told to keep it.
 CREATE TABLE events (
     number  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     task_id TEXT    NOT NULL,
     user_id TEXT    NOT NULL,
-    event   TEXT    NOT NULL
+    event   TEXT    NOT NULL,
+    at      INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX events_task ON events (task_id, number);
+CREATE INDEX events_at ON events (at);
+
+-- Requests that say by a name of the client's that they are the same, for a day.
+CREATE TABLE requests (
+    user_id     TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    fingerprint TEXT    NOT NULL,
+    task_id     TEXT    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (user_id, name)
+) STRICT;
+CREATE INDEX requests_at ON requests (at);

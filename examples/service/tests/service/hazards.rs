@@ -1,5 +1,7 @@
 //! What went wrong in real services through how the rule was embedded, a test for each.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,7 +9,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::Connection;
 use task_lifecycle::Status;
-use task_service::store::{Key, SqlStore, Store as _};
+use task_service::document::{Configuration, Document};
+use task_service::store::{Key, New, SqlStore, Store as _};
 use task_service::worker::Worker;
 use tokio::time::sleep;
 
@@ -574,4 +577,146 @@ async fn no_renewal_at_work() {
             ["create", "claim", "start", "succeed"]
         );
     }
+}
+
+/// A deleted task leaves no file behind.
+#[tokio::test]
+async fn file_stayed_after_delete() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let (id, kept) = (client.create("one", 1).await.unwrap().id(), client.create("two", 1));
+        let kept = kept.await.unwrap().id();
+        client.cancel(&id).await.unwrap();
+        assert_eq!(client.delete(&id).await.unwrap().code, 200);
+        let file = client.call("GET", &format!("/tasks/{id}/file")).await.unwrap();
+        refused(&file, 404, "Task not found");
+        let (store, _) = beside(&service, Duration::ZERO).await;
+        let files = sqlx::query_scalar::<_, String>("SELECT task_id FROM files");
+        assert_eq!(files.fetch_all(&store.pool).await.unwrap(), [kept]);
+    }
+}
+
+/// A new task under a name that is taken is not stored, and the one that has it is not touched.
+#[tokio::test]
+async fn taken_name_answered_200() {
+    for service in Service::everywhere() {
+        let (store, _) = beside(&service, Duration::ZERO).await;
+        let new = |text: &str| {
+            let document = Document::queued(&Configuration::default(), serde_json::Map::new());
+            New::of("alice".to_owned(), text.to_owned(), document, text.into())
+        };
+        let first = new("first");
+        assert!(store.create(&first).await.unwrap().is_some());
+        for user in ["alice", "bob"] {
+            let mut second = new("second");
+            second.key = Key { user: user.to_owned(), id: first.key.id };
+            assert!(store.create(&second).await.unwrap().is_none());
+        }
+        assert_eq!(store.file(&first.key).await.unwrap().unwrap(), b"first");
+        assert_eq!(store.log(&first.key).await.unwrap().len(), 1);
+    }
+}
+
+/// A change is not there before COMMIT says so.
+#[tokio::test]
+async fn failed_commit_answered_200() {
+    let fail = [
+        "CREATE TABLE late (task_id TEXT REFERENCES tasks DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER late AFTER UPDATE ON tasks BEGIN INSERT INTO late VALUES ('none'); END",
+        "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql
+             AS $$ BEGIN RAISE EXCEPTION 'too late'; END $$;
+         CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON tasks DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION late()",
+    ];
+    for (service, fail) in Service::everywhere().iter().zip(fail) {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create("one", 1).await.unwrap().id();
+        by_hand(service, fail).await;
+        refused(&client.cancel(&id).await.unwrap(), 500, "Server error");
+        let task = client.get(&id).await.unwrap();
+        assert_eq!((task.status().as_str(), task.revision), ("Starting", Some(0)));
+    }
+}
+
+/// What has expired is not there, on any route.
+#[tokio::test]
+async fn expired_task_was_updated() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = succeeded(&service, &client).await.id();
+        by_hand(&service, "UPDATE tasks SET expires_in = 1, ended_at = ended_at - 2000000").await;
+        for answer in [
+            client.get(&id).await,
+            client.cancel(&id).await,
+            client.update(&id, 1).await,
+            client.delete(&id).await,
+            client.call("GET", &format!("/tasks/{id}/events")).await,
+            client.call("GET", &format!("/tasks/{id}/file")).await,
+        ] {
+            refused(&answer.unwrap(), 404, "Task not found");
+        }
+        assert_eq!(client.call("GET", "/tasks").await.unwrap().json()["tasks"], json!([]));
+    }
+}
+
+/// Page by page, each task is shown once, and none is left out.
+#[tokio::test]
+async fn page_repeated_its_last_row() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let mut all = Vec::new();
+        for nth in 0..11 {
+            let id = client.create("one", 1).await.unwrap().id();
+            if nth % 3 == 0 {
+                client.cancel(&id).await.unwrap();
+            }
+            all.push(id);
+        }
+        for (sort, limit) in [("asc", 1), ("asc", 3), ("desc", 4), ("desc", 11), ("desc", 12)] {
+            let (mut seen, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let path = format!("/tasks?sort={sort}&limit={limit}{cursor}");
+                let page = client.call("GET", &path).await.unwrap().json();
+                let tasks = page["tasks"].as_array().unwrap();
+                seen.extend(tasks.iter().map(|task| task["task_id"].as_str().unwrap().to_owned()));
+                if page["has_more"] == json!(false) {
+                    break;
+                }
+                cursor = format!("&cursor={}", page["next_cursor"].as_str().unwrap());
+            }
+            if sort == "desc" {
+                seen.reverse();
+            }
+            assert_eq!(seen, all, "{sort} {limit}");
+        }
+        let path = "/tasks?statuses=Cancelled&limit=2&sort=asc";
+        let page = client.call("GET", path).await.unwrap().json();
+        assert_eq!(page["tasks"][1]["task_id"], json!(all[3]));
+    }
+}
+
+/// What was asked before the server is told to stop is answered.
+#[tokio::test]
+async fn stop_cut_requests() {
+    let service = Service::new();
+    let server = service.server();
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    let body = json!({ "file": "data:,one" }).to_string();
+    let head = format!(
+        "POST /tasks/parse HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    sleep(Duration::from_millis(200)).await;
+    server.signal("TERM");
+    sleep(Duration::from_millis(500)).await;
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(server.ended());
 }

@@ -151,6 +151,72 @@ async fn a_long_answer_was_built_in_memory() {
     }
 }
 
+/// A request that is made again under its name is done once, and answered as it was.
+#[tokio::test]
+async fn a_repeated_request_made_two_tasks() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let (client, bob) = (alice(&server), Client::new(&server.url, "b"));
+        let (client, bob) = (client.named("7"), bob.named("7"));
+        let first = client.create("one", 1).await.unwrap();
+        assert_eq!(first.code, 200, "{first:?}");
+        client.cancel(&first.id()).await.unwrap();
+        let again = client.create("one", 1).await.unwrap();
+        assert_eq!((&again.text, again.revision), (&first.text, first.revision));
+        refused_name(&client.create("two", 1).await.unwrap());
+        assert_ne!(bob.create("one", 1).await.unwrap().id(), first.id());
+
+        // At once, too; and what is refused leaves the name free.
+        let client = client.named("8");
+        assert_eq!(client.send("POST", "/tasks/parse", "{}").await.unwrap().code, 422);
+        let tries: Vec<_> = (0..8)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.create("one", 1).await.unwrap().text })
+            })
+            .collect();
+        let mut texts = Vec::new();
+        for text in tries {
+            texts.push(text.await.unwrap());
+        }
+        texts.dedup();
+        assert_eq!(texts.len(), 1, "{texts:?}");
+
+        // After a day it is a new one.
+        let mut database = sqlx::AnyConnection::connect(&service.database).await.unwrap();
+        let later = "UPDATE requests SET at = at - 86400000001";
+        sqlx::query(later).execute(&mut database).await.unwrap();
+        let next = client.create("one", 1).await.unwrap();
+        assert!(next.code == 200 && !texts[0].contains(&next.id()), "{next:?}");
+        let list = client.call("GET", "/tasks").await.unwrap().json();
+        assert_eq!(list["tasks"].as_array().unwrap().len(), 3);
+    }
+}
+
+fn refused_name(answer: &crate::testing::client::Answer) {
+    crate::refused(answer, 400, "Idempotency-Key: it was another request's");
+}
+
+/// The log is pruned by its age.
+#[tokio::test]
+async fn the_log_grew_without_end() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create("one", 1).await.unwrap().id();
+        client.cancel(&id).await.unwrap();
+        let mut database = sqlx::AnyConnection::connect(&service.database).await.unwrap();
+        let old = "UPDATE events SET at = at - 2 * 86400000000 WHERE number = 1";
+        sqlx::query(old).execute(&mut database).await.unwrap();
+        let _pruning = service.start(&["--workers", "0", "--keep-events-days", "1"]);
+        let limit = Instant::now() + Duration::from_secs(10);
+        while workers::story(&client, &id).await != ["cancel"] {
+            assert!(Instant::now() < limit);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
 /// What is too large is refused by its head, and not asked for.
 #[tokio::test]
 async fn a_body_too_large_was_waited_for() {

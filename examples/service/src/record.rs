@@ -1,0 +1,184 @@
+//! What is stored, in the service's own words.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::Error;
+use task_lifecycle::{Status, Task, Transition};
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use crate::database::text;
+use crate::document::Document;
+use crate::store::Result;
+
+/// A task is named by its id and its owner, everywhere.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Key {
+    pub user: String,
+    pub id: Uuid,
+}
+
+/// A task without its documents, which is what decides, and what lies beside it.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub key: Key,
+    pub created_at: DateTime<Utc>,
+    pub file_name: String,
+    pub task: Task<Payload>,
+    /// When the task was completed.
+    pub ended_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Which attempt this run is since a client queued the task; the first is 1.
+    pub attempt: u64,
+}
+
+/// What the machine moves in a document's place: the column that has it, or a new document.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Payload {
+    Current,
+    Previous,
+    New(Arc<Document>),
+}
+
+impl Payload {
+    pub fn new(document: Document) -> Self {
+        Self::New(Arc::new(document))
+    }
+
+    /// For the statement of `commit`: a column's name, or the text; and how long it is kept.
+    pub(crate) async fn source(&self) -> Result<(String, Option<i64>)> {
+        let document = match self {
+            Self::Current => return Ok(("payload".to_owned(), None)),
+            Self::Previous => return Ok(("previous_payload".to_owned(), None)),
+            Self::New(document) => document.clone(),
+        };
+        let expires_in = document.expires_in().map(i64::from);
+        // It may be large, and a lease is renewed meanwhile.
+        let text = spawn_blocking(move || text(&document)).await;
+        Ok((text.map_err(|fault| Error::Encode(fault.into()))??, expires_in))
+    }
+}
+
+/// What is stored of a new task.
+pub struct New {
+    pub key: Key,
+    pub file_name: String,
+    pub document: Document,
+    pub content: Vec<u8>,
+    pub request: Option<Request>,
+    pub event: Event,
+}
+
+/// What tells that a request is the same as one before.
+pub struct Request {
+    /// Its `Idempotency-Key`.
+    pub key: String,
+    /// Of what it asked for.
+    pub fingerprint: String,
+}
+
+/// A request that was made before, and its task.
+pub struct Requested {
+    pub id: Uuid,
+    pub created_at: DateTime<Utc>,
+    pub fingerprint: String,
+}
+
+impl New {
+    pub fn of(user: String, file_name: String, document: Document, content: Vec<u8>) -> Self {
+        let event = Event::new(&user, "create", 0, Some(&Task::new(Payload::Current)));
+        let key = Key { user, id: Uuid::new_v4() };
+        Self { key, file_name, document, content, request: None, event }
+    }
+
+    /// The row as it is stored first.
+    pub fn row(&self, id: Uuid, created_at: DateTime<Utc>) -> Row {
+        Row {
+            key: Key { user: self.key.user.clone(), id },
+            created_at,
+            file_name: self.file_name.clone(),
+            task: Task::new(Payload::Current),
+            ended_at: None,
+            expires_at: None,
+            attempt: 1,
+        }
+    }
+}
+
+/// What the queue hands to a worker. It counts while the task is active and in this run.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Message {
+    pub key: Key,
+    pub run: u64,
+    /// The run is under way, and its worker let the lease pass.
+    pub is_overdue: bool,
+}
+
+/// A line of the log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// No two changes share one: whoever finds it in the log knows that the change happened.
+    pub id: Uuid,
+    pub at: DateTime<Utc>,
+    pub by: String,
+    /// An operation; or `create`, `edit`, or `claim`: a worker was handed the message.
+    pub operation: String,
+    /// The revision before.
+    pub loaded: u64,
+    /// The revision and the status after. None: the task is gone.
+    pub revision: Option<u64>,
+    pub status: Option<Status>,
+    /// The run after; of a claim, the message's.
+    pub run: Option<u64>,
+    pub reverted: bool,
+    /// For people: of an update that failed, why. The task shows its old message again.
+    pub message: String,
+}
+
+impl Event {
+    pub fn new(by: &str, operation: &str, loaded: u64, after: Option<&Task<Payload>>) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            at: Utc::now(),
+            by: by.to_owned(),
+            operation: operation.to_owned(),
+            loaded,
+            revision: after.map(Task::revision),
+            status: after.map(Task::status),
+            run: after.map(Task::run),
+            reverted: false,
+            message: String::new(),
+        }
+    }
+
+    /// Of an operation that the machine accepted, the last change before the commit.
+    pub fn of(done: &Transition<Payload>, by: &str, loaded: u64, message: &str) -> Self {
+        Self {
+            revision: Some(done.revision),
+            status: Some(done.to.status()),
+            run: Some(done.run),
+            reverted: done.reverted(),
+            message: message.to_owned(),
+            ..Self::new(by, done.operation.as_str(), loaded, None)
+        }
+    }
+}
+
+/// One page of a user's tasks: those created from `from` to `to`, in microseconds since 1970.
+#[derive(Debug)]
+pub struct Page {
+    pub from: i64,
+    pub to: i64,
+    pub statuses: Vec<Status>,
+    pub ascending: bool,
+    pub limit: u32,
+}
+
+/// One line of a page.
+#[derive(Debug)]
+pub struct Entry {
+    pub id: String,
+    pub created_at: DateTime<Utc>,
+}
