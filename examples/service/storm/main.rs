@@ -294,7 +294,8 @@ async fn storm(
     ];
     let mut violations = found.violations;
     for (what, figure) in &figures {
-        if [CANCELS_WON, CANCELS_LOST, EDITS, COMPARED].contains(what) && *figure == 0 {
+        let is_wanted = [CANCELS_WON, CANCELS_LOST, EDITS, COMPARED].contains(what);
+        if is_wanted && *figure == 0 && records.len() > 2000 {
             violations.push(format!("nothing was shown: {what}: 0"));
         }
     }
