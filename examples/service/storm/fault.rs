@@ -226,8 +226,13 @@ impl Faulty {
             sleep(Duration::from_millis(100)).await;
         }
         let mut state = self.state.lock().unwrap();
-        state.runs.insert(message.key.clone(), (message.run, revision));
-        if self.role == Role::Deaf && random_bool(0.4) {
+        if again.is_empty() {
+            state.runs.insert(message.key.clone(), (message.run, revision));
+        }
+        // Under such a fault each of them is to lose its run.
+        let loses = [Some(Fault::FinishWithoutCheck), Some(Fault::FinishesAfterItsLease)];
+        let often = if loses.contains(&self.fault) { 1.0 } else { 0.4 };
+        if self.role == Role::Deaf && random_bool(often) {
             state.deaf.push(message.clone());
         }
         Ok(message)
@@ -235,13 +240,23 @@ impl Faulty {
 
     /// Hands an old message out again, as engines do.
     async fn redeliver(&self, worker: &str) -> Result<Option<Message>> {
-        let message = self.state.lock().unwrap().messages.choose(&mut rng()).cloned();
+        let recent = |state: &State| {
+            let from = state.messages.len().saturating_sub(20);
+            state.messages[from..].choose(&mut rng()).cloned()
+        };
+        let message = recent(&self.state.lock().unwrap());
         let Some(message) = message else { return Ok(None) };
         let mut message = self.hand(message, worker, AGAIN).await?;
-        if self.is(Fault::StartWithoutCheck)
-            && let Some(row) = self.store.load(&message.key).await?
-        {
-            message.run = row.task.run();
+        if self.is(Fault::StartWithoutCheck) {
+            // Until another run is queued.
+            for _ in 0..50 {
+                let Some(row) = self.store.load(&message.key).await? else { break };
+                if row.task.run() != message.run && row.task.status() == Status::Starting {
+                    message.run = row.task.run();
+                    break;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
         }
         Ok(Some(message))
     }
@@ -305,7 +320,8 @@ impl Store for Faulty {
     }
 
     async fn claim(&self, worker: &str) -> Result<Option<Message>> {
-        let again = if random_bool(0.1) { self.redeliver(worker).await? } else { None };
+        let often = if self.is(Fault::StartWithoutCheck) { 0.4 } else { 0.1 };
+        let again = if random_bool(often) { self.redeliver(worker).await? } else { None };
         if again.is_some() {
             return Ok(again);
         }
