@@ -116,7 +116,10 @@ impl Storm {
                 }
                 60..63 => self.ask(user, &task, Ask::Foreign).await,
                 63..64 => self.ask(user, "", Ask::List).await,
-                64..76 => self.ask(user, &task, Ask::File).await,
+                64..80 => {
+                    self.ask(user, &task, Ask::Get).await;
+                    self.ask(user, &task, Ask::File).await;
+                }
                 _ => self.ask(user, &task, Ask::Get).await,
             }
         }
@@ -198,7 +201,7 @@ impl Storm {
         let Some(Answer { code, .. }) = answer else { return };
         // What has expired, or was deleted without an answer, is asked for again.
         let is_gone = ask == Ask::Delete && code == 200
-            || ask != Ask::Foreign && code == 404 && random_bool(0.2);
+            || ask != Ask::Foreign && code == 404 && random_bool(0.1);
         if is_gone {
             self.pools[user].lock().unwrap().retain(|other| other != task);
         }
