@@ -71,7 +71,7 @@ pub const EDITOR: &str = "editor";
 
 /// So long a task is kept, if its configuration is to say so.
 fn expires_in(target: u64) -> Option<u64> {
-    (target % 5 == 1).then_some(1 + target % 3)
+    (target % 2 == 1).then_some(1 + target % 3)
 }
 
 /// As many tasks a user has at once: few, so that its clients meet.
