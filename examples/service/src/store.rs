@@ -83,7 +83,9 @@ impl dyn Store {
                     Box::pin(async { Ok(create.await?.is_some()) })
                 };
                 let is_stored = self.settle(fault, TRIES, &new.key, &new.event, again).await?;
-                if is_stored { self.load(&new.key).await } else { Ok(None) }
+                let row = if is_stored { self.load(&new.key).await? } else { None };
+                // As it was stored: a worker may have started it since.
+                Ok(row.map(|row| new.row(row.key.id, row.created_at)))
             }
             outcome => outcome,
         }

@@ -1,5 +1,6 @@
 //! Clients that ask at random, and write down what they asked and what they were told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use rand::{random_bool, random_range, rng};
 use serde_json::json;
 use tokio::time::sleep;
 
-use task_service::store::{Event, Key, Payload, Result, SqlStore, Store as _};
+use task_service::store::{Event, Result, SqlStore};
 
 use crate::testing::client::{Answer, Client};
 
@@ -21,8 +22,10 @@ pub enum Ask {
     Cancel,
     Delete,
     Get,
+    File,
     /// Of another user.
     Foreign,
+    /// All pages, in one answer.
     List,
 }
 
@@ -33,13 +36,25 @@ pub struct Record {
     /// Empty for a list, and for a create without an answer.
     pub task: String,
     pub ask: Ask,
-    pub sent: Instant,
-    pub told: Instant,
-    pub told_at: DateTime<Utc>,
+    pub sent: DateTime<Utc>,
+    pub told: DateTime<Utc>,
     pub answer: Option<Answer>,
     /// Of a create: what was to be cut; none if it was no text.
     pub text: Option<String>,
 }
+
+impl Record {
+    /// As far as the client knows, it may have happened and may not.
+    pub fn is_unknown(&self) -> bool {
+        self.answer.as_ref().is_none_or(|answer| answer.code == 503)
+    }
+}
+
+/// What a document begins with whose worker dies of it.
+pub const KILLS: &str = "kills";
+
+/// And one that keeps its worker for longer than the lease.
+pub const HANGS: &str = "hangs";
 
 /// Everything that the clients of one storm share.
 pub struct Storm {
@@ -48,10 +63,16 @@ pub struct Storm {
     /// For each user, the tasks to ask for.
     pub pools: Vec<Mutex<Vec<String>>>,
     pub records: Mutex<Vec<Record>>,
+    creates: AtomicUsize,
 }
 
 /// Who edits tasks in passing.
 pub const EDITOR: &str = "editor";
+
+/// So long a task is kept, if its configuration is to say so.
+fn expires_in(target: u64) -> Option<u64> {
+    (target % 2 == 1).then_some(1 + target % 3)
+}
 
 /// As many tasks a user has at once: few, so that its clients meet.
 const POOL: usize = 8;
@@ -63,6 +84,7 @@ impl Storm {
             clients: (0..users).map(clients).collect(),
             pools: (0..users).map(|_| Mutex::default()).collect(),
             records: Mutex::default(),
+            creates: AtomicUsize::new(0),
         }
     }
 
@@ -93,28 +115,28 @@ impl Storm {
                     tokio::join!(self.ask(user, &task, one), self.ask(user, &task, other));
                 }
                 60..63 => self.ask(user, &task, Ask::Foreign).await,
-                63..65 => self.ask(user, "", Ask::List).await,
+                63..64 => self.ask(user, "", Ask::List).await,
+                64..80 => {
+                    self.ask(user, &task, Ask::Get).await;
+                    self.ask(user, &task, Ask::File).await;
+                }
                 _ => self.ask(user, &task, Ask::Get).await,
             }
         }
     }
 
-    /// Someone who is neither a client nor a worker, and puts a label on tasks whatever they do.
-    pub async fn edit(self: Arc<Self>, store: Arc<SqlStore>, end: Instant) -> Result<usize> {
+    /// Someone who is neither a client nor a worker, and puts a mark on tasks whatever they do, by
+    /// hand, whichever revision they have.
+    pub async fn edit(self: Arc<Self>, store: Arc<SqlStore>, end: Instant) -> usize {
         let mut edits = 0;
         while Instant::now() < end {
             sleep(Duration::from_millis(random_range(0..10))).await;
             let user = random_range(0..self.clients.len());
-            let Some(id) = self.pick(user).and_then(|task| task.parse().ok()) else { continue };
-            let key = Key { user: name(user), id };
-            let Some((mut row, mut document)) = store.read(&key).await? else { continue };
-            let loaded = row.task.revision();
-            document.message = format!("Label {edits}");
-            row.task.edit(|payload| *payload = Payload::new(document));
-            let event = Event::new(EDITOR, "edit", loaded, Some(&row.task));
-            edits += usize::from(store.commit(&row, loaded, &event).await?);
+            let Some(task) = self.pick(user) else { continue };
+            // It may be that the database is not there.
+            edits += usize::from(mark(&store, &task, &name(user)).await.unwrap_or(false));
         }
-        Ok(edits)
+        edits
     }
 
     fn pick(&self, user: usize) -> Option<String> {
@@ -125,17 +147,28 @@ impl Storm {
 
     async fn create(&self, user: usize) {
         let words = random_range(1..60);
-        let words: Vec<_> = (0..words).map(|at| format!("w{at}")).collect();
-        let text = random_bool(0.9).then(|| words.join(" "));
+        let mut words: Vec<_> = (0..words).map(|at| format!("w{at}")).collect();
+        let poison = match self.creates.fetch_add(1, Ordering::Relaxed) % 60 {
+            0 => Some(KILLS),
+            30 => Some(HANGS),
+            _ => None,
+        };
+        if let Some(poison) = poison {
+            words[0] = poison.to_owned();
+        }
+        let text = (poison.is_some() || random_bool(0.9)).then(|| words.join(" "));
         let target = random_range(1..=40);
         let form = json!({
             "file": text.as_ref().map_or("//79".to_owned(), |text| format!("data:,{text}")),
             "chunk_processing": { "target_length": target },
+            "expires_in": expires_in(target),
         });
-        let sent = Instant::now();
+        let sent = Utc::now();
         let answer = self.client(user).send("POST", "/tasks/parse", form.to_string()).await;
         let answer = self.record(user, "", Ask::Create(target), text, sent, answer.ok());
-        if let Some(answer) = answer.filter(|answer| answer.code == 200) {
+        // Most of the poison is left alone, so that it is given up.
+        let is_shared = poison.is_none() || random_bool(0.3);
+        if let Some(answer) = answer.filter(|answer| answer.code == 200 && is_shared) {
             self.pools[user].lock().unwrap().push(answer.id());
         }
     }
@@ -144,26 +177,32 @@ impl Storm {
     pub async fn ask(&self, user: usize, task: &str, ask: Ask) {
         let client = self.client(user);
         let other = self.client((user + 1) % self.clients.len());
-        let sent = Instant::now();
+        let sent = Utc::now();
         let answer = match ask {
             Ask::Update(target) => {
-                // One update in eight names a tokenizer that is not there, and fails.
-                let form = match target % 8 {
+                // One update in four names a tokenizer that is not there, and fails.
+                let form = match target % 4 {
                     0 => json!({ "target_length": target, "tokenizer": { "String": "none" } }),
                     _ => json!({ "target_length": target }),
                 };
-                let form = json!({ "chunk_processing": form }).to_string();
+                let form = json!({ "chunk_processing": form, "expires_in": expires_in(target) });
+                let form = form.to_string();
                 client.send("PATCH", &format!("/tasks/{task}/parse"), form).await
             }
             Ask::Cancel => client.cancel(task).await,
             Ask::Delete => client.delete(task).await,
             Ask::Foreign if random_bool(0.5) => other.cancel(task).await,
             Ask::Foreign => other.get(task).await,
-            Ask::List => client.call("GET", "/tasks?limit=100").await,
+            Ask::List => list(client).await,
+            Ask::File => client.call("GET", &format!("/tasks/{task}/file")).await,
             Ask::Get | Ask::Create(_) => client.get(task).await,
         };
         let answer = self.record(user, task, ask, None, sent, answer.ok());
-        if ask == Ask::Delete && answer.is_some_and(|answer| answer.code == 200) {
+        let Some(Answer { code, .. }) = answer else { return };
+        // What has expired, or was deleted without an answer, is asked for again.
+        let is_gone = ask == Ask::Delete && code == 200
+            || ask != Ask::Foreign && code == 404 && random_bool(0.1);
+        if is_gone {
             self.pools[user].lock().unwrap().retain(|other| other != task);
         }
     }
@@ -174,15 +213,15 @@ impl Storm {
         task: &str,
         ask: Ask,
         text: Option<String>,
-        sent: Instant,
+        sent: DateTime<Utc>,
         answer: Option<Answer>,
     ) -> Option<Answer> {
         let task = match (&answer, ask) {
             (Some(answer), Ask::Create(_)) if answer.code == 200 => answer.id(),
             _ => task.to_owned(),
         };
-        let (told, told_at) = (Instant::now(), Utc::now());
-        let record = Record { user, task, ask, sent, told, told_at, answer: answer.clone(), text };
+        let told = Utc::now();
+        let record = Record { user, task, ask, sent, told, answer: answer.clone(), text };
         self.records.lock().unwrap().push(record);
         answer
     }
@@ -190,6 +229,49 @@ impl Storm {
     fn client(&self, user: usize) -> &Client {
         self.clients[user].choose(&mut rng()).expect("a server")
     }
+}
+
+/// All pages, as if they were one. What is not 200 ends it.
+async fn list(client: &Client) -> reqwest::Result<Answer> {
+    let (mut tasks, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let mut page = client.call("GET", &format!("/tasks?limit=4{cursor}")).await?;
+        if page.code != 200 {
+            return Ok(page);
+        }
+        let body = page.json();
+        tasks.extend(body["tasks"].as_array().into_iter().flatten().cloned());
+        let Some(next) = body["next_cursor"].as_str() else {
+            page.text = json!({ "tasks": tasks }).to_string();
+            return Ok(page);
+        };
+        cursor = format!("&cursor={}", next.replace('+', "%2B"));
+    }
+}
+
+/// Marks the message of a task, as an operator would, and says so in the log.
+async fn mark(store: &SqlStore, task: &str, user: &str) -> Result<bool> {
+    let mut transaction = store.pool.begin().await?;
+    let marked = sqlx::query_as::<_, (String, i64, i64)>(
+        r#"UPDATE tasks SET payload = replace(payload, '"message":"', '"message":"*'),
+               revision = revision + 1
+           WHERE task_id = $1 RETURNING status, revision, run"#,
+    );
+    let marked = marked.bind(task).fetch_optional(&mut *transaction).await?;
+    let Some((status, revision, run)) = marked else { return Ok(false) };
+    let revision = revision.cast_unsigned();
+    let event = Event {
+        status: status.parse().ok(),
+        revision: Some(revision),
+        run: Some(run.cast_unsigned()),
+        ..Event::new(EDITOR, "edit", revision - 1, None)
+    };
+    let event = serde_json::to_string(&event).map_err(|fault| sqlx::Error::Encode(fault.into()))?;
+    let logged =
+        "INSERT INTO events (task_id, user_id, event, at) SELECT $1, $2, $3, now FROM clock";
+    sqlx::query(logged).bind(task).bind(user).bind(event).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 fn update() -> Ask {

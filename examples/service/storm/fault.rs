@@ -1,20 +1,27 @@
-//! Faults, in a wrapper around the store: the service itself stays as it is.
+//! Faults, in a wrapper around the store, and what happens to stores and workers without a fault:
+//! the service itself stays as it is.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
+use std::future::pending;
+use std::io::{ErrorKind, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::Utc;
 use clap::ValueEnum;
-use rand::{random_bool, random_range};
+use rand::seq::IndexedRandom;
+use rand::{random_bool, random_range, rng};
 use task_lifecycle::{Snapshot, Status};
 use task_service::document::Document;
 use task_service::store::{
     Entry, Event, Key, Message, New, Page, Payload, Requested, Result, Row, SqlStore, Store,
 };
 use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::clients::{HANGS, KILLS};
 
 /// What the program does wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -29,6 +36,8 @@ pub enum Fault {
     StartWithoutCheck,
     /// A worker that lost its run ends the run that it finds
     FinishWithoutCheck,
+    /// A worker that lost its run ends the task before another has started it
+    FinishesAfterItsLease,
     /// A revert keeps the configuration of the update
     RevertForgetsConfiguration,
     /// A revert brings the old revision back
@@ -37,8 +46,28 @@ pub enum Fault {
     FailsInSilence,
     /// A run that is given up is shown as failed before it is tried again
     FailedWhileRetrying,
-    /// A row is committed and the answer is an outage
-    OutageAfterCommit,
+    /// A change without an answer is decided again, as if it had not happened
+    TimeoutCountedAsNo,
+    /// A change without an answer is taken for done
+    TimeoutCountedAsYes,
+    /// The lease is not renewed
+    NoRenewalAtWork,
+    /// A task that was edited in the queue is dropped by its worker
+    EditLostTheMessage,
+    /// A task that was edited in its run is dropped by its worker
+    EditLostTheResult,
+    /// A document that ends no run is tried again and again
+    PoisonTask,
+    /// What has expired is still read, and can be changed
+    ExpiredTaskCanBeUpdated,
+    /// The file of a task that has expired is shown
+    FileOfExpiredTaskIsShown,
+    /// A deleted task leaves its file
+    FileStaysAfterDelete,
+    /// A new task whose name is taken is answered as if it were stored
+    TakenNameAnsweredAsSuccess,
+    /// A page begins with the last task of the page before
+    PageRepeatsItsLastRow,
 }
 
 impl Fault {
@@ -48,16 +77,56 @@ impl Fault {
     }
 }
 
+/// What a process is there for; the workers of `WORKERS`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Role {
+    Server,
+    /// Is killed.
+    Quick,
+    /// Is put to sleep in the midst of its runs, and is killed.
+    Sleeper,
+    /// Renews no lease now and then, though it works on, and is killed.
+    Deaf,
+    /// Has runs longer than the lease, and nothing happens to it.
+    Steady,
+}
+
+/// The log's word for a message that a worker has in its hands.
+pub const HANDED: &str = "handed";
+
+/// And its message ends so, if it was handed out before.
+pub const AGAIN: &str = ", again";
+
+/// A task whose name new ones are given at times, though it is taken.
+pub const TAKEN: Key = Key { user: String::new(), id: Uuid::nil() };
+
 /// A store that does something wrong, or nothing, and counts conflicts: a byte in a file for each.
 pub struct Faulty {
     pub store: SqlStore,
     pub fault: Option<Fault>,
+    pub role: Role,
     pub conflicts: File,
-    /// The runs that this process has a message of.
-    pub runs: Mutex<HashMap<Key, u64>>,
+    pub state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub struct State {
+    /// What this process was handed.
+    messages: Vec<Message>,
+    /// Of each task, the run of its last message, and the revision at which it was handed or
+    /// started.
+    runs: HashMap<Key, (u64, u64)>,
+    /// Messages of which no lease is renewed.
+    deaf: Vec<Message>,
+    /// What was read: for a cache that forgets nothing.
+    cache: HashMap<Key, (Row, Document)>,
 }
 
 impl Faulty {
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
     /// The task, its parts changed.
     fn changed(row: &Row, change: impl FnOnce(&mut Snapshot<Payload>)) -> Row {
         let mut snapshot = Snapshot::from(row.task.clone());
@@ -86,9 +155,14 @@ impl Faulty {
         Ok(document.map(|before| Document { configuration, ..before }))
     }
 
+    /// The run that this process was handed, and the revision that the task had then.
+    fn run(&self, key: &Key) -> Option<(u64, u64)> {
+        self.state.lock().unwrap().runs.get(key).copied()
+    }
+
     /// The task as it would be if the run that this process lost were still its.
     async fn as_if_never_lost(&self, key: &Key) -> Result<Option<(Row, Document)>> {
-        let run = self.runs.lock().unwrap().get(key).copied();
+        let run = self.run(key).map(|(run, _)| run);
         for _ in 0..200 {
             let Some((row, document)) = self.store.read(key).await? else { break };
             match (run, row.task.status()) {
@@ -96,14 +170,95 @@ impl Faulty {
                     let row = Self::changed(&row, |task| task.run = run);
                     return Ok(Some((row, document)));
                 }
-                // Until another has started it.
                 (Some(run), Status::Starting) if run < row.task.run() => {
+                    if self.is(Fault::FinishesAfterItsLease) {
+                        let row = Self::changed(&row, |task| {
+                            (task.status, task.run) = (Status::Processing, run);
+                        });
+                        return Ok(Some((row, document)));
+                    }
+                    // Until another has started it.
                     sleep(Duration::from_millis(20)).await;
                 }
                 _ => break,
             }
         }
         self.store.read(key).await
+    }
+
+    /// As it was before it expired.
+    fn expired(&self, key: &Key) -> Option<(Row, Document)> {
+        let cached = self.state.lock().unwrap().cache.get(key).cloned()?;
+        cached.0.expires_at.is_some_and(|at| at <= Utc::now()).then_some(cached)
+    }
+
+    /// Of what was committed: whether the client or worker hears of it.
+    fn answer(&self) -> Result<bool> {
+        if self.is(Fault::TimeoutCountedAsNo) && random_bool(0.1) {
+            return Err(sqlx::Error::Io(ErrorKind::TimedOut.into()));
+        }
+        Ok(true)
+    }
+
+    /// Says in the log whom a message is handed to.
+    async fn hand(&self, message: Message, worker: &str, again: &str) -> Result<Message> {
+        let status = if message.is_overdue { Status::Processing } else { Status::Starting };
+        let event = Event {
+            run: Some(message.run),
+            status: Some(status),
+            message: format!("{:?}{again}", self.role),
+            ..Event::new(worker, HANDED, 0, None)
+        };
+        let event = serde_json::to_string(&event).expect("an event");
+        let revision = self.store.load(&message.key).await?.map_or(0, |row| row.task.revision());
+        let statement = "INSERT INTO events (task_id, user_id, event, at)
+                         SELECT $1, $2, $3, now FROM clock";
+        let id = message.key.id.to_string();
+        // From now on the worker has it, whatever the database says.
+        while sqlx::query(statement)
+            .bind(&id)
+            .bind(&message.key.user)
+            .bind(&event)
+            .execute(&self.store.pool)
+            .await
+            .is_err()
+        {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let mut state = self.state.lock().unwrap();
+        if again.is_empty() {
+            state.runs.insert(message.key.clone(), (message.run, revision));
+        }
+        // Under such a fault each of them is to lose its run.
+        let loses = [Some(Fault::FinishWithoutCheck), Some(Fault::FinishesAfterItsLease)];
+        let often = if loses.contains(&self.fault) { 1.0 } else { 0.4 };
+        if self.role == Role::Deaf && random_bool(often) {
+            state.deaf.push(message.clone());
+        }
+        Ok(message)
+    }
+
+    /// Hands an old message out again, as engines do.
+    async fn redeliver(&self, worker: &str) -> Result<Option<Message>> {
+        let recent = |state: &State| {
+            let from = state.messages.len().saturating_sub(20);
+            state.messages[from..].choose(&mut rng()).cloned()
+        };
+        let message = recent(&self.state.lock().unwrap());
+        let Some(message) = message else { return Ok(None) };
+        let mut message = self.hand(message, worker, AGAIN).await?;
+        if self.is(Fault::StartWithoutCheck) {
+            // Until another run is queued.
+            for _ in 0..50 {
+                let Some(row) = self.store.load(&message.key).await? else { break };
+                if row.task.run() != message.run && row.task.status() == Status::Starting {
+                    message.run = row.task.run();
+                    break;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(Some(message))
     }
 }
 
@@ -143,13 +298,20 @@ impl Store for Faulty {
             }
             _ => {}
         }
-        if self.store.commit(&row, loaded, &event).await? {
-            return match self.fault {
-                Some(Fault::OutageAfterCommit) => Err(sqlx::Error::WorkerCrashed),
-                _ => Ok(true),
-            };
+        match self.store.commit(&row, loaded, &event).await {
+            Err(_) if self.is(Fault::TimeoutCountedAsYes) => return Ok(true),
+            Err(fault) => return Err(fault),
+            Ok(true) if operation == "start" => {
+                let mut state = self.state.lock().unwrap();
+                state.runs.insert(row.key.clone(), (row.task.run(), row.task.revision()));
+                drop(state);
+                return self.answer();
+            }
+            Ok(true) => return self.answer(),
+            Ok(false) => {}
         }
         (&self.conflicts).write_all(b".")?;
+        self.state.lock().unwrap().cache.remove(&row.key);
         match self.fault {
             Some(Fault::LostRaceAnswered200) => Ok(true),
             Some(Fault::UnconditionalWrite) => self.overwrite(&row, &event).await,
@@ -158,34 +320,40 @@ impl Store for Faulty {
     }
 
     async fn claim(&self, worker: &str) -> Result<Option<Message>> {
-        let mut message = self.store.claim(worker).await?;
-        if let Some(message) = &message {
-            self.runs.lock().unwrap().insert(message.key.clone(), message.run);
-            if random_bool(0.1) {
-                // The lease passes before the start, and another is handed the same message.
-                sleep(Duration::from_millis(random_range(950..1150))).await;
-            }
+        let often = if self.is(Fault::StartWithoutCheck) { 0.4 } else { 0.1 };
+        let again = if random_bool(often) { self.redeliver(worker).await? } else { None };
+        if again.is_some() {
+            return Ok(again);
         }
-        if let (Some(Fault::StartWithoutCheck), Some(message)) = (self.fault, &mut message) {
-            // As the message of an update lies in a queue, and is delivered when it is stale.
-            for _ in 0..40 {
-                sleep(Duration::from_millis(20)).await;
-                let Some(row) = self.store.load(&message.key).await? else { break };
-                let is_stale = row.task.run() != message.run;
-                if !row.task.is_update() && !is_stale {
-                    break;
-                }
-                if is_stale && row.task.status() == Status::Starting {
-                    message.run = row.task.run();
-                    break;
-                }
-            }
+        let Some(message) = self.store.claim(worker).await? else { return Ok(None) };
+        let message = self.hand(message, worker, "").await?;
+        if !message.is_overdue {
+            self.state.lock().unwrap().messages.push(message.clone());
         }
-        Ok(message)
+        if self.role != Role::Steady && random_bool(0.1) {
+            // The lease passes before the start, and another is handed the same message.
+            sleep(Duration::from_millis(random_range(950..1150))).await;
+        }
+        Ok(Some(message))
     }
 
     async fn create(&self, new: &New) -> Result<Option<Row>> {
-        self.store.create(new).await
+        let taken = New {
+            key: Key { user: new.key.user.clone(), ..TAKEN },
+            file_name: new.file_name.clone(),
+            document: new.document.clone(),
+            content: new.content.clone(),
+            request: None,
+            event: new.event.clone(),
+        };
+        let created = self.store.create(if random_bool(0.05) { &taken } else { new }).await;
+        let as_if_stored = || new.row(new.key.id, Utc::now());
+        match created {
+            Ok(None) if self.is(Fault::TakenNameAnsweredAsSuccess) => Ok(Some(as_if_stored())),
+            Err(_) if self.is(Fault::TimeoutCountedAsYes) => Ok(Some(as_if_stored())),
+            Ok(Some(row)) => self.answer().map(|_| Some(row)),
+            created => created,
+        }
     }
 
     async fn requested(&self, user: &str, key: &str) -> Result<Option<Requested>> {
@@ -193,34 +361,92 @@ impl Store for Faulty {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
-        self.store.load(key).await
+        let mut loaded = self.store.load(key).await?;
+        match self.fault {
+            Some(Fault::ExpiredTaskCanBeUpdated) if loaded.is_none() => {
+                loaded = self.expired(key).map(|(row, _)| row);
+            }
+            Some(Fault::PoisonTask) => loaded.iter_mut().for_each(|row| row.attempt = 1),
+            _ => {}
+        }
+        Ok(loaded)
     }
 
     async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
-        match self.fault {
-            Some(Fault::FinishWithoutCheck) => self.as_if_never_lost(key).await,
-            _ => self.store.read(key).await,
+        if [Some(Fault::FinishWithoutCheck), Some(Fault::FinishesAfterItsLease)]
+            .contains(&self.fault)
+        {
+            return self.as_if_never_lost(key).await;
         }
+        let Some(read) = self.store.read(key).await? else {
+            return Ok(self.expired(key));
+        };
+        let task = &read.0.task;
+        let lost = match (self.fault, task.status()) {
+            (Some(Fault::EditLostTheMessage), Status::Starting)
+            | (Some(Fault::EditLostTheResult), Status::Processing) => self.run(key),
+            (Some(Fault::ExpiredTaskCanBeUpdated), _) => {
+                self.state.lock().unwrap().cache.insert(key.clone(), read.clone());
+                None
+            }
+            _ => None,
+        };
+        let lost = lost.is_some_and(|(run, seen)| task.run() == run && task.revision() != seen);
+        Ok((!lost).then_some(read))
     }
 
     async fn renew(&self, message: &Message) -> Result<bool> {
+        if self.state.lock().unwrap().deaf.contains(message) {
+            return pending().await;
+        }
+        if self.is(Fault::NoRenewalAtWork) {
+            return Ok(true);
+        }
         let is_mine = self.store.renew(message).await?;
-        Ok(is_mine || self.fault == Some(Fault::FinishWithoutCheck))
+        Ok(is_mine || self.is(Fault::FinishWithoutCheck) || self.is(Fault::FinishesAfterItsLease))
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
-        self.store.file(key).await
+        let file = self.store.file(key).await?;
+        if self.role == Role::Server {
+            if file.is_none() && self.is(Fault::FileOfExpiredTaskIsShown) {
+                let content = "SELECT content FROM files WHERE task_id = $1";
+                let content = sqlx::query_scalar(content).bind(key.id.to_string());
+                return content.fetch_optional(&self.store.pool).await;
+            }
+            return Ok(file);
+        }
+        let content = file.as_deref().unwrap_or_default();
+        if content.starts_with(KILLS.as_bytes()) {
+            std::process::abort();
+        }
+        if content.starts_with(HANGS.as_bytes()) {
+            let message = |(run, _)| Message { key: key.clone(), run, is_overdue: false };
+            let message = self.run(key).map(message);
+            self.state.lock().unwrap().deaf.extend(message);
+            sleep(Duration::from_secs(3)).await;
+        }
+        Ok(file)
     }
 
     async fn list(&self, user: &str, page: &Page) -> Result<Vec<Entry>> {
-        self.store.list(user, page).await
+        let repeats = self.is(Fault::PageRepeatsItsLastRow) && page.to < i64::MAX;
+        let to = page.to + i64::from(repeats);
+        self.store.list(user, &Page { to, statuses: page.statuses.clone(), ..*page }).await
     }
 
     async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool> {
-        self.store.delete(key, loaded, event).await
+        match self.store.delete(key, loaded, event).await {
+            Err(_) if self.is(Fault::TimeoutCountedAsYes) => Ok(true),
+            Ok(true) => self.answer(),
+            deleted => deleted,
+        }
     }
 
     async fn log(&self, key: &Key) -> Result<Vec<Event>> {
-        self.store.log(key).await
+        match self.fault {
+            Some(Fault::TimeoutCountedAsNo) => Ok(Vec::new()),
+            _ => self.store.log(key).await,
+        }
     }
 }

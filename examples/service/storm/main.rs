@@ -1,5 +1,6 @@
-//! Servers, workers and clients on one database, workers killed and stopped at random; then an
-//! audit of what every client was told against the log, and of the log against the machine.
+//! Servers, workers and clients on one database. Workers, servers and the database are killed at
+//! random, answers get lost, clocks disagree, documents kill their workers. Then an audit of what
+//! every client was told against the log, and of the log against the machine.
 
 #[path = "../testing/mod.rs"]
 mod testing;
@@ -7,30 +8,35 @@ mod testing;
 mod audit;
 mod clients;
 mod fault;
+mod proxy;
 
 use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use clap::{Parser, Subcommand};
+use anyhow::{Context, ensure};
+use chrono::{DateTime, Utc};
+use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::{random_bool, random_range};
+use task_service::document::{Configuration, Document};
 use task_service::run;
-use task_service::store::SqlStore;
+use task_service::store::{New, SqlStore, Store};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use audit::audit;
 use clients::{Ask, Storm, key, name};
-use fault::{Fault, Faulty};
+use fault::{Fault, Faulty, Role, TAKEN};
+use proxy::Proxy;
 use testing::postgres::Postgres;
-use testing::process::Process;
+use testing::process::{Process, can_shift_clocks};
 
-/// Three servers and three worker processes on one PostgreSQL, then a smaller storm on SQLite. Exits
+/// Three servers and four worker processes on one PostgreSQL, then a smaller storm on SQLite. Exits
 /// with 1 if a law was broken.
 #[derive(Parser)]
 struct Options {
@@ -49,6 +55,9 @@ struct Options {
     /// A fault to build in, which must be found
     #[arg(long = "break", value_name = "NAME")]
     fault: Option<Fault>,
+    /// A storm with each fault; exits with 1 if one is not found
+    #[arg(long, conflicts_with = "fault")]
+    all_faults: bool,
     /// A file to write the figures into, between its lines `<!-- storm -->` and `<!-- /storm -->`
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -64,6 +73,8 @@ enum Part {
         #[arg(long = "break")]
         fault: Option<Fault>,
         #[arg(long)]
+        role: Role,
+        #[arg(long)]
         conflicts: PathBuf,
     },
 }
@@ -75,39 +86,75 @@ struct Size {
     users: usize,
     clients: usize,
     kills: u32,
+    server_kills: u32,
+    crashes: u32,
     time: Duration,
 }
 
-/// Worker processes: how many workers in each, and how long a document takes them. The slow ones
-/// are stopped in the midst of a run, and find when they wake that others have it.
-const WORKERS: [(&str, &str); 3] = [("3", "100"), ("4", "400"), ("4", "400")];
+/// Worker processes: what happens to them, how many workers in each, and how long a document takes
+/// them; the lease is a second. The second is put to sleep in the midst of runs, and finds when it
+/// wakes that others have them.
+#[rustfmt::skip]
+const WORKERS: [(Role, &str, &str); 4] = [
+    (Role::Quick, "3", "100"),
+    (Role::Sleeper, "4", "400"),
+    (Role::Deaf, "3", "1500"),
+    (Role::Steady, "4", "2000"),
+];
+const SLEEPER: usize = 1;
+/// Those that may be killed.
+const MORTAL: usize = 3;
+
+/// Runs that a task is given, of workers that do not end it.
+const ATTEMPTS: usize = 3;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
-    if let Some(Part::Service { options, fault, conflicts }) = options.part {
+    if let Some(Part::Service { options, fault, role, conflicts }) = options.part {
         let conflicts = OpenOptions::new().append(true).create(true).open(conflicts)?;
-        run::run(options, |store| {
-            Arc::new(Faulty { store, fault, conflicts, runs: Mutex::default() })
-        })
-        .await?;
+        let state = Mutex::default();
+        run::run(options, |store| Arc::new(Faulty { store, fault, role, conflicts, state }))
+            .await?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if options.all_faults {
+        return all_faults(options.seconds, options.sqlite);
     }
 
     let time = Duration::from_secs(options.seconds.into());
     let mut columns = Vec::new();
     let own = if options.sqlite || options.database.is_some() { None } else { Postgres::start() };
     if let Some(url) = options.database.or_else(|| Some(own.as_ref()?.database("storm"))) {
-        let size = Size { name: "PostgreSQL", servers: 3, users: 4, clients: 4, kills: 24, time };
-        columns.push(storm(&url, size, options.fault).await?);
+        let each = |seconds: u32| options.seconds.div_ceil(seconds);
+        let size = Size {
+            name: "PostgreSQL",
+            servers: 3,
+            users: 4,
+            clients: 4,
+            kills: each(2),
+            server_kills: each(5),
+            crashes: if own.is_some() { each(12) } else { 0 },
+            time,
+        };
+        columns.push(storm(&url, own.as_ref(), size, options.fault).await?);
     }
     // A fault is to be found on one of them.
     if options.fault.is_none() || columns.is_empty() {
         let dir = TempDir::new()?;
         let url = format!("sqlite://{}/tasks.db", dir.path().display());
         let time = if columns.is_empty() { time } else { time / 3 };
-        let size = Size { name: "SQLite", servers: 2, users: 3, clients: 2, kills: 8, time };
-        columns.push(storm(&url, size, options.fault).await?);
+        let size = Size {
+            name: "SQLite",
+            servers: 2,
+            users: 3,
+            clients: 2,
+            kills: 8,
+            server_kills: 2,
+            crashes: 0,
+            time,
+        };
+        columns.push(storm(&url, None, size, options.fault).await?);
     }
 
     let table = table(&columns);
@@ -149,33 +196,39 @@ fn table(columns: &[Column]) -> String {
     lines.join("\n")
 }
 
+const CANCELS_WON: &str = "cancels won";
+const CANCELS_LOST: &str = "cancels lost";
+const EDITS: &str = "edits by hand";
 const COMPARED: &str = "reverts of which a client saw before and after";
 
-async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Column> {
+async fn storm(
+    url: &str,
+    own: Option<&Postgres>,
+    size: Size,
+    fault: Option<Fault>,
+) -> anyhow::Result<Column> {
     let dir = TempDir::new()?;
     let conflicts = dir.path().join("conflicts").display().to_string();
-    let program = std::env::current_exe()?;
-    let mut common = vec!["service", "--database", url, "--lease-seconds", "1"];
-    common.extend(["--conflicts", &conflicts]);
-    let fault = fault.map(Fault::name);
-    if let Some(fault) = &fault {
-        common.extend(["--break", fault]);
+    let (mut through, mut proxy) = (url.to_owned(), Arc::new(Proxy::default()));
+    if let Some(postgres) = own {
+        let (port, started) = Proxy::start(postgres.port()).await?;
+        through = format!(
+            "{}?sslmode=disable",
+            url.replace(&postgres.port().to_string(), &port.to_string())
+        );
+        proxy = started;
     }
-    let start = |own: &[&str]| Process::start(&program, &[&common[..], own].concat());
+    let database = Arc::new(SqlStore::open(url, Duration::from_secs(1)).await?);
+    let document = Document::queued(&Configuration::default(), serde_json::Map::new());
+    let taken = New::of(String::new(), "taken".to_owned(), document, b"taken".to_vec());
+    database.create(&New { key: TAKEN, ..taken }).await?;
+    if fault == Some(Fault::FileStaysAfterDelete) {
+        let statement = "ALTER TABLE files DROP CONSTRAINT files_task_id_fkey";
+        sqlx::query(statement).execute(&database.pool).await?;
+    }
 
-    let keys = (0..size.users).map(|user| format!("--api-key={}={}", key(user), name(user)));
-    let keys: Vec<_> = keys.collect();
-    let mut server = vec!["--listen", "127.0.0.1:0", "--workers", "0"];
-    server.extend(keys.iter().map(String::as_str));
-    // One after the other: the first makes the tables.
-    let servers: Vec<_> = (0..size.servers).map(|_| start(&server)).collect();
-    let urls: Vec<_> = servers.iter().map(|server| server.url.clone()).collect();
-    let worker = |at: usize| {
-        let (workers, takes) = WORKERS[at];
-        start(&["--no-server", "--workers", workers, "--work-millis", takes])
-    };
-    let mut workers: Vec<_> = (0..WORKERS.len()).map(worker).collect();
-
+    let mut fleet = Fleet::start(&size, &through, &conflicts, fault)?;
+    let urls: Vec<_> = fleet.servers.iter().map(|server| server.url.clone()).collect();
     let storm = Arc::new(Storm::new(&urls, size.users));
     let end = Instant::now() + size.time;
     let mut clients = JoinSet::new();
@@ -184,19 +237,20 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Co
             clients.spawn(storm.clone().play(user, end));
         }
     }
-    let database = Arc::new(SqlStore::open(url, Duration::from_secs(1)).await?);
     let editor = tokio::spawn(storm.clone().edit(database.clone(), end));
-    let stops = disturb(&size, &mut workers, worker, &storm).await?;
+    fleet.disturb(&size, own, &storm).await?;
+    proxy.is_calm.store(true, Ordering::Relaxed);
     clients.join_all().await;
-    let edits = editor.await??;
+    let edits = editor.await?;
 
     // What is still to do is done, by workers that live.
-    let limit = Instant::now() + Duration::from_secs(30);
+    let limit = Instant::now() + Duration::from_mins(1);
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
     while sqlx::query_scalar::<_, i64>(active).fetch_one(&database.pool).await? > 0
         && Instant::now() < limit
     {
         sleep(Duration::from_millis(100)).await;
+        fleet.replace_dead();
     }
     for user in 0..size.users {
         let tasks = storm.pools[user].lock().unwrap().clone();
@@ -204,77 +258,229 @@ async fn storm(url: &str, size: Size, fault: Option<Fault>) -> anyhow::Result<Co
             storm.ask(user, &task, Ask::Get).await;
         }
     }
-    drop((workers, servers));
+    let Fleet { troubles, kills, server_kills, crashes, stops, deaths, .. } = fleet;
 
     let (kept, log) = audit::read(&database).await?;
     let records = std::mem::take(&mut *storm.records.lock().unwrap());
-    let found = audit(&kept, &log, &records);
+    let found = audit(&kept, &log, &records, &troubles);
     let conflicts = File::open(&conflicts)?.metadata()?.len();
     let figures = vec![
         ("tasks", found.tasks),
         ("answers", records.len()),
-        ("cancels won", found.cancels_won),
-        ("cancels lost", found.cancels_lost),
-        ("edits by others", edits),
+        (CANCELS_WON, found.cancels_won),
+        (CANCELS_LOST, found.cancels_lost),
         ("reverts", found.reverts),
         (COMPARED, found.reverts_compared),
-        ("workers killed", usize::try_from(size.kills)?),
+        (EDITS, edits),
+        ("workers killed", usize::try_from(kills)?),
         ("workers stopped past their lease", stops),
+        ("workers killed by their document", deaths),
         ("runs retried for them", found.retries),
+        ("given up after the last attempt", found.given_up),
+        ("messages delivered again", found.redelivered),
+        ("servers killed", usize::try_from(server_kills)?),
+        ("PostgreSQL killed", usize::try_from(crashes)?),
+        (
+            "commits that PostgreSQL was not asked for, or did not answer",
+            proxy.lost.load(Ordering::Relaxed),
+        ),
+        ("requests without an answer", found.silent),
+        ("changes found that nobody was told of", found.untold),
+        ("tasks expired", found.expired),
+        ("runs longer than the lease", found.outlasted),
+        ("⋯ and taken away all the same, of workers to which nothing happened", found.lost),
         ("conflicts, decided again or dropped", usize::try_from(conflicts)?),
         ("violations", found.violations.len()),
     ];
     let mut violations = found.violations;
     for (what, figure) in &figures {
-        if ["cancels won", "cancels lost", "edits by others", COMPARED].contains(what)
-            && *figure == 0
-        {
+        let is_wanted = [CANCELS_WON, CANCELS_LOST, EDITS, COMPARED].contains(what);
+        if is_wanted && *figure == 0 && records.len() > 2000 {
             violations.push(format!("nothing was shown: {what}: 0"));
         }
     }
     Ok(Column { name: size.name, figures, violations })
 }
 
-/// Lets workers die, and others sleep past their lease, as long as the clients ask.
-async fn disturb(
-    size: &Size,
-    workers: &mut [Process],
-    start: impl Fn(usize) -> Process,
-    storm: &Storm,
-) -> anyhow::Result<usize> {
-    let bar = ProgressBar::new(u64::try_from(size.time.as_millis())?);
-    bar.set_style(ProgressStyle::with_template("{prefix:10} {wide_bar} {msg}")?);
-    bar.set_prefix(size.name);
-    let begin = Instant::now();
-    let (mut kills, mut stops) = (0, 0);
-    let mut asleep: Vec<(usize, Instant)> = Vec::new();
-    while kills < size.kills || begin.elapsed() < size.time {
-        sleep(Duration::from_millis(50)).await;
-        for (at, _) in asleep.extract_if(.., |(_, until)| *until < Instant::now()) {
-            workers[at].signal("CONT");
+/// The processes of a storm, and what happened to them.
+struct Fleet {
+    program: PathBuf,
+    common: Vec<String>,
+    servers: Vec<Process>,
+    workers: Vec<Process>,
+    asleep: Option<Instant>,
+    shifts_clocks: bool,
+    /// When a server or the database was not there.
+    troubles: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    kills: u32,
+    server_kills: u32,
+    crashes: u32,
+    stops: usize,
+    deaths: usize,
+}
+
+impl Fleet {
+    fn start(
+        size: &Size,
+        url: &str,
+        conflicts: &str,
+        fault: Option<Fault>,
+    ) -> anyhow::Result<Self> {
+        let mut common = vec!["service", "--database", url, "--lease-seconds", "1"];
+        common.extend(["--conflicts", conflicts]);
+        let mut common: Vec<_> = common.into_iter().map(str::to_owned).collect();
+        common.extend(fault.map(|fault| format!("--break={}", fault.name())));
+        common
+            .extend((0..size.users).map(|user| format!("--api-key={}={}", key(user), name(user))));
+        // The clock of SQLite is that of the process.
+        let shifts_clocks = url.starts_with("postgres") && can_shift_clocks();
+        if !can_shift_clocks() {
+            eprintln!("faketime is not installed (Debian: libfaketime): all clocks agree");
         }
-        let at = random_range(1..workers.len());
-        if random_bool(0.2) && asleep.iter().all(|(other, _)| *other != at) {
-            workers[at].signal("STOP");
-            let nap = Duration::from_millis(random_range(1050..1400));
-            asleep.push((at, Instant::now() + nap));
-            stops += 1;
+        let mut fleet = Self {
+            program: std::env::current_exe()?,
+            common,
+            servers: Vec::new(),
+            workers: Vec::new(),
+            asleep: None,
+            shifts_clocks,
+            troubles: Vec::new(),
+            kills: 0,
+            server_kills: 0,
+            crashes: 0,
+            stops: 0,
+            deaths: 0,
+        };
+        for at in 0..size.servers {
+            let server = fleet.server(at, "127.0.0.1:0");
+            fleet.servers.push(server);
         }
-        if kills < size.kills && begin.elapsed() * size.kills >= size.time * kills {
-            // The quick ones more often: a sleeper is to wake.
-            let at = if random_bool(0.6) { 0 } else { random_range(1..workers.len()) };
-            workers[at] = start(at); // the old one is killed as it is dropped
-            asleep.retain(|(other, _)| *other != at);
-            kills += 1;
-        }
-        bar.set_position(u64::try_from(begin.elapsed().as_millis())?);
-        bar.set_message(format!("{} answers, {kills} kills", storm.records.lock().unwrap().len()));
+        fleet.workers = (0..WORKERS.len()).map(|at| fleet.worker(at)).collect();
+        Ok(fleet)
     }
-    for (at, _) in asleep {
-        workers[at].signal("CONT");
+
+    /// A server; the last is two minutes fast.
+    fn server(&self, at: usize, listen: &str) -> Process {
+        let own = ["--role", "server", "--workers", "0", "--listen", listen];
+        self.process(&own, (at == 1).then_some("+120s"))
     }
-    bar.finish_and_clear();
-    Ok(stops)
+
+    /// Workers; the deaf ones are a minute slow, too.
+    fn worker(&self, at: usize) -> Process {
+        let (role, workers, takes) = WORKERS[at];
+        let name =
+            role.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+        let own = ["--no-server", "--role", &name, "--workers", workers, "--work-millis", takes];
+        self.process(&own, (role == Role::Deaf).then_some("-60s"))
+    }
+
+    fn process(&self, own: &[&str], clock: Option<&str>) -> Process {
+        let common = self.common.iter().map(String::as_str);
+        let arguments: Vec<_> = common.chain(own.iter().copied()).collect();
+        match clock.filter(|_| self.shifts_clocks) {
+            Some(clock) => Process::start_at(clock, &self.program, &arguments),
+            None => Process::start(&self.program, &arguments),
+        }
+    }
+
+    /// Workers that died of their document.
+    fn replace_dead(&mut self) {
+        for at in 0..self.workers.len() {
+            if self.workers[at].has_ended() {
+                self.workers[at] = self.worker(at);
+                self.deaths += 1;
+            }
+        }
+    }
+
+    /// Lets something be away, and writes down when. Nobody sleeps meanwhile: who starts waits for
+    /// those who started before.
+    fn trouble(&mut self, make: impl FnOnce(&mut Self)) {
+        self.wake();
+        let from = Utc::now();
+        make(self);
+        self.troubles.push((from, Utc::now() + Duration::from_secs(2)));
+    }
+
+    fn wake(&mut self) {
+        if self.asleep.take().is_some() {
+            self.workers[SLEEPER].signal("CONT");
+        }
+    }
+
+    /// As long as the clients ask, things die and sleep.
+    async fn disturb(
+        &mut self,
+        size: &Size,
+        postgres: Option<&Postgres>,
+        storm: &Storm,
+    ) -> anyhow::Result<()> {
+        let bar = ProgressBar::new(u64::try_from(size.time.as_millis())?);
+        bar.set_style(ProgressStyle::with_template("{prefix:10} {wide_bar} {msg}")?);
+        bar.set_prefix(size.name);
+        let begin = Instant::now();
+        while begin.elapsed() < size.time {
+            sleep(Duration::from_millis(50)).await;
+            let is_due =
+                |done: u32, of: u32| begin.elapsed() * of * 2 >= size.time * (2 * done + 1);
+            self.replace_dead();
+            if self.asleep.is_none() && random_bool(0.2) {
+                self.workers[SLEEPER].signal("STOP");
+                self.asleep =
+                    Some(Instant::now() + Duration::from_millis(random_range(1050..1400)));
+                self.stops += 1;
+            } else if self.asleep.is_some_and(|until| until < Instant::now()) {
+                self.wake();
+            }
+            if is_due(self.kills, size.kills) {
+                // The quick ones more often: the others are to end their runs, or to lose them.
+                let at = if random_bool(0.6) { 0 } else { random_range(0..MORTAL) };
+                self.workers[at] = self.worker(at); // the old one is killed as it is dropped
+                if at == SLEEPER {
+                    self.asleep = None;
+                }
+                self.kills += 1;
+            }
+            if is_due(self.server_kills, size.server_kills) {
+                let at = random_range(0..self.servers.len());
+                self.trouble(|fleet| {
+                    fleet.servers[at].kill();
+                    let listen = fleet.servers[at].url.replace("http://", "");
+                    fleet.servers[at] = fleet.server(at, &listen);
+                });
+                self.server_kills += 1;
+            }
+            if let Some(postgres) = postgres.filter(|_| is_due(self.crashes, size.crashes)) {
+                let pause = Duration::from_millis(random_range(0..800));
+                self.trouble(|fleet| postgres.crash(fleet.crashes.is_multiple_of(2), pause));
+                self.crashes += 1;
+            }
+            bar.set_position(u64::try_from(begin.elapsed().as_millis())?);
+            bar.set_message(format!("{} answers", storm.records.lock().unwrap().len()));
+        }
+        self.wake();
+        bar.finish_and_clear();
+        Ok(())
+    }
+}
+
+/// Plays each fault, as a process of its own.
+fn all_faults(seconds: u32, sqlite: bool) -> anyhow::Result<ExitCode> {
+    let mut missed = Vec::new();
+    for fault in Fault::value_variants() {
+        let begin = Instant::now();
+        let mut command = std::process::Command::new(std::env::current_exe()?);
+        command.args(["--break", &fault.name(), "--seconds", &seconds.to_string()]);
+        let output = command.args(sqlite.then_some("--sqlite")).output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let (last, took) = (text.lines().last().unwrap_or_default(), begin.elapsed().as_secs());
+        println!("{last}, in {took} s");
+        if output.status.code() != Some(1) || !last.contains("was found") {
+            missed.push(fault.name());
+        }
+    }
+    ensure!(missed.is_empty(), "not found: {}", missed.join(", "));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Puts `table` between the marks.

@@ -1,6 +1,8 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -8,7 +10,7 @@ use tempfile::TempDir;
 pub struct Postgres {
     dir: TempDir,
     programs: PathBuf,
-    url: String,
+    port: u16,
 }
 
 impl Postgres {
@@ -22,28 +24,60 @@ impl Postgres {
         };
         let dir = TempDir::new().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let url = format!("postgres://postgres@127.0.0.1:{port}");
-        let postgres = Self { dir, programs, url };
+        let postgres = Self { dir, programs, port };
         let path = postgres.dir.path().to_str().unwrap();
         if is_root() {
             assert!(Command::new("chown").args(["postgres", path]).status().unwrap().success());
         }
         let data = &format!("{path}/data");
         postgres.call("initdb", &["-D", data, "-U", "postgres", "-A", "trust", "-N"]);
-        let options = format!(
-            "-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={path} \
-             -c fsync=off -c max_connections=200"
-        );
-        let log = &format!("{path}/log");
-        postgres.call("pg_ctl", &["-D", data, "-l", log, "-w", "-o", &options, "start"]);
+        postgres.run();
         Some(postgres)
     }
 
     /// The address of a new database.
     pub fn database(&self, name: &str) -> String {
-        let server = format!("--maintenance-db={}/postgres", self.url);
-        self.call("createdb", &[&server, name]);
-        format!("{}/{name}", self.url)
+        let url = format!("postgres://postgres@127.0.0.1:{}", self.port);
+        self.call("createdb", &[&format!("--maintenance-db={url}/postgres"), name]);
+        format!("{url}/{name}")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends without a word, as if it had crashed: all of it, or only its first process, whose others
+    /// end as soon as they see it. And comes back.
+    pub fn crash(&self, is_killed: bool, pause: Duration) {
+        let data = self.dir.path().join("data");
+        if is_killed {
+            let pid = std::fs::read_to_string(data.join("postmaster.pid")).unwrap();
+            let kill = ["-KILL", pid.lines().next().unwrap()];
+            assert!(Command::new("kill").args(kill).status().unwrap().success());
+        } else {
+            self.call("pg_ctl", &["-D", data.to_str().unwrap(), "-m", "immediate", "stop"]);
+        }
+        sleep(pause);
+        self.run();
+    }
+
+    /// Tries until it runs: what is left of one that was killed can be in the way.
+    fn run(&self) {
+        let path = self.dir.path().to_str().unwrap();
+        let options = format!(
+            "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories={path} \
+             -c fsync=off -c max_connections=200",
+            self.port
+        );
+        let (data, log) = (&format!("{path}/data"), &format!("{path}/log"));
+        let start = ["-D", data, "-l", log, "-w", "-o", &options, "start"];
+        for _ in 0..50 {
+            if self.command("pg_ctl", &start).stdout(Stdio::null()).status().unwrap().success() {
+                return;
+            }
+            sleep(Duration::from_millis(200));
+        }
+        panic!("{}", std::fs::read_to_string(log).unwrap());
     }
 
     fn call(&self, program: &str, arguments: &[&str]) {

@@ -74,6 +74,15 @@ impl Process {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    pub fn kill(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Waits until it has ended by itself, and tells whether it says that all went well.
     pub fn ended(mut self) -> bool {
         self.child.wait().unwrap().success()
@@ -82,7 +91,6 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
+        self.kill();
     }
 }

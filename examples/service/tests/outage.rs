@@ -130,7 +130,7 @@ async fn operations(store: &dyn Store, key: &Key) -> Vec<String> {
 /// Whether the calls without an answer have happened or not, a change happens once, and its client
 /// is told so.
 #[tokio::test]
-async fn unknown_outcome_was_an_answer() {
+async fn timeout_counted_as_no() {
     for (calls, happens) in [(1, true), (1, false), (TRIES, true)] {
         for (unsure, ..) in on_each(calls, happens, false).await {
             let again = || unsure.calls.store(u32::try_from(calls).unwrap(), Ordering::SeqCst);

@@ -2,7 +2,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,11 +9,10 @@ use serde_json::json;
 use sqlx::Connection;
 use task_lifecycle::Status;
 use task_service::document::{Configuration, Document};
-use task_service::store::{Event, Key, New, SqlStore, Store as _};
-use task_service::worker::{Dropped, Worker};
+use task_service::store::{Event, Key, New, Store as _};
+use task_service::worker::Dropped;
 use tokio::time::sleep;
 
-use crate::fault::{Fault, Faulty};
 use crate::testing::client::Client;
 use crate::{Service, alice, beside, label, refused, succeeded, until_status};
 
@@ -460,33 +458,6 @@ async fn result_cannot_be_stored() {
         let failed = until_status(&client, &id, "Failed").await.json();
         assert_eq!(failed["message"], "The result cannot be stored");
         assert_eq!(crate::workers::story(&client, &id).await, ["create", "claim", "start", "fail"]);
-    }
-}
-
-/// A commit whose answer is lost has happened: the worker finds it in the log, and goes on.
-#[tokio::test]
-async fn timeout_counted_as_no() {
-    for service in Service::everywhere() {
-        let server = service.server();
-        let client = alice(&server);
-        let id = client.create("one", 1).await.unwrap().id();
-        let (store, worker) = beside(&service, Duration::ZERO).await;
-        let message = store.claim("worker").await.unwrap().unwrap();
-        let store = SqlStore::open(&service.database, Duration::from_mins(1)).await.unwrap();
-        let worker = Worker {
-            store: Arc::new(Faulty {
-                store,
-                fault: Some(Fault::OutageAfterCommit),
-                conflicts: tempfile::tempfile().unwrap(),
-                runs: Mutex::default(),
-            }),
-            ..worker
-        };
-        // It is told that the end happened, or that the run is over: both are true.
-        _ = worker.handle(&message).await;
-        assert_eq!(client.get(&id).await.unwrap().status(), "Succeeded");
-        let told = crate::workers::story(&client, &id).await;
-        assert_eq!(told, ["create", "claim", "start", "succeed"]);
     }
 }
 

@@ -1,8 +1,5 @@
 //! The service as its clients meet it: a process, a database file, HTTP.
 
-#[path = "../../storm/fault.rs"]
-#[allow(dead_code, reason = "the storm uses all of it")]
-mod fault;
 #[path = "../../testing/mod.rs"]
 mod testing;
 
