@@ -57,7 +57,7 @@ fn the_readme_quotes_the_route() {
 }
 
 #[test]
-fn the_readme_names_every_hazard_and_fault() {
+fn the_readme_names_every_hazard() {
     let hazards = include_str!("hazards.rs");
     let tests = hazards
         .split("#[tokio::test]\nasync fn ")
@@ -65,13 +65,5 @@ fn the_readme_names_every_hazard_and_fault() {
         .map(|test| test.split('(').next().unwrap());
     for test in tests {
         assert!(README.contains(&format!("| `{test}` |")), "{test}");
-    }
-    let help = Command::new(env!("CARGO_BIN_EXE_storm")).arg("--help").output().unwrap().stdout;
-    let help = String::from_utf8(help).unwrap();
-    let faults: Vec<_> = help.lines().filter_map(|line| line.trim().strip_prefix("- ")).collect();
-    assert!(faults.len() > 5, "{help}");
-    for fault in faults {
-        let name = fault.split(':').next().unwrap();
-        assert!(README.contains(&format!("`{name}`")), "{name}");
     }
 }
