@@ -4,6 +4,7 @@
 #[path = "../testing/mod.rs"]
 mod testing;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ async fn main() -> anyhow::Result<()> {
         let Some(url) = url else { continue };
         let [as_it_is, through] = measure(&url).await?;
         let ratio = through.as_secs_f64() / as_it_is.as_secs_f64();
-        table += &format!("| {name} | 1 | {ratio:.1} |\n");
+        writeln!(table, "| {name} | 1 | {ratio:.1} |")?;
     }
     print!("{table}");
     if let Some(file) = Options::parse().write {
@@ -75,16 +76,15 @@ async fn measure(url: &str) -> anyhow::Result<[Duration; 2]> {
             row.task.update(Payload::new(queued.clone()))?;
             commit(&store, &row, loaded).await?;
             let begin = Instant::now();
-            if way == 0 {
-                as_it_is(&store, &new.key).await?
-            } else {
-                through(&store, &new.key).await?
+            match way {
+                0 => as_it_is(&store, &new.key).await?,
+                _ => through(&store, &new.key).await?,
             }
             times.push(begin.elapsed());
         }
     }
     Ok(times.map(|mut times| {
-        times.sort();
+        times.sort_unstable();
         times[TIMES / 2]
     }))
 }
