@@ -5,7 +5,7 @@
 mod testing;
 
 use std::fmt::Write as _;
-use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,16 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use testing::postgres::Postgres;
+use testing::report;
 
 /// How often each is done, in turns; the median counts.
 const TIMES: usize = 15;
 
 #[derive(Parser)]
 struct Options {
-    /// Put the table between the marks of this file
+    /// A file to write the table into, between its lines `<!-- cancel -->` and `<!-- /cancel -->`
     #[arg(long, value_name = "FILE")]
-    write: Option<String>,
+    write: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -46,11 +47,7 @@ async fn main() -> anyhow::Result<()> {
     }
     print!("{table}");
     if let Some(file) = Options::parse().write {
-        let text = fs::read_to_string(&file)?;
-        let mark = "<!-- cancel -->\n";
-        let (before, rest) = text.split_once(mark).context("no mark")?;
-        let (_, after) = rest.split_once(mark).context("one mark")?;
-        fs::write(&file, format!("{before}{mark}\n{table}\n{mark}{after}"))?;
+        report::write(&file, "cancel", table.trim_end())?;
     }
     Ok(())
 }

@@ -82,8 +82,8 @@ impl dyn Store {
                     let create = self.create(new);
                     Box::pin(async { Ok(create.await?.is_some()) })
                 };
-                let is_stored = self.settle(fault, TRIES, &new.key, &new.event, again).await?;
-                let row = if is_stored { self.load(&new.key).await? } else { None };
+                let settled = self.settle(Err(fault), TRIES, &new.key, &new.event, again);
+                let row = if settled.await? { self.load(&new.key).await? } else { None };
                 // As it was stored: a worker may have started it since.
                 Ok(row.map(|row| new.row(row.key.id, row.created_at)))
             }
@@ -98,49 +98,41 @@ impl dyn Store {
         event: &Event,
         tries: usize,
     ) -> Result<bool> {
-        match self.commit(row, loaded, event).await {
-            Err(fault) if !is_lasting(&fault) => {
-                let again = || self.commit(row, loaded, event);
-                self.settle(fault, tries, &row.key, event, again).await
-            }
-            outcome => outcome,
-        }
+        let commit = || self.commit(row, loaded, event);
+        self.settle(commit().await, tries, &row.key, event, commit).await
     }
 
     pub async fn remove(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool> {
-        match self.delete(key, loaded, event).await {
-            Err(fault) if !is_lasting(&fault) => {
-                let again = || self.delete(key, loaded, event);
-                self.settle(fault, TRIES, key, event, again).await
-            }
-            outcome => outcome,
-        }
+        let delete = || self.delete(key, loaded, event);
+        self.settle(delete().await, TRIES, key, event, delete).await
     }
 
+    /// The outcome of a first try, or of those that it takes after it.
     async fn settle<'a>(
         &self,
-        mut fault: Error,
+        mut outcome: Result<bool>,
         tries: usize,
         key: &Key,
         event: &Event,
         again: impl Fn() -> Try<'a>,
     ) -> Result<bool> {
         for tried in 0..tries {
-            tracing::warn!(task = %key.id, "not known to be committed: {fault}");
+            match &outcome {
+                Err(fault) if !is_lasting(fault) => {
+                    tracing::warn!(task = %key.id, "not known to be committed: {fault}");
+                }
+                _ => break,
+            }
             sleep(Duration::from_millis(50 << tried.min(4))).await;
-            let outcome = match again().await {
+            outcome = match again().await {
                 Ok(false) => {
                     let log = self.log(key).await;
                     log.map(|log| log.iter().any(|logged| logged.id == event.id))
                 }
                 outcome => outcome,
             };
-            match outcome {
-                Err(again) if !is_lasting(&again) => fault = again,
-                outcome => return outcome,
-            }
         }
-        Err(fault)
+        outcome
     }
 }
 

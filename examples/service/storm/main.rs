@@ -10,14 +10,14 @@ mod clients;
 mod fault;
 mod proxy;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -160,7 +160,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     let table = table(&columns);
     println!("{table}");
     if let Some(file) = options.write {
-        write(&file, &table).with_context(|| file.display().to_string())?;
+        testing::report::write(&file, "storm", &table)?;
     }
     let violations: Vec<_> = columns.iter().flat_map(|column| &column.violations).collect();
     for violation in violations.iter().take(10) {
@@ -481,13 +481,4 @@ fn all_faults(seconds: u32, sqlite: bool) -> anyhow::Result<ExitCode> {
     }
     ensure!(missed.is_empty(), "not found: {}", missed.join(", "));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Puts `table` between the marks.
-fn write(file: &PathBuf, table: &str) -> anyhow::Result<()> {
-    let text = fs::read_to_string(file)?;
-    let (before, rest) = text.split_once("<!-- storm -->").context("no mark")?;
-    let (_, after) = rest.split_once("<!-- /storm -->").context("no end mark")?;
-    fs::write(file, format!("{before}<!-- storm -->\n\n{table}\n\n<!-- /storm -->{after}"))?;
-    Ok(())
 }
