@@ -1,128 +1,96 @@
-//! What a cancel costs that reverts to an output of 10 MB: as it is, where SQL moves the columns, and
-//! as it would be if both documents went through the program.
+//! What the service costs: requests and their times, how they grow with the tasks, the memory that
+//! hostile requests take, and what a cancel saves that moves no document.
 
 #[path = "../testing/mod.rs"]
 mod testing;
 
-use std::fmt::Write as _;
+mod cancel;
+mod growth;
+mod load;
+mod memory;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context as _;
-use clap::Parser;
-use serde_json::Map;
-use sqlx::Row as _;
-use task_lifecycle::{Previous, Snapshot, Task};
-use task_service::document::{Chunk, Configuration, Document};
-use task_service::store::{Event, Key, New, Payload, Row, SqlStore, Store as _};
+use clap::{Parser, Subcommand};
+use task_service::run;
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use testing::postgres::Postgres;
+use testing::process::Process;
 use testing::report;
-
-/// How often each is done, in turns; the median counts.
-const TIMES: usize = 15;
 
 #[derive(Parser)]
 struct Options {
-    /// A file to write the table into, between its lines `<!-- cancel -->` and `<!-- /cancel -->`
+    #[command(subcommand)]
+    part: Option<Part>,
+    /// How long each kind of request is asked, in seconds, by each number of clients
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// A file to write the tables into, between lines like `<!-- load -->` and `<!-- /load -->`; the
+    /// plot, cost.svg, goes beside it
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
 
+#[derive(Subcommand)]
+enum Part {
+    /// The service, to be measured
+    #[command(hide = true)]
+    Service(run::Options),
+}
+
+/// A database, and what keeps it.
+struct Database {
+    name: &'static str,
+    url: String,
+    _dir: TempDir,
+    _postgres: Option<Postgres>,
+}
+
+impl Database {
+    /// SQLite and, where it is installed, PostgreSQL: new ones.
+    fn each() -> anyhow::Result<Vec<Self>> {
+        let dir = TempDir::new()?;
+        let url = format!("sqlite://{}/tasks.db", dir.path().display());
+        let mut databases = vec![Self { name: "SQLite", url, _dir: dir, _postgres: None }];
+        if let Some(postgres) = Postgres::durable() {
+            let url = postgres.database("tasks");
+            let (name, _dir) = ("PostgreSQL", TempDir::new()?);
+            databases.push(Self { name, url, _dir, _postgres: Some(postgres) });
+        }
+        Ok(databases)
+    }
+
+    /// The service on it, as a process of its own.
+    fn serve(&self, options: &[&str]) -> anyhow::Result<Process> {
+        let common = ["service", "--database", &self.url, "--listen", "127.0.0.1:0"];
+        Ok(Process::start(std::env::current_exe()?, &[&common[..], options].concat()))
+    }
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let dir = TempDir::new()?;
-    let sqlite = format!("sqlite://{}/tasks.db", dir.path().display());
-    let postgres = Postgres::start();
-    let on_postgres = postgres.as_ref().map(|postgres| postgres.database("tasks"));
-    let mut table = "|  | as it is | through the program |\n| --- | ---: | ---: |\n".to_owned();
-    for (name, url) in [("SQLite", Some(sqlite)), ("PostgreSQL", on_postgres)] {
-        let Some(url) = url else { continue };
-        let [as_it_is, through] = measure(&url).await?;
-        let ratio = through.as_secs_f64() / as_it_is.as_secs_f64();
-        writeln!(table, "| {name} | 1 | {ratio:.1} |")?;
+    let options = Options::parse();
+    if let Some(Part::Service(options)) = options.part {
+        return run::run(options, |store| Arc::new(store)).await;
     }
-    print!("{table}");
-    if let Some(file) = Options::parse().write {
-        report::write(&file, "cancel", table.trim_end())?;
-    }
-    Ok(())
-}
-
-async fn measure(url: &str) -> anyhow::Result<[Duration; 2]> {
-    let store = SqlStore::open(url, Duration::from_mins(1)).await?;
-    let queued = Document::queued(&Configuration::default(), Map::new());
-    let chunk = Chunk { id: Uuid::nil(), content: "a word ".repeat(15), words: 30 };
-    let chunks = Some(Arc::new(vec![chunk; 60_000]));
-    let cut = Document { chunks, ..queued.clone() };
-    let new = New::of("user".to_owned(), "file".to_owned(), queued.clone(), b"file".to_vec());
-    let mut row = store.create(&new).await?.context("a new name")?;
-    row.task.start()?;
-    row.task.edit(|payload| *payload = Payload::new(cut));
-    row.task.succeed()?;
-    commit(&store, &row, 0).await?;
-
-    let mut times = [const { Vec::new() }; 2];
-    for _ in 0..TIMES {
-        for (way, times) in times.iter_mut().enumerate() {
-            let mut row = store.load(&new.key).await?.context("the task")?;
-            let loaded = row.task.revision();
-            row.task.update(Payload::new(queued.clone()))?;
-            commit(&store, &row, loaded).await?;
-            let begin = Instant::now();
-            match way {
-                0 => as_it_is(&store, &new.key).await?,
-                _ => through(&store, &new.key).await?,
-            }
-            times.push(begin.elapsed());
+    let time = Duration::from_secs(options.seconds);
+    let (growth, points) = growth::measure().await?;
+    for (mark, table) in [
+        ("load", load::measure(time).await?),
+        ("growth", growth),
+        ("memory", memory::measure().await?),
+        ("cancel", cancel::measure().await?),
+    ] {
+        println!("{table}\n");
+        if let Some(file) = &options.write {
+            report::write(file, mark, &table)?;
         }
     }
-    Ok(times.map(|mut times| {
-        times.sort_unstable();
-        times[TIMES / 2]
-    }))
-}
-
-async fn commit(store: &SqlStore, row: &Row, loaded: u64) -> anyhow::Result<()> {
-    let event = Event::new("user", "edit", loaded, Some(&row.task));
-    anyhow::ensure!(store.commit(row, loaded, &event).await?, "a lost race");
-    Ok(())
-}
-
-async fn as_it_is(store: &SqlStore, key: &Key) -> anyhow::Result<()> {
-    let mut row = store.load(key).await?.context("the task")?;
-    let loaded = row.task.revision();
-    row.task.cancel()?;
-    commit(store, &row, loaded).await
-}
-
-async fn through(store: &SqlStore, key: &Key) -> anyhow::Result<()> {
-    let id = key.id.to_string();
-    let select = "SELECT status, revision, run, payload, previous_status, previous_payload
-                  FROM tasks WHERE task_id = $1";
-    let row = sqlx::query(select).bind(&id).fetch_one(&store.pool).await?;
-    let loaded = row.try_get::<i64, _>("revision")?;
-    let mut task: Task<Document> = Snapshot {
-        status: row.try_get::<&str, _>("status")?.parse()?,
-        revision: loaded.cast_unsigned(),
-        run: row.try_get::<i64, _>("run")?.cast_unsigned(),
-        payload: serde_json::from_str(row.try_get("payload")?)?,
-        previous: Some(Previous {
-            status: row.try_get::<&str, _>("previous_status")?.parse()?,
-            payload: serde_json::from_str(row.try_get("previous_payload")?)?,
-        }),
+    if let Some(file) = &options.write {
+        growth::draw(&points, &file.with_file_name("cost.svg"))?;
     }
-    .try_into()?;
-    task.cancel()?;
-    let update =
-        "UPDATE tasks SET status = $3, revision = $4, payload = $5, previous_status = NULL,
-                  previous_payload = NULL WHERE task_id = $1 AND revision = $2";
-    let update = sqlx::query(update).bind(&id).bind(loaded).bind(task.status().as_str());
-    let update = update.bind(task.revision().cast_signed());
-    let update = update.bind(serde_json::to_string(task.payload())?);
-    anyhow::ensure!(update.execute(&store.pool).await?.rows_affected() == 1, "a lost race");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::iter;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use task_lifecycle::{Status, Task, TransitionError};
 
 use crate::document::{Chunk, Document};
+use crate::request::Room;
 use crate::store::{Payload, Row};
 
 /// Why a request was refused. The text is the answer, but for an outage.
@@ -72,15 +73,35 @@ pub fn etag(task: &Task<Payload>) -> [(HeaderName, String); 1] {
 /// Chunks that are written at a time.
 const BATCH: usize = 100;
 
+/// A body that is made as it is sent, and keeps its room until then.
+pub fn body<T: Into<Bytes> + 'static>(
+    pieces: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
+    room: impl Send + 'static,
+) -> Body {
+    let with_room = move |piece| {
+        _ = &room;
+        Ok::<_, Infallible>(piece)
+    };
+    Body::from_stream(stream::iter(pieces.into_iter().map(with_room)))
+}
+
 /// JSON, written as it is sent.
-pub fn streamed(pieces: impl Iterator<Item = String> + Send + 'static) -> Response {
-    let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+pub fn streamed(
+    pieces: impl Iterator<Item = String> + Send + 'static,
+    room: impl Send + 'static,
+) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body(pieces, room)).into_response()
 }
 
 /// A task, as the client sees it.
-pub fn answer(row: &Row, document: &Document, base: &str, with_chunks: bool) -> Response {
-    (etag(&row.task), streamed(pieces(row, document, base, with_chunks))).into_response()
+pub fn answer(
+    row: &Row,
+    document: &Document,
+    base: &str,
+    with_chunks: bool,
+    room: Option<Room>,
+) -> Response {
+    (etag(&row.task), streamed(pieces(row, document, base, with_chunks), room)).into_response()
 }
 
 /// The text of a task, in pieces.

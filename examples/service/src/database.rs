@@ -1,6 +1,7 @@
 //! Connections, and rows as the service has them. What differs between the databases is here and in
 //! `claim`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,19 +10,26 @@ use serde::de::DeserializeOwned;
 use sqlx::any::{Any, AnyArguments, AnyPoolOptions, AnyRow, install_default_drivers};
 use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgListener;
 use sqlx::query::Query;
 use sqlx::{AnyConnection, AnyPool, Connection as _, Error, Row as _, query};
 use task_lifecycle::{Previous, Snapshot, Status};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::document::Document;
 use crate::store::{Event, Key, Message, Payload, Requested, Result, Row};
 
-/// Opens a database, made if it is not there, and whether it is SQLite.
-pub(crate) async fn open(url: &str) -> Result<(AnyPool, bool)> {
+pub(crate) fn is_sqlite(url: &str) -> bool {
+    url.starts_with("sqlite:")
+}
+
+/// Opens a database, made if it is not there: connections to read by, and to write by.
+pub(crate) async fn open(url: &str) -> Result<[AnyPool; 2]> {
     install_default_drivers();
-    let is_sqlite = url.starts_with("sqlite:");
+    let is_sqlite = is_sqlite(url);
     let made = if is_sqlite && !url.contains('?') { "?mode=rwc" } else { "" };
     let settings = if is_sqlite {
         // Readers do not wait for the writer; writers wait for each other.
@@ -32,27 +40,49 @@ pub(crate) async fn open(url: &str) -> Result<(AnyPool, bool)> {
     let url = format!("{url}{made}");
     // Its error tells the cause; a pool would try for long, and say that it did.
     AnyConnection::connect(&url).await?.close().await?;
-    let pool = AnyPoolOptions::new()
-        .max_connections(8)
-        .acquire_timeout(Duration::from_secs(5))
-        .after_connect(move |connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql(settings).execute(connection).await?;
-                Ok(())
+    let pool = |connections| {
+        AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql(settings).execute(connection).await?;
+                    Ok(())
+                })
             })
-        })
-        .connect(&url)
-        .await?;
+            .connect(&url)
+    };
+    let readers = pool(8).await?;
+    // SQLite has one writer at a time, and those who wait for it sleep and try again: the unlucky
+    // ones for long. Here they stand in line.
+    let writers = if is_sqlite { pool(1).await? } else { readers.clone() };
     let migrator = if is_sqlite {
         sqlx::migrate!("migrations/sqlite")
     } else {
         sqlx::migrate!("migrations/postgres")
     };
-    if migrator.run(&pool).await.is_err() {
+    if migrator.run(&writers).await.is_err() {
         // On SQLite another process may have been faster: look again.
-        migrator.run(&pool).await?;
+        migrator.run(&writers).await?;
     }
-    Ok((pool, is_sqlite))
+    Ok([readers, writers])
+}
+
+/// Wakes a worker for each task that is queued on PostgreSQL, by whatever process.
+pub(crate) async fn listen(url: String, queued: Arc<Notify>) {
+    loop {
+        let listen = async {
+            let mut listener = PgListener::connect(&url).await?;
+            listener.listen("queued").await?;
+            loop {
+                listener.recv().await?;
+                queued.notify_one();
+            }
+        };
+        let ended: Result<()> = listen.await;
+        tracing::warn!("not told of new tasks: {ended:?}");
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// A connection for one transaction. Unless that ended well, it is closed: after an error, or if
@@ -145,17 +175,6 @@ pub(crate) fn requested(row: &AnyRow) -> Result<Requested> {
     })
 }
 
-/// Forgets events and requests of so long ago.
-pub(crate) async fn prune(pool: &AnyPool, age: Duration) -> Result<()> {
-    for statement in [
-        "DELETE FROM events WHERE at < (SELECT now FROM clock) - $1",
-        "DELETE FROM requests WHERE at < (SELECT now FROM clock) - $1",
-    ] {
-        query(statement).bind(micros(age)).execute(pool).await?;
-    }
-    Ok(())
-}
-
 pub(crate) fn row(row: &AnyRow) -> Result<Row> {
     let previous = match row.try_get::<Option<&str>, _>("previous_status")? {
         None => None,
@@ -179,6 +198,7 @@ pub(crate) fn row(row: &AnyRow) -> Result<Row> {
         key: key(row)?,
         created_at: moment(row, "created_at")?,
         file_name: row.try_get("file_name")?,
+        size: number(row, "size")?,
         attempt: snapshot.run.wrapping_sub(number(row, "queued_run")?).wrapping_add(1),
         task: snapshot.try_into().map_err(unreadable)?,
         ended_at,

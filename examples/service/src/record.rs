@@ -32,6 +32,8 @@ pub struct Row {
     pub expires_at: Option<DateTime<Utc>>,
     /// Which attempt this run is since a client queued the task; the first is 1.
     pub attempt: u64,
+    /// The bytes of the current document, as it is stored.
+    pub size: u64,
 }
 
 /// What the machine moves in a document's place: the column that has it, or a new document.
@@ -103,6 +105,7 @@ impl New {
             ended_at: None,
             expires_at: None,
             attempt: 1,
+            size: 0,
         }
     }
 }

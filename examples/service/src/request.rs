@@ -5,21 +5,30 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path};
+use axum::body::HttpBody as _;
+use axum::extract::rejection::StringRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
 use chrono::{DateTime, Utc};
 use data_url::{DataUrl, forgiving_base64};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Map;
 use task_lifecycle::{Status, Task, UnknownStatus};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::answer::Refusal;
-use crate::document::Document;
+use crate::document::{Configuration, Document};
 use crate::plain;
-use crate::store::{Event, Key, New, Page, Payload, Row, Store, TRIES, is_lasting};
+use crate::server::LARGEST_BODY;
+use crate::store::{self, Event, Key, New, Page, Payload, Row, Store, TRIES, is_lasting};
+
+/// The most that a request may have beside its file, in bytes: as values it takes much more.
+const LARGEST_CONFIGURATION: usize = 256 << 10;
 
 /// What every route has.
 #[derive(Clone)]
@@ -27,17 +36,50 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// The user of each API key.
     pub keys: Arc<HashMap<String, String>>,
+    bodies: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
+}
+
+/// The large bodies that are read at a time, and the large documents that are answered, in bytes. In
+/// memory each takes some times more.
+const ROOM: u32 = 64 << 20;
+
+/// What is smaller needs no room.
+const SMALL: u32 = 64 << 10;
+
+/// A part of it, until it is dropped.
+pub type Room = OwnedSemaphorePermit;
+
+async fn room(of: &Arc<Semaphore>, bytes: u64) -> Option<Room> {
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(ROOM);
+    if bytes > SMALL { of.clone().acquire_many_owned(bytes).await.ok() } else { None }
 }
 
 impl App {
+    pub fn new(store: Arc<dyn Store>, keys: HashMap<String, String>) -> Self {
+        let [bodies, answers] = [(); 2].map(|()| Arc::new(Semaphore::new(ROOM as usize)));
+        Self { store, keys: Arc::new(keys), bodies, answers }
+    }
+
     /// The task, if it is there, is the caller's and has not expired.
     pub async fn load(&self, key: &Key) -> Result<Row, Refusal> {
         self.store.load(key).await?.ok_or(Refusal::NotFound)
     }
 
-    /// The same, with its document.
-    pub async fn read(&self, key: &Key) -> Result<(Row, Document), Refusal> {
-        self.store.read(key).await?.ok_or(Refusal::NotFound)
+    /// The same, with its document. A large one waits for room, which is its own until the answer
+    /// is sent.
+    pub async fn read(&self, key: &Key) -> Result<(Row, Document, Option<Room>), Refusal> {
+        if let Some((row, document)) = self.store.read_within(key, SMALL).await? {
+            return Ok((row, document, None));
+        }
+        let room = self.room(self.load(key).await?.size).await;
+        let (row, document) = self.store.read(key).await?.ok_or(Refusal::NotFound)?;
+        Ok((row, document, room))
+    }
+
+    /// For an answer of so many bytes.
+    pub async fn room(&self, bytes: u64) -> Option<Room> {
+        room(&self.answers, bytes).await
     }
 
     /// Stores a new task. None: its name or its moment is taken.
@@ -121,6 +163,23 @@ impl<S: Sync> FromRequestParts<S> for Seen {
     }
 }
 
+/// A body. A large one waits for room before it is read.
+pub struct Text(pub String, pub Option<Room>);
+
+impl FromRequest<App> for Text {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        // Of one that comes in chunks nobody knows how large it is.
+        let size = request.body().size_hint().upper().unwrap_or(LARGEST_BODY.into());
+        let room = room(&app.bodies, size).await;
+        let text = String::from_request(request, app).await;
+        let refusal =
+            |refused: StringRejection| Refusal::Request(refused.status(), refused.body_text());
+        Ok(Self(text.map_err(refusal)?, room))
+    }
+}
+
 /// The client's name for its request, in `Idempotency-Key`: the same, asked again, is done once.
 pub struct Named(pub Option<String>);
 
@@ -136,11 +195,6 @@ impl<S: Sync> FromRequestParts<S> for Named {
     }
 }
 
-/// Tells a body from any other.
-pub fn fingerprint(body: &str) -> String {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()).to_string()
-}
-
 /// Where the client reached the server, for the addresses in its answers.
 pub struct Base(pub String);
 
@@ -149,18 +203,45 @@ impl<S: Sync> FromRequestParts<S> for Base {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let host = text(parts, header::HOST).ok_or_else(|| Refusal::bad("Host: missing"))?;
-        Ok(Self(format!("http://{host}")))
+        // Whoever ends TLS in front of the server says so.
+        let proto = text(parts, HeaderName::from_static("x-forwarded-proto"));
+        let is_secure = proto.is_some_and(|proto| proto.split(',').next() == Some("https"));
+        Ok(Self(format!("http{}://{host}", if is_secure { "s" } else { "" })))
     }
 }
 
 /// Reads a body, whatever its declared type. Fields that are not known are passed over, as the
 /// public API does.
 pub fn json<T: DeserializeOwned>(body: &str) -> Result<T, Refusal> {
-    plain::check(body).map_err(|fault| Refusal::bad(&fault.to_string()))?;
+    plain::check(body).map_err(|fault| Refusal::bad(&fault))?;
     let Json(value) = Json::from_bytes(body.as_bytes())?;
     // The derive would read a list as well.
     let is_object = body.trim_start().starts_with('{');
     is_object.then_some(value).ok_or_else(|| Refusal::bad("expected an object"))
+}
+
+/// The configuration that a request names.
+pub fn configuration(body: &str, file: &str) -> Result<Configuration, Refusal> {
+    if body.len() - file.len() > LARGEST_CONFIGURATION {
+        let text = format!("more than {LARGEST_CONFIGURATION} bytes beside the file");
+        return Err(Refusal::Request(StatusCode::PAYLOAD_TOO_LARGE, text));
+    }
+    json(body)
+}
+
+/// A new task. Its body may be large, so it is read beside what waits.
+pub async fn new(user: String, name: Option<String>, body: String) -> Result<New, Refusal> {
+    let read = spawn_blocking(move || {
+        let upload: Upload = json(&body)?;
+        let mut configuration = configuration(&body, &upload.file)?;
+        configuration.chunk_processing.get_or_insert_default();
+        let document = Document::queued(&configuration, Map::new());
+        // Tells a body from any other.
+        let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()).to_string();
+        let request = name.map(|key| store::Request { key, fingerprint });
+        Ok(New { request, ..New::of(user, upload.name()?, document, upload.content()?) })
+    });
+    read.await.map_err(|fault| sqlx::Error::Decode(fault.into()))?
 }
 
 /// The document of a new task. Its configuration lies beside these fields.

@@ -10,17 +10,18 @@ use axum::http::{StatusCode, header};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::{get, patch, post};
-use serde_json::{Map, json};
+use serde_json::json;
 use task_lifecycle::TransitionError;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::answer::{Refusal, answer, etag, pieces, streamed};
-use crate::document::{Configuration, Document};
-use crate::observe;
+use crate::answer::{Refusal, answer, body, etag, pieces, streamed};
+use crate::document::Document;
 use crate::openapi::openapi;
-use crate::request::{App, Base, Caller, List, Named, Seen, Shown, Upload, fingerprint, json};
-use crate::store::{Entry, Event, Key, New, Payload, Request};
+use crate::request::{App, Base, Caller, List, Named, Seen, Shown, Text};
+use crate::server::LARGEST_BODY;
+use crate::store::{Entry, Event, Key, Payload};
+use crate::{observe, request};
 
 /// How large a page may become, in bytes, about: it ends with the task that makes it larger.
 const LARGEST_PAGE: usize = 4 << 20;
@@ -82,14 +83,9 @@ async fn create(
     Caller(user): Caller,
     Named(name): Named,
     Base(base): Base,
-    body: String,
+    Text(body, _room): Text,
 ) -> Result<impl IntoResponse, Refusal> {
-    let upload: Upload = json(&body)?;
-    let mut configuration: Configuration = json(&body)?;
-    configuration.chunk_processing.get_or_insert_default();
-    let document = Document::queued(&configuration, Map::new());
-    let mut new = New::of(user, upload.name()?, document, upload.content()?);
-    new.request = name.map(|key| Request { key, fingerprint: fingerprint(&body) });
+    let mut new = request::new(user, name, body).await?;
     loop {
         if let Some(request) = &new.request
             && let Some(first) = app.store.requested(&new.key.user, &request.key).await?
@@ -98,10 +94,11 @@ async fn create(
             if first.fingerprint != request.fingerprint {
                 return Err(Refusal::bad("Idempotency-Key: it was another request's"));
             }
-            return Ok(answer(&new.row(first.id, first.created_at), &new.document, &base, true));
+            let row = new.row(first.id, first.created_at);
+            return Ok(answer(&row, &new.document, &base, true, None));
         }
         if let Some(row) = app.create(&new).await? {
-            return Ok(answer(&row, &new.document, &base, true));
+            return Ok(answer(&row, &new.document, &base, true, None));
         } // else the request is made twice at once, or the user has a task of the same microsecond
         new.key.id = Uuid::new_v4();
     }
@@ -113,11 +110,11 @@ async fn update(
     key: Key,
     seen: Seen,
     Base(base): Base,
-    body: String,
+    Text(body, _room): Text,
 ) -> Result<impl IntoResponse, Refusal> {
-    let configuration: Configuration = json(&body)?;
+    let configuration = request::configuration(&body, "")?;
     loop {
-        let (mut row, before) = app.read(&key).await?;
+        let (mut row, before, _room) = app.read(&key).await?;
         seen.check(&row.task)?;
         let loaded = row.task.revision();
         let document = Document::queued(&configuration, before.configuration);
@@ -125,7 +122,7 @@ async fn update(
         let event = Event::of(&done, &key.user, loaded, &document.message);
         if app.commit(&row, loaded, &event).await? {
             row.expires_at = None;
-            return Ok(answer(&row, &document, &base, true));
+            return Ok(answer(&row, &document, &base, true, None));
         }
     }
 }
@@ -151,8 +148,8 @@ async fn show(
     Query(shown): Query<Shown>,
 ) -> Result<impl IntoResponse, Refusal> {
     let with_chunks = shown.include_chunks.unwrap_or(true);
-    let (row, document) = app.read(&key).await?;
-    Ok(answer(&row, &document, &base, with_chunks))
+    let (row, document, room) = app.read(&key).await?;
+    Ok(answer(&row, &document, &base, with_chunks, room))
 }
 
 async fn list(
@@ -166,27 +163,32 @@ async fn list(
     let mut has_more = entries.len() == page.limit as usize;
     entries.truncate(page.limit as usize - 1);
     let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
-    let (mut size, mut next_cursor) = (0, None);
+    let (mut size, mut rooms, mut next_cursor) = (0, Vec::new(), None);
     for Entry { id, created_at } in entries {
         if size > LARGEST_PAGE {
             has_more = true;
             break;
         }
         let found = match Uuid::try_parse(&id) {
-            Ok(id) => app.store.read(&Key { user: user.clone(), id }).await,
-            Err(fault) => Err(sqlx::Error::Decode(fault.into())),
+            Ok(id) => app.read(&Key { user: user.clone(), id }).await,
+            Err(fault) => Err(sqlx::Error::Decode(fault.into()).into()),
         };
         match found {
-            Ok(None) => {} // it is gone by now
-            Ok(Some((row, document))) => {
+            Ok((row, document, room)) => {
                 size += document.size(list.include_chunks);
                 tasks.push(pieces(&row, &document, &base, list.include_chunks));
+                if list.include_chunks && room.is_some() {
+                    // One that has room does not wait for more of it.
+                    size = usize::MAX;
+                    rooms.extend(room);
+                }
             }
-            Err(fault @ sqlx::Error::Decode(_)) => {
+            Err(Refusal::NotFound) => {} // it is gone by now
+            Err(Refusal::Outage(fault @ sqlx::Error::Decode(_))) => {
                 tracing::error!(task = id, "{fault}");
                 unreadable.push(id);
             }
-            Err(fault) => return Err(fault.into()),
+            Err(fault) => return Err(fault),
         }
         next_cursor = Some(created_at);
     }
@@ -200,7 +202,7 @@ async fn list(
     let tasks = tasks.flat_map(|(comma, task)| iter::once(comma).chain(task));
     let end = format!("],{}", &rest.to_string()[1..]);
     let begin = "{\"tasks\":[".to_owned();
-    Ok(streamed(iter::once(begin).chain(tasks).chain(iter::once(end))))
+    Ok(streamed(iter::once(begin).chain(tasks).chain(iter::once(end)), rooms))
 }
 
 /// What happened. The message of an update that failed stays here.
@@ -211,8 +213,13 @@ async fn events(State(app): State<App>, key: Key) -> Result<impl IntoResponse, R
 
 /// The document, as it was uploaded.
 async fn file(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
+    let room = app.room(LARGEST_BODY.into()).await;
     let content = app.store.file(&key).await?.ok_or(Refusal::NotFound)?;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], content))
+    let head = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, content.len().to_string()),
+    ];
+    Ok((head, body([content], room)))
 }
 
 /// Whether the database answers. (If a worker of this process ends, so does the process.)

@@ -9,16 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, anyhow, ensure};
-use sqlx::AnyPool;
 use tokio::net::TcpListener;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::database::prune;
+use crate::database::{is_sqlite, listen};
 use crate::observe;
 use crate::request::App;
 use crate::routes::router;
@@ -68,6 +67,9 @@ pub struct Options {
     /// How long the log of events is kept, in days
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=36500))]
     pub keep_events_days: u64,
+    /// How long a run may take, in seconds; then its task has failed
+    #[arg(long, value_name = "S", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=864_000))]
+    pub longest_run_seconds: u64,
     /// After how many runs that ended so a task has failed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub attempts: u64,
@@ -111,8 +113,9 @@ pub async fn run(
     let store = SqlStore::open(&options.database, lease).await;
     // Not the address: a password may be in it.
     let store = store.context("--database cannot be opened")?;
-    let pool = store.pool.clone();
+    let database = store.clone();
     let store = wrap(store);
+    let queued = Arc::new(Notify::new());
     let (stop, stopped) = watch::channel(false);
     let mut running = JoinSet::new();
     for _ in 0..options.workers {
@@ -122,21 +125,23 @@ pub async fn run(
             takes: Duration::from_millis(options.work_millis),
             lease,
             attempts: options.attempts,
+            longest: Duration::from_secs(options.longest_run_seconds),
+            queued: queued.clone(),
         };
         running.spawn(worker.work(stopped.clone()));
+    }
+    if options.workers > 0 && !is_sqlite(&options.database) {
+        running.spawn(until(stopped.clone(), listen(options.database.clone(), queued)));
     }
     if !options.no_server {
         let (listen, keys) = (options.listen, keys(&options)?);
         let listener = TcpListener::bind(listen).await.with_context(|| listen)?;
         greet(listener.local_addr()?, &keys[0]);
-        let keys = Arc::new(HashMap::from_iter(keys));
-        running.spawn(serve(listener, limited(router(App { store, keys })), stopped.clone()));
+        let app = App::new(store, HashMap::from_iter(keys));
+        running.spawn(serve(listener, limited(router(app)), stopped.clone()));
     }
-    running.spawn(forget(
-        pool.clone(),
-        Duration::from_hours(24 * options.keep_events_days),
-        stopped,
-    ));
+    let age = Duration::from_hours(24 * options.keep_events_days);
+    running.spawn(until(stopped, prune(database.clone(), age)));
     let ended = tokio::select! {
         _ = ctrl_c() => Ok(()),
         _ = terminate.recv() => Ok(()),
@@ -145,7 +150,7 @@ pub async fn run(
     stop.send_replace(true);
     let rest = async {
         while running.join_next().await.is_some() {}
-        pool.close().await; // so that SQLite moves its write-ahead log into the file
+        database.close().await;
     };
     tokio::select! {
         () = rest => {}
@@ -156,16 +161,21 @@ pub async fn run(
     ended
 }
 
+/// What goes on until the program is told to stop.
+async fn until(mut stop: watch::Receiver<bool>, part: impl Future<Output = ()>) {
+    tokio::select! {
+        () = part => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
 /// Prunes the log, once an hour.
-async fn forget(pool: AnyPool, age: Duration, mut stop: watch::Receiver<bool>) {
+async fn prune(database: SqlStore, age: Duration) {
     loop {
-        if let Err(fault) = prune(&pool, age).await {
+        if let Err(fault) = database.prune(age).await {
             tracing::error!("the log is not pruned: {fault}");
         }
-        tokio::select! {
-            () = sleep(Duration::from_hours(1)) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+        sleep(Duration::from_hours(1)).await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
@@ -16,10 +17,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 
 /// The largest body, in bytes.
-pub const LARGEST_BODY: usize = 16 << 20;
+pub const LARGEST_BODY: u32 = 16 << 20;
 
 /// The longest head of a request that is read, in bytes. What is longer than a path may be (64 KiB)
 /// and fits is answered with 414.
@@ -28,7 +30,7 @@ const LONGEST_HEAD: usize = 128 << 10;
 /// How many connections are served at a time. Others wait to be accepted.
 const CONNECTIONS: usize = 512;
 
-/// How long a head, or the next part of a body, may take.
+/// How long a head, or the next part of a body or of an answer, may take.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long a request may take in all.
@@ -40,7 +42,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The routes, each with the limits of a body and of time.
 pub(crate) fn limited(router: Router) -> Router {
     router
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(DefaultBodyLimit::max(LARGEST_BODY as usize))
         .layer(RequestBodyTimeoutLayer::new(SILENCE))
         .layer(from_fn(too_large))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
@@ -49,9 +51,7 @@ pub(crate) fn limited(router: Router) -> Router {
 /// Refuses by its head what is too large. What comes all the same is read and dropped for a while,
 /// for clients that do not look at an answer before they have sent everything.
 async fn too_large(request: Request, next: Next) -> Response {
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_none_or(|length| length <= LARGEST_BODY) {
+    if request.body().size_hint().lower() <= LARGEST_BODY.into() {
         return next.run(request).await;
     }
     if !request.headers().contains_key(header::EXPECT) {
@@ -88,8 +88,12 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
                 continue;
             }
         };
+        _ = stream.set_nodelay(true); // an answer is written in parts
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(SILENCE));
         let service = TowerToHyperService::new(router.clone());
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let stream = TokioIo::new(Box::pin(stream));
+        let connection = connections.watch(http.serve_connection(stream, service));
         tokio::spawn(async move {
             _ = connection.await;
             drop(place);

@@ -15,7 +15,7 @@ use task_lifecycle::{Status, Task};
 use tokio::time::sleep;
 
 use crate::database::{
-    Lent, json, message, micros, moment, of, open, parsed, read, requested, row, text,
+    Lent, is_sqlite, json, message, micros, moment, of, open, parsed, read, requested, row, text,
 };
 use crate::document::Document;
 
@@ -38,8 +38,13 @@ pub trait Store: Send + Sync {
     /// The task, without its documents.
     async fn load(&self, key: &Key) -> Result<Option<Row>>;
 
+    /// The task and its current document, if that is stored in so many bytes at most.
+    async fn read_within(&self, key: &Key, bytes: u32) -> Result<Option<(Row, Document)>>;
+
     /// The task and its current document.
-    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>>;
+    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
+        self.read_within(key, u32::MAX).await
+    }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>>;
 
@@ -83,9 +88,13 @@ impl dyn Store {
                     Box::pin(async { Ok(create.await?.is_some()) })
                 };
                 let settled = self.settle(Err(fault), TRIES, &new.key, &new.event, again);
-                let row = if settled.await? { self.load(&new.key).await? } else { None };
-                // As it was stored: a worker may have started it since.
-                Ok(row.map(|row| new.row(row.key.id, row.created_at)))
+                if !settled.await? {
+                    return Ok(None);
+                }
+                // As it was stored: a worker may have started it since. (If it is gone already, it
+                // is not to be made again.)
+                let row = self.load(&new.key).await?.ok_or(Error::RowNotFound)?;
+                Ok(Some(new.row(row.key.id, row.created_at)))
             }
             outcome => outcome,
         }
@@ -156,8 +165,10 @@ macro_rules! page {
 }
 
 /// SQLite or PostgreSQL.
+#[derive(Clone)]
 pub struct SqlStore {
     pub pool: AnyPool,
+    writers: AnyPool,
     is_sqlite: bool,
     lease: Duration,
 }
@@ -165,8 +176,25 @@ pub struct SqlStore {
 impl SqlStore {
     /// Opens `sqlite://FILE` (made if it is not there) or `postgres://…`.
     pub async fn open(url: &str, lease: Duration) -> Result<Self> {
-        let (pool, is_sqlite) = open(url).await?;
-        Ok(Self { pool, is_sqlite, lease })
+        let [pool, writers] = open(url).await?;
+        Ok(Self { pool, writers, is_sqlite: is_sqlite(url), lease })
+    }
+
+    /// SQLite then moves its write-ahead log into the file.
+    pub async fn close(&self) {
+        self.writers.close().await;
+        self.pool.close().await;
+    }
+
+    /// Forgets events and requests of so long ago.
+    pub async fn prune(&self, age: Duration) -> Result<()> {
+        for statement in [
+            "DELETE FROM events WHERE at < (SELECT now FROM clock) - $1",
+            "DELETE FROM requests WHERE at < (SELECT now FROM clock) - $1",
+        ] {
+            query(statement).bind(micros(age)).execute(&self.writers).await?;
+        }
+        Ok(())
     }
 
     /// Writes a task and its event; or nothing, if a statement finds no row. The answer is the row
@@ -177,12 +205,18 @@ impl SqlStore {
         key: &Key,
         event: &Event,
     ) -> Result<Option<AnyRow>> {
-        let mut lent = Lent::by(&self.pool).await?;
+        let mut lent = Lent::by(&self.writers).await?;
         let written = write(&mut lent.connection, statements, key, event).await;
         let written = lent.give_back(written)?;
-        if written.is_some() {
-            tracing::info!(task = %key.id, by = event.by, "{}", event.operation);
-        }
+        let operation = event.operation.clone();
+        let outcome = match &written {
+            None => "conflict",
+            Some(_) if event.reverted => "reverted",
+            Some(_) => "done",
+        };
+        metrics::counter!("task_changes_total", "operation" => operation, "outcome" => outcome)
+            .increment(1);
+        tracing::info!(task = %key.id, by = event.by, outcome, "{}", event.operation);
         Ok(written)
     }
 
@@ -282,16 +316,20 @@ impl Store for SqlStore {
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
         let statement = of(
             "SELECT task_id, user_id, created_at, file_name, status, revision, run,
-                    previous_status, ended_at, expires_in, queued_run
+                    previous_status, ended_at, expires_in, queued_run, size
              FROM visible WHERE task_id = $1 AND user_id = $2",
             key,
         );
         statement.fetch_optional(&self.pool).await?.as_ref().map(row).transpose()
     }
 
-    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
-        let statement = of("SELECT * FROM visible WHERE task_id = $1 AND user_id = $2", key);
-        match statement.fetch_optional(&self.pool).await? {
+    async fn read_within(&self, key: &Key, bytes: u32) -> Result<Option<(Row, Document)>> {
+        let statement = of(
+            "SELECT * FROM visible
+             WHERE task_id = $1 AND user_id = $2 AND size <= $3",
+            key,
+        );
+        match statement.bind(i64::from(bytes)).fetch_optional(&self.pool).await? {
             Some(found) => read(found).await.map(Some),
             None => Ok(None),
         }
@@ -395,7 +433,7 @@ impl Store for SqlStore {
         };
         loop {
             let statement = query(statement).bind(micros(self.lease));
-            let mut lent = Lent::by(&self.pool).await?;
+            let mut lent = Lent::by(&self.writers).await?;
             let claimed = claim(&mut lent.connection, statement, worker).await;
             match lent.give_back(claimed)? {
                 None => return Ok(None),
@@ -413,7 +451,7 @@ impl Store for SqlStore {
         )
         .bind(message.run.cast_signed())
         .bind(micros(self.lease));
-        Ok(statement.execute(&self.pool).await?.rows_affected() > 0)
+        Ok(statement.execute(&self.writers).await?.rows_affected() > 0)
     }
 
     async fn log(&self, key: &Key) -> Result<Vec<Event>> {

@@ -10,14 +10,14 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use sqlx::Error;
 use task_lifecycle::{StaleRun, Task, Transition, TransitionError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::document::{Configuration, Document, cut};
 use crate::store::{self, Event, Message, Payload, Store, is_lasting};
 
-/// How long a worker waits before it looks again for a message.
+/// How long a worker waits before it looks again for a message, unless it is woken.
 const IDLE: Duration = Duration::from_millis(500);
 
 /// How long a run may go on once the program is told to stop.
@@ -35,6 +35,10 @@ pub struct Worker {
     pub lease: Duration,
     /// How many runs a document is given, if each lets its lease pass.
     pub attempts: u64,
+    /// How long a run may take, however alive its worker is.
+    pub longest: Duration,
+    /// Wakes a worker that waits.
+    pub queued: Arc<Notify>,
 }
 
 /// Why a worker drops a run.
@@ -76,6 +80,7 @@ impl Worker {
             }
             tokio::select! {
                 () = sleep(IDLE) => {}
+                () = self.queued.notified() => {}
                 _ = stop.changed() => {}
             }
         }
@@ -117,6 +122,7 @@ impl Worker {
         tokio::select! {
             outcome = self.finish(message, configuration) => outcome,
             lost = self.keep(message) => Err(lost),
+            () = sleep(self.longest) => self.fail(message, "The document took too long").await,
         }
     }
 

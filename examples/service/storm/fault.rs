@@ -372,13 +372,13 @@ impl Store for Faulty {
         Ok(loaded)
     }
 
-    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
+    async fn read_within(&self, key: &Key, bytes: u32) -> Result<Option<(Row, Document)>> {
         if [Some(Fault::FinishWithoutCheck), Some(Fault::FinishesAfterItsLease)]
             .contains(&self.fault)
         {
             return self.as_if_never_lost(key).await;
         }
-        let Some(read) = self.store.read(key).await? else {
+        let Some(read) = self.store.read_within(key, bytes).await? else {
             return Ok(self.expired(key));
         };
         let task = &read.0.task;

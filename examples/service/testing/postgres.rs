@@ -11,11 +11,21 @@ pub struct Postgres {
     dir: TempDir,
     programs: PathBuf,
     port: u16,
+    /// Whether what it acknowledges would outlive a power cut.
+    is_durable: bool,
 }
 
 impl Postgres {
     /// None, and a word of it on standard error, if PostgreSQL is not installed.
     pub fn start() -> Option<Self> {
+        Self::with(false)
+    }
+
+    pub fn durable() -> Option<Self> {
+        Self::with(true)
+    }
+
+    fn with(is_durable: bool) -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
         let programs = versions.flatten().map(|version| version.path().join("bin"));
         let Some(programs) = programs.filter(|bin| bin.join("initdb").exists()).max() else {
@@ -24,7 +34,7 @@ impl Postgres {
         };
         let dir = TempDir::new().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let postgres = Self { dir, programs, port };
+        let postgres = Self { dir, programs, port, is_durable };
         let path = postgres.dir.path().to_str().unwrap();
         if is_root() {
             assert!(Command::new("chown").args(["postgres", path]).status().unwrap().success());
@@ -66,8 +76,9 @@ impl Postgres {
         let path = self.dir.path().to_str().unwrap();
         let options = format!(
             "-c port={} -c listen_addresses=127.0.0.1 -c unix_socket_directories={path} \
-             -c fsync=off -c max_connections=200",
-            self.port
+             -c fsync={} -c max_connections=200",
+            self.port,
+            if self.is_durable { "on" } else { "off" }
         );
         let (data, log) = (&format!("{path}/data"), &format!("{path}/log"));
         let start = ["-D", data, "-l", log, "-w", "-o", &options, "start"];

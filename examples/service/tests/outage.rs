@@ -63,8 +63,9 @@ impl Store for Unsure {
         self.store.load(key).await
     }
 
-    async fn read(&self, key: &Key) -> Result<Option<(Row, Document)>> {
-        if self.happens { self.store.read(key).await } else { self.ask(self.store.read(key)).await }
+    async fn read_within(&self, key: &Key, bytes: u32) -> Result<Option<(Row, Document)>> {
+        let read = self.store.read_within(key, bytes);
+        if self.happens { read.await } else { self.ask(read).await }
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {
@@ -190,7 +191,16 @@ async fn outage_lost_the_result() {
             let message = store.claim("worker").await.unwrap().unwrap();
             let name = "worker".to_owned();
             let (takes, lease) = (Duration::from_secs(1), Duration::from_mins(1));
-            let worker = Worker { store: store.clone(), name, takes, lease, attempts: 3 };
+            let (store, longest) = (store.clone(), lease);
+            let worker = Worker {
+                store: store.clone(),
+                name,
+                takes,
+                lease,
+                attempts: 3,
+                longest,
+                queued: Arc::default(),
+            };
             store.calls.store(2, Ordering::SeqCst);
             let at_work = async {
                 while store.load(&new.key).await.unwrap().unwrap().task.status()

@@ -39,6 +39,15 @@ END $$;
 CREATE TRIGGER tasks_revision BEFORE UPDATE OF status, run, payload, previous_status, previous_payload
 ON tasks FOR EACH ROW WHEN (NEW.revision = OLD.revision) EXECUTE FUNCTION refuse();
 
+-- Wakes workers that wait.
+CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NOTIFY queued;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER tasks_queued AFTER INSERT OR UPDATE OF status ON tasks
+FOR EACH ROW WHEN (NEW.status = 'Starting') EXECUTE FUNCTION tell();
+
 -- The one clock; and the place of what is queued now.
 CREATE VIEW clock AS
 SELECT now, now AS place
@@ -46,7 +55,7 @@ FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT AS now) A
 
 -- Without what has expired.
 CREATE VIEW visible AS
-SELECT * FROM tasks
+SELECT *, octet_length(payload) AS size FROM tasks
 WHERE (ended_at + expires_in * 1000000 > (SELECT now FROM clock)) IS NOT FALSE;
 
 CREATE TABLE files (

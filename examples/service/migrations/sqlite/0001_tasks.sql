@@ -46,7 +46,7 @@ FROM (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now);
 
 -- Without what has expired.
 CREATE VIEW visible AS
-SELECT * FROM tasks
+SELECT *, octet_length(payload) AS size FROM tasks
 WHERE (ended_at + expires_in * 1000000 > (SELECT now FROM clock)) IS NOT FALSE;
 
 CREATE TABLE files (

@@ -65,7 +65,7 @@ fn bad_forms() -> Vec<(Vec<u8>, &'static [u16])> {
         (b"{\"file\":\"data:,a\"}}".into(), &[400]),
         (b"\0".into(), &[400]),
         ("[".repeat(100_000).into(), &[400, 422]),
-        (vec![b' '; task_service::server::LARGEST_BODY + 1], &[413]),
+        (vec![b' '; task_service::server::LARGEST_BODY as usize + 1], &[413]),
     ];
     for nested in [nested("[", "]", 62), nested(r#"{"a":"#, "}", 62), raw_values(10)] {
         bad.push((in_form(&nested).into(), &[400]));

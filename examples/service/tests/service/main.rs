@@ -112,7 +112,9 @@ fn refused(answer: &Answer, code: u16, text: &str) {
 async fn beside(service: &Service, takes: Duration) -> (Arc<SqlStore>, Worker) {
     let store = Arc::new(SqlStore::open(&service.database, Duration::ZERO).await.unwrap());
     let lease = Duration::from_mins(1); // it says nothing of how far it is
-    (store.clone(), Worker { store, name: "worker".to_owned(), takes, lease, attempts: 3 })
+    let (name, queued) = ("worker".to_owned(), Arc::default());
+    let longest = Duration::from_hours(1);
+    (store.clone(), Worker { store, name, takes, lease, attempts: 3, longest, queued })
 }
 
 /// Somebody puts a label on a task.

@@ -1,0 +1,138 @@
+//! The most memory that the service takes for requests that are made to take much.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::Database;
+use crate::testing::client::Client;
+use crate::testing::process::Process;
+
+/// A row for each attack, each on a process of its own.
+pub async fn measure() -> anyhow::Result<String> {
+    let mut table = "| |".to_owned();
+    let mut rows: Vec<_> = [
+        "at rest",
+        "1 MiB in chunks of one word",
+        "⋯ got by 32 clients at a time",
+        "⋯ of which none reads its answer",
+        "20 tasks with 250 KiB of configuration, in one page",
+        "32 bodies of 16 MiB of zeros at a time",
+        "32 files of 12 MiB at a time",
+        "400 connections with half a head of 4 MiB",
+    ]
+    .map(|name| format!("\n| {name} |"))
+    .into();
+    let mut line = "\n| --- |".to_owned();
+    for database in Database::each()? {
+        write!(table, " {} |", database.name)?;
+        line += " ---: |";
+        for (attack, row) in rows.iter_mut().enumerate() {
+            let server = database.serve(&["--work-millis", "0"])?;
+            let client = Client::new(&server.url, "try-me");
+            let _connections = attacked(attack, &server, &client).await?;
+            ensure!(client.call("GET", "/health").await?.code == 200, "it lives");
+            write!(row, " {} MiB |", peak(&server)?)?;
+        }
+    }
+    Ok(table + &line + &rows.concat())
+}
+
+async fn attacked(
+    attack: usize,
+    server: &Process,
+    client: &Client,
+) -> anyhow::Result<Vec<TcpStream>> {
+    let mut connections = Vec::new();
+    match attack {
+        1..=3 => {
+            let id = client.create(&"a+".repeat(1 << 19).replace('+', "%20"), 1).await?.id();
+            let limit = Instant::now() + Duration::from_mins(3);
+            let path = format!("/tasks/{id}");
+            while client.call("GET", &format!("{path}?include_chunks=false")).await?.status()
+                != "Succeeded"
+            {
+                ensure!(Instant::now() < limit, "the document takes too long");
+                sleep(Duration::from_millis(100)).await;
+            }
+            match attack {
+                1 => ensure!(client.get(&id).await?.code == 200, "the chunks"),
+                2 => at_once(32, client, "GET", &path, "").await?,
+                _ => {
+                    for _ in 0..32 {
+                        let head = format!(
+                            "GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: try-me\r\n\r\n"
+                        );
+                        connections.push(say(server, head.as_bytes())?);
+                    }
+                    sleep(Duration::from_secs(5)).await;
+                }
+            }
+        }
+        4 => {
+            let values: Vec<_> = (0..125_000).map(|_| 0).collect();
+            let body =
+                json!({ "file": "data:,one", "llm_processing": { "a": values } }).to_string();
+            for _ in 0..20 {
+                let created = client.send("POST", "/tasks/parse", body.clone()).await?;
+                ensure!(created.code == 200, "{created:?}");
+            }
+            client.call("GET", "/tasks?limit=100").await?;
+        }
+        5 => {
+            let zeros = "0,".repeat((16 << 19) - 50);
+            let body = format!(r#"{{"file":"data:,one","llm_processing":{{"a":[{zeros}0]}}}}"#);
+            at_once(32, client, "POST", "/tasks/parse", &body).await?;
+        }
+        6 => {
+            let body = json!({ "file": "A".repeat((16 << 20) - 1000) }).to_string();
+            at_once(32, client, "POST", "/tasks/parse", &body).await?;
+        }
+        7 => {
+            for _ in 0..400 {
+                let head = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(2 << 20));
+                connections.extend(say(server, head.as_bytes()));
+            }
+        }
+        _ => {}
+    }
+    Ok(connections)
+}
+
+async fn at_once(
+    clients: usize,
+    client: &Client,
+    method: &'static str,
+    path: &str,
+    body: &str,
+) -> anyhow::Result<()> {
+    let mut asking = JoinSet::new();
+    for _ in 0..clients {
+        let (client, path, body) = (client.clone(), path.to_owned(), body.to_owned());
+        asking.spawn(async move { client.send(method, &path, body).await });
+    }
+    while let Some(answer) = asking.join_next().await {
+        _ = answer?; // it may be refused, or the connection be closed
+    }
+    Ok(())
+}
+
+fn say(server: &Process, text: &[u8]) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://"))?;
+    _ = stream.write_all(text); // which the server need not read
+    Ok(stream)
+}
+
+/// In MiB.
+fn peak(server: &Process) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id()))?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).context("VmHWM")?;
+    let kib: u64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
+    Ok(kib >> 10)
+}
