@@ -270,7 +270,8 @@ impl Store for SqlStore {
         let statement = of(
             "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, run,
                                 payload, expires_in, queued_at, queued_run, leased_until)
-             SELECT $1, $2, place, $3, $4, $5, $6, $7, $8, place, $6, 0 FROM clock WHERE true
+             SELECT $1, $2, place, $3, $4, $5, $6, $7, $8, place, $6, 0 FROM clock
+             WHERE NOT EXISTS (SELECT * FROM events WHERE task_id = $1) -- nor is it gone
              ON CONFLICT DO NOTHING RETURNING created_at",
             key,
         )

@@ -167,6 +167,37 @@ async fn lost_race_after_an_outage_was_a_success() {
     }
 }
 
+/// A new task that was found to be stored is answered as it was then; and one that is gone already
+/// is not made again.
+#[tokio::test]
+async fn deleted_task_was_made_again() {
+    for is_gone in [false, true] {
+        for (unsure, ..) in on_each(0, true, false).await {
+            let (store, new): (&dyn Store, _) = (&*unsure, new());
+            unsure.calls.store(1, Ordering::SeqCst);
+            let meanwhile = async {
+                let mut row = loop {
+                    if let Some(row) = store.load(&new.key).await.unwrap() {
+                        break row;
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                };
+                let done = row.task.cancel().unwrap();
+                assert!(store.commit(&row, 0, &Event::of(&done, "alice", 0, "")).await.unwrap());
+                if is_gone {
+                    let event = Event::new("alice", "delete", 1, None);
+                    assert!(store.delete(&new.key, 1, &event).await.unwrap());
+                }
+            };
+            let (added, ()) = tokio::join!(store.add(&new), meanwhile);
+            match added {
+                Ok(row) => assert_eq!((row.unwrap().task.revision(), is_gone), (0, false)),
+                Err(unknown) => assert!(is_gone && matches!(unknown, Error::RowNotFound)),
+            }
+        }
+    }
+}
+
 /// What is still not known after all tries is said to be so.
 #[tokio::test]
 async fn unknown_outcome_was_decided_again() {

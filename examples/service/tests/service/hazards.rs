@@ -657,6 +657,7 @@ async fn page_repeated_its_last_row() {
                 if page["has_more"] == json!(false) {
                     break;
                 }
+                assert!(seen.len() <= all.len(), "{sort} {limit}: {seen:?}");
                 cursor = format!("&cursor={}", page["next_cursor"].as_str().unwrap());
             }
             if sort == "desc" {

@@ -55,6 +55,39 @@ async fn a_deep_body_is_read_again() {
     }
 }
 
+/// Numbers are kept as they were sent, to the last digit, and a text is none.
+#[tokio::test]
+async fn a_number_comes_back_as_it_was_sent() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let _worker = service.worker("0");
+        let numbers = "[18446744073709551616,-9223372036854775809,0.1000,1e+400,-0,1.0,5e+3,\
+                       3.141592653589793238462643383279,\"18446744073709551616\"]";
+        let created = client.send("POST", "/tasks/parse", in_form(numbers)).await.unwrap();
+        let id = created.id();
+        let done = crate::until_status(&client, &id, "Succeeded").await;
+        let updated = client.update(&id, 1).await.unwrap();
+        for answer in [created, done, updated, client.call("GET", "/tasks").await.unwrap()] {
+            assert!(answer.text.contains(numbers), "{answer:?}");
+        }
+    }
+}
+
+/// What a request may have beside its file has an end, for as values it takes more memory.
+#[tokio::test]
+async fn a_configuration_of_a_megabyte_is_refused() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let id = succeeded(&service, &client).await.id();
+    let form = in_form(&format!("[{}0]", "0,".repeat(1 << 18)));
+    for (method, path) in [("POST", "/tasks/parse"), ("PATCH", &format!("/tasks/{id}/parse"))] {
+        let answer = client.send(method, path, form.clone()).await.unwrap();
+        crate::refused(&answer, 413, "more than 262144 bytes beside the file");
+    }
+}
+
 /// Bodies that are refused where a form is expected, with the codes that may say so.
 fn bad_forms() -> Vec<(Vec<u8>, &'static [u16])> {
     let mut bad: Vec<(Vec<u8>, &'static [u16])> = vec![

@@ -253,6 +253,83 @@ async fn a_silent_client_was_served_for_good() {
     assert!((9..20).contains(&took.as_secs()), "{took:?}");
 }
 
+/// A client that asks and does not read is not waited for.
+#[tokio::test]
+async fn an_answer_that_nobody_read_was_kept() {
+    let service = Service::new();
+    let server = service.server();
+    let id = large(&service, &server).await;
+    let mut stream = connect(&server);
+    let head = format!("GET /tasks/{id} HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    let said = spawn_blocking(|| said(stream)).await.unwrap();
+    let whole = alice(&server).get(&id).await.unwrap().text;
+    assert!(said.starts_with("HTTP/1.1 200") && said.len() < whole.len(), "{}", said.len());
+}
+
+/// Many who ask for what is large wait for each other, and each gets it whole.
+#[tokio::test]
+async fn large_answers_came_all_at_once() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let id = large(&service, &server).await;
+    let whole = client.get(&id).await.unwrap().text;
+    let paths = [format!("/tasks/{id}"), "/tasks?include_chunks=true&limit=1".to_owned()];
+    let asking: Vec<_> = (0..30)
+        .map(|nth| {
+            let (client, path) = (client.clone(), paths[nth % 2].clone());
+            tokio::spawn(async move { client.call("GET", &path).await.unwrap().text })
+        })
+        .collect();
+    for asked in asking {
+        assert!(asked.await.unwrap().contains(&whole));
+    }
+}
+
+/// The parts of an answer do not wait until the client has said that it got the one before, which it
+/// says after 40 milliseconds.
+#[tokio::test]
+async fn a_page_waited_for_its_own_parts() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    for _ in 0..10 {
+        client.create("one", 1).await.unwrap();
+    }
+    let mut times = Vec::new();
+    for _ in 0..40 {
+        let begin = Instant::now();
+        client.call("GET", "/tasks").await.unwrap();
+        times.push(begin.elapsed());
+    }
+    let fastest = times[20..].iter().min().unwrap();
+    assert!(*fastest < Duration::from_millis(35), "{times:?}");
+}
+
+/// A task whose output is some megabytes, more than a connection holds by itself.
+async fn large(service: &Service, server: &Process) -> String {
+    let _worker = service.worker("0");
+    let id = alice(server).create(&"word%20".repeat(40_000), 1).await.unwrap().id();
+    until_status(&alice(server), &id, "Succeeded").await;
+    id
+}
+
+/// Behind a proxy that ends TLS, addresses begin as the client's did.
+#[tokio::test]
+async fn addresses_were_wrong_behind_tls() {
+    let service = Service::new();
+    let server = service.server();
+    for (proto, begin) in [("https", "https://"), ("http", "http://"), ("gopher", "http://")] {
+        let body = r#"{"file":"data:,one"}"#;
+        let request = reqwest::Client::new().post(format!("{}/tasks/parse", server.url));
+        let request = request.header("Authorization", "a").header("X-Forwarded-Proto", proto);
+        let answer = request.body(body).send().await.unwrap().text().await.unwrap();
+        assert!(answer.contains(&format!(r#""task_url":"{begin}"#)), "{proto}: {answer}");
+    }
+}
+
 /// More connections than are served at a time wait, the log says so, and the silent ones go.
 #[tokio::test]
 async fn idle_connections_shut_everybody_out() {
@@ -283,6 +360,7 @@ async fn nobody_knew_what_was_asked() {
     for number in [
         r#"http_request_seconds_count{route="/tasks/{task_id}/cancel",code="200"} 1"#,
         r#"http_request_seconds_count{route="/tasks/{task_id}/cancel",code="400"} 1"#,
+        r#"task_changes_total{operation="cancel",outcome="done"} 1"#,
     ] {
         assert!(metrics.lines().any(|line| line == number), "{metrics}");
     }

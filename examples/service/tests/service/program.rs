@@ -21,6 +21,7 @@ fn help_names_every_option() {
         "--work-millis",
         "--lease-seconds",
         "--attempts",
+        "--longest-run-seconds",
         "--keep-events-days",
     ] {
         assert!(help.contains(option), "{option}");

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use sqlx::Connection;
 use task_service::store::{Event, Store as _};
 
@@ -86,6 +87,44 @@ async fn lost_work_is_stopped() {
     let (lost, ()) = tokio::join!(slow.handle(&message), taken);
     assert_eq!(lost.unwrap_err().to_string(), "the run is over, or was taken away");
     assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+/// A worker that lives, and does not end, is not waited for without end.
+#[tokio::test]
+async fn a_run_has_an_end() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let before = succeeded(&service, &client).await;
+        let options = ["--no-server", "--work-millis", "60000", "--longest-run-seconds", "1"];
+        let _worker = service.start(&options);
+        client.update(&before.id(), 1).await.unwrap();
+        let id = client.create("one", 1).await.unwrap().id();
+        let failed = until_status(&client, &id, "Failed").await;
+        assert_eq!(failed.json()["message"], "The document took too long");
+        let reverted = until_status(&client, &before.id(), "Succeeded").await;
+        assert_eq!(reverted.json()["output"], before.json()["output"]);
+    }
+}
+
+/// On PostgreSQL a worker does not wait until it looks again, which is half a second.
+#[tokio::test]
+async fn a_queued_task_wakes_a_worker() {
+    let services = Service::everywhere();
+    let Some(service) = services.get(1) else { return };
+    let server = service.server();
+    let client = alice(&server);
+    let _worker = service.worker("0");
+    let (mut at_once, all) = (0, 20);
+    for _ in 0..all {
+        let id = client.create("one", 1).await.unwrap().id();
+        until_status(&client, &id, "Succeeded").await;
+        let log = client.call("GET", &format!("/tasks/{id}/events")).await.unwrap().json();
+        let at = |event: usize| log[event]["at"].as_str().unwrap().parse::<DateTime<Utc>>();
+        let took = at(1).unwrap() - at(0).unwrap();
+        at_once += i32::from(took.num_milliseconds() < 100);
+    }
+    assert!(at_once > all / 2, "{at_once} of {all}");
 }
 
 #[tokio::test]
