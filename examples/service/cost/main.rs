@@ -9,6 +9,7 @@ mod growth;
 mod load;
 mod memory;
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,8 +46,7 @@ enum Part {
 struct Database {
     name: &'static str,
     url: String,
-    _dir: TempDir,
-    _postgres: Option<Postgres>,
+    _kept: Box<dyn Any>,
 }
 
 impl Database {
@@ -54,13 +54,12 @@ impl Database {
     fn each() -> anyhow::Result<Vec<Self>> {
         let dir = TempDir::new()?;
         let url = format!("sqlite://{}/tasks.db", dir.path().display());
-        let mut databases = vec![Self { name: "SQLite", url, _dir: dir, _postgres: None }];
-        if let Some(postgres) = Postgres::durable() {
+        let sqlite = Self { name: "SQLite", url, _kept: Box::new(dir) };
+        let postgres = Postgres::durable().map(|postgres| {
             let url = postgres.database("tasks");
-            let (name, _dir) = ("PostgreSQL", TempDir::new()?);
-            databases.push(Self { name, url, _dir, _postgres: Some(postgres) });
-        }
-        Ok(databases)
+            Self { name: "PostgreSQL", url, _kept: Box::new(postgres) }
+        });
+        Ok([sqlite].into_iter().chain(postgres).collect())
     }
 
     /// The service on it, as a process of its own.

@@ -59,13 +59,6 @@ impl Document {
         self.message = message.to_owned();
     }
 
-    /// About how long it is, in bytes.
-    pub fn size(&self, with_chunks: bool) -> usize {
-        let chunks = self.chunks.iter().filter(|_| with_chunks).flat_map(|chunks| chunks.iter());
-        let chunks: usize = chunks.map(|chunk| 500 + chunk.content.len()).sum();
-        chunks + Value::from(self.configuration.clone()).to_string().len()
-    }
-
     /// The seconds that the task is kept, once it is completed.
     pub fn expires_in(&self) -> Option<u32> {
         let seconds = self.configuration.get("expires_in")?.as_u64()?;

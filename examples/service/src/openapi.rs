@@ -45,6 +45,9 @@ enum Refused {
     /// If-Match names another revision
     #[response(status = 412, content_type = "text/plain")]
     Stale(String),
+    /// The body did not come, or took too long
+    #[response(status = 408, content_type = "text/plain")]
+    TooSlow(String),
     /// The body is too large
     #[response(status = 413, content_type = "text/plain")]
     TooLarge(String),
@@ -54,6 +57,9 @@ enum Refused {
     /// Server error
     #[response(status = 500, content_type = "text/plain")]
     Outage(String),
+    /// It is not known whether this has happened
+    #[response(status = 503, content_type = "text/plain")]
+    Unknown(String),
 }
 
 /// Cancel Task
@@ -83,6 +89,7 @@ fn cancel() {}
 /// Queues a document.
 #[utoipa::path(
     post, path = "/tasks/parse", tag = "Tasks",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Asked again under it within a day, the same is done once")),
     request_body = Upload,
     responses((status = 200, description = "The task", body = Object), Refused),
     security(("api_key" = [])),
@@ -94,7 +101,7 @@ fn create() {}
 /// Queues a finished task again. What the configuration does not name stays as it is.
 #[utoipa::path(
     patch, path = "/tasks/{task_id}/parse", tag = "Tasks",
-    params(("task_id" = String, Path)),
+    params(("task_id" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was seen")),
     request_body = Configuration,
     responses((status = 200, description = "The task", body = Object), Refused),
     security(("api_key" = [])),
@@ -106,7 +113,7 @@ fn update() {}
 /// Removes a completed task and its file.
 #[utoipa::path(
     delete, path = "/tasks/{task_id}", tag = "Tasks",
-    params(("task_id" = String, Path)),
+    params(("task_id" = String, Path), ("If-Match" = Option<String>, Header, description = "The ETag that was seen")),
     responses((status = 200, description = "Task deleted"), Refused),
     security(("api_key" = [])),
 )]

@@ -23,8 +23,9 @@ use crate::server::LARGEST_BODY;
 use crate::store::{Entry, Event, Key, Payload};
 use crate::{observe, request};
 
-/// How large a page may become, in bytes, about: it ends with the task that makes it larger.
-const LARGEST_PAGE: usize = 4 << 20;
+/// How large the documents of a page may be, in bytes as they are stored: it ends with the one that
+/// makes it larger.
+const LARGEST_PAGE: u64 = 4 << 20;
 
 /// The routes, under the names of both generations of the API.
 pub fn router(app: App) -> Router {
@@ -175,13 +176,12 @@ async fn list(
         };
         match found {
             Ok((row, document, room)) => {
-                size += document.size(list.include_chunks);
-                tasks.push(pieces(&row, &document, &base, list.include_chunks));
-                if list.include_chunks && room.is_some() {
-                    // One that has room does not wait for more of it.
-                    size = usize::MAX;
+                size += row.size;
+                if room.is_some() && list.include_chunks {
+                    size = u64::MAX; // who has room does not wait for more of it
                     rooms.extend(room);
                 }
+                tasks.push(pieces(&row, &document, &base, list.include_chunks));
             }
             Err(Refusal::NotFound) => {} // it is gone by now
             Err(Refusal::Outage(fault @ sqlx::Error::Decode(_))) => {

@@ -2,7 +2,14 @@
 
 #![allow(dead_code, reason = "each of them uses its part")]
 
+use std::io::{Write as _, stderr};
+
 pub mod client;
 pub mod postgres;
 pub mod process;
 pub mod report;
+
+/// Says what is left out where a person sees it: what a test prints is shown only if it fails.
+pub fn skipped(what: &str) {
+    _ = writeln!(stderr(), "SKIPPED: {what}");
+}

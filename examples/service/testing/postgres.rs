@@ -16,7 +16,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// None, and a word of it on standard error, if PostgreSQL is not installed.
+    /// None, and a word of it, if PostgreSQL is not installed.
     pub fn start() -> Option<Self> {
         Self::with(false)
     }
@@ -29,7 +29,7 @@ impl Postgres {
         let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
         let programs = versions.flatten().map(|version| version.path().join("bin"));
         let Some(programs) = programs.filter(|bin| bin.join("initdb").exists()).max() else {
-            eprintln!("PostgreSQL is not installed (Debian: postgresql): skipped");
+            super::skipped("PostgreSQL is not installed (Debian: postgresql)");
             return None;
         };
         let dir = TempDir::new().unwrap();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Service;
+use crate::testing::skipped;
 
 /// Where `tests/clients/install` puts them.
 const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/clients");
@@ -11,7 +12,7 @@ const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/clien
 fn works(program: &str, script: &str) {
     let program = program.replace("CLIENTS", INSTALLED);
     if !Path::new(&format!("{INSTALLED}/complete")).exists() {
-        eprintln!("tests/clients/install has not been run: {script} skipped");
+        skipped(&format!("{script}: tests/clients/install has not been run"));
         return;
     }
     let service = Service::new();

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::testing::client::Client;
 use crate::testing::postgres::Postgres;
 use crate::testing::process::Process;
+use crate::testing::skipped;
 use crate::{PROGRAM, Service, alice};
 
 /// A disk of its own, in memory.
@@ -25,7 +26,7 @@ impl Disk {
     fn new(size: &str) -> Option<Self> {
         let disk = Self(TempDir::new().unwrap());
         if !disk.mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]) {
-            eprintln!("a disk cannot be mounted: skipped");
+            skipped("a full disk: none can be mounted here");
             return None;
         }
         Some(disk)

@@ -14,6 +14,7 @@ use task_service::worker::Dropped;
 use tokio::time::sleep;
 
 use crate::testing::client::Client;
+use crate::testing::skipped;
 use crate::{Service, alice, beside, label, refused, succeeded, until_status};
 
 /// Of many who cancel at once, one is told that it did; and of a cancel and a start, one wins.
@@ -381,7 +382,7 @@ async fn serialization_failure_was_an_outage() {
 #[tokio::test]
 async fn clocks_disagreed() {
     if !crate::testing::process::can_shift_clocks() {
-        eprintln!("libfaketime is not installed (Debian: faketime): skipped");
+        skipped("wrong clocks: libfaketime is not installed (Debian: faketime)");
         return;
     }
     // SQLite is on one machine with all its processes, and has their clock.
