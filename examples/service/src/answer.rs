@@ -1,4 +1,4 @@
-//! What a client is told, in the shape of the public API.
+//! What a client gets, in the shape of the public API.
 
 use std::convert::Infallible;
 use std::iter;
@@ -15,7 +15,7 @@ use crate::document::{Chunk, Document};
 use crate::request::Room;
 use crate::store::{Payload, Row};
 
-/// Why a request was refused. The text is the answer, but for an outage.
+/// Why a request was refused. The text is the answer.
 #[derive(thiserror::Error, Debug)]
 pub enum Refusal {
     #[error("{1}")]
@@ -28,7 +28,7 @@ pub enum Refusal {
     Status(#[from] TransitionError),
     #[error("Server error")]
     Outage(#[from] sqlx::Error),
-    #[error("It is not known whether this has happened: get the task before you ask again")]
+    #[error("It is not known whether this was done: get the task before you try again")]
     Unknown(sqlx::Error),
 }
 
@@ -65,15 +65,15 @@ impl From<JsonRejection> for Refusal {
     }
 }
 
-/// The revision, so that a client can tell two answers apart.
+/// The revision, for the client to send back in `If-Match`.
 pub fn etag(task: &Task<Payload>) -> [(HeaderName, String); 1] {
     [(header::ETAG, format!("\"{}\"", task.revision()))]
 }
 
-/// Chunks that are written at a time.
+/// How many chunks are written at a time.
 const BATCH: usize = 100;
 
-/// A body that is made as it is sent, and keeps its room until then.
+/// A body that is made as it is sent, and keeps its room until it is.
 pub fn body<T: Into<Bytes> + 'static>(
     pieces: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
     room: impl Send + 'static,
@@ -85,7 +85,7 @@ pub fn body<T: Into<Bytes> + 'static>(
     Body::from_stream(stream::iter(pieces.into_iter().map(with_room)))
 }
 
-/// JSON, written as it is sent.
+/// JSON that is written as it is sent.
 pub fn streamed(
     pieces: impl Iterator<Item = String> + Send + 'static,
     room: impl Send + 'static,
@@ -93,7 +93,7 @@ pub fn streamed(
     ([(header::CONTENT_TYPE, "application/json")], body(pieces, room)).into_response()
 }
 
-/// A task, as the client sees it.
+/// A task as the client sees it.
 pub fn answer(
     row: &Row,
     document: &Document,
@@ -129,7 +129,7 @@ pub fn pieces(
     iter::once(before).chain(batches).chain(iter::once(after))
 }
 
-/// The text of an object as it is before the value of one more field.
+/// The text of an object up to the value of one more field.
 fn open(object: &Value, name: &str) -> String {
     let text = object.to_string();
     format!("{},\"{name}\":", &text[..text.len() - 1])
@@ -139,10 +139,10 @@ fn without(value: &mut Value, name: &str) -> Value {
     value.as_object_mut().and_then(|fields| fields.remove(name)).unwrap_or_default()
 }
 
-/// Without its chunks.
+/// A task without its chunks.
 fn task(row: &Row, document: &Document, base: &str) -> Value {
     let Document { configuration, message, started_at, finished_at, chunks, rest: _ } = document;
-    // A cancel reads no document and writes none.
+    // A cancel does not touch the document.
     let is_cancelled = row.task.status() == Status::Cancelled;
     let message = if is_cancelled { "Task cancelled" } else { message };
     let finished_at = if is_cancelled { &row.ended_at } else { finished_at };
@@ -177,7 +177,7 @@ fn task(row: &Row, document: &Document, base: &str) -> Value {
     })
 }
 
-/// A text has one page without a size, and a chunk of it is one segment.
+/// A text is one page without a size, and each chunk of it one segment.
 fn chunk(chunk: &Chunk) -> Value {
     let Chunk { id, content, words } = chunk;
     json!({

@@ -1,4 +1,4 @@
-//! Connections, and rows as the service has them. What differs between the databases is here and in
+//! Connections, and the conversion of rows. All that differs between the databases is here and in
 //! `claim`.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) fn is_sqlite(url: &str) -> bool {
     url.starts_with("sqlite:")
 }
 
-/// Opens a database, made if it is not there: connections to read by, and to write by.
+/// Opens a database, and creates it if it is missing: connections for reading, and for writing.
 pub(crate) async fn open(url: &str) -> Result<[AnyPool; 2]> {
     install_default_drivers();
     let is_sqlite = is_sqlite(url);
@@ -38,7 +38,7 @@ pub(crate) async fn open(url: &str) -> Result<[AnyPool; 2]> {
         "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
     };
     let url = format!("{url}{made}");
-    // Its error tells the cause; a pool would try for long, and say that it did.
+    // This error names the cause; a pool would keep trying and only report a timeout.
     AnyConnection::connect(&url).await?.close().await?;
     let pool = |connections| {
         AnyPoolOptions::new()
@@ -53,8 +53,8 @@ pub(crate) async fn open(url: &str) -> Result<[AnyPool; 2]> {
             .connect(&url)
     };
     let readers = pool(8).await?;
-    // SQLite has one writer at a time, and those who wait for it sleep and try again: the unlucky
-    // ones for long. Here they stand in line.
+    // SQLite has one writer at a time. The others would sleep and try again, the unlucky ones for
+    // long; here they queue.
     let writers = if is_sqlite { pool(1).await? } else { readers.clone() };
     let migrator = if is_sqlite {
         sqlx::migrate!("migrations/sqlite")
@@ -62,13 +62,13 @@ pub(crate) async fn open(url: &str) -> Result<[AnyPool; 2]> {
         sqlx::migrate!("migrations/postgres")
     };
     if migrator.run(&writers).await.is_err() {
-        // On SQLite another process may have been faster: look again.
+        // On SQLite another process may have migrated it at the same time.
         migrator.run(&writers).await?;
     }
     Ok([readers, writers])
 }
 
-/// Wakes a worker for each task that is queued on PostgreSQL, by whatever process.
+/// Wakes a worker for each task that any process queues on PostgreSQL.
 pub(crate) async fn listen(url: String, queued: Arc<Notify>) {
     loop {
         let listen = async {
@@ -80,15 +80,15 @@ pub(crate) async fn listen(url: String, queued: Arc<Notify>) {
             }
         };
         let ended: Result<()> = listen.await;
-        tracing::warn!("not told of new tasks: {ended:?}");
+        tracing::warn!("no notifications of new tasks: {ended:?}");
         sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// A connection for one transaction. Unless that ended well, it is closed: after an error, or if
-/// whoever waited for it went away in the middle, nobody knows whether it is still in a transaction.
-/// SQLite ends one by itself if the disk is full, and what is written on such a connection later
-/// would never be committed.
+/// A connection for one transaction. Unless the transaction ends well, the connection is closed: after
+/// an error, or if its future is dropped midway, nobody knows whether it is still in a transaction.
+/// SQLite rolls back by itself when the disk is full, and what is written on such a connection
+/// afterwards would never be committed.
 pub(crate) struct Lent {
     pub connection: PoolConnection<Any>,
     is_whole: bool,
@@ -106,7 +106,7 @@ impl Lent {
         };
         let code = fault.as_database_error().and_then(DatabaseError::code);
         match code.as_deref() {
-            // Could not be serialized, or a deadlock: the race was lost, as with zero rows.
+            // A serialization failure or a deadlock: the race was lost, as if no row had matched.
             Some("40001" | "40P01") => Ok(None),
             _ => Err(fault),
         }
@@ -121,7 +121,7 @@ impl Drop for Lent {
     }
 }
 
-/// What was claimed, and what the log says of it.
+/// A claimed row as a message, and as the event for the log.
 pub(crate) fn message(row: &AnyRow) -> Result<(Message, Event)> {
     let (revision, run) = (number(row, "revision")?, number(row, "run")?);
     let status = status(row, "status")?;
@@ -135,7 +135,7 @@ pub(crate) fn message(row: &AnyRow) -> Result<(Message, Event)> {
     Ok((message, event))
 }
 
-/// Whether an error will not go away: the row is at fault, not the database or the way to it.
+/// Whether an error is permanent: the fault is in the row, not in the database or the connection.
 pub fn is_lasting(fault: &Error) -> bool {
     match fault {
         Error::Decode(_) | Error::Encode(_) => true,
@@ -159,14 +159,14 @@ pub(crate) fn of<'a>(statement: &'static str, key: &'a Key) -> Query<'a, Any, An
     query(statement).bind(key.id.to_string()).bind(&key.user)
 }
 
-/// A row and its current document, checked: what no task has is an error. A document may be large,
-/// so it is read beside what waits.
+/// A row and its current document, validated. A document may be large, so it is parsed on a blocking
+/// thread.
 pub(crate) async fn read(from: AnyRow) -> Result<(Row, Document)> {
     let read = spawn_blocking(move || Ok((row(&from)?, parsed(&from, "payload")?)));
     read.await.map_err(unreadable)?
 }
 
-/// A request that was made before.
+/// An earlier request.
 pub(crate) fn requested(row: &AnyRow) -> Result<Requested> {
     Ok(Requested {
         id: Uuid::try_parse(row.try_get("task_id")?).map_err(unreadable)?,
@@ -221,7 +221,7 @@ pub(crate) fn number(row: &AnyRow, column: &str) -> Result<u64> {
 
 pub(crate) fn moment(row: &AnyRow, column: &str) -> Result<DateTime<Utc>> {
     let at = DateTime::from_timestamp_micros(row.try_get(column)?);
-    at.ok_or_else(|| unreadable(format!("{column} is no moment")))
+    at.ok_or_else(|| unreadable(format!("{column} is out of range")))
 }
 
 pub(crate) fn parsed<T: DeserializeOwned>(row: &AnyRow, column: &str) -> Result<T> {
@@ -232,13 +232,13 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(|fault| Error::Encode(fault.into()))
 }
 
-/// A document as it is stored. What is written must be read again: otherwise nobody could show the
-/// task, or work on it.
+/// A document as it is stored. It must read back as the same, or nobody could show the task or work
+/// on it.
 pub(crate) fn text(document: &Document) -> Result<String> {
     let text = json(document)?;
     match serde_json::from_str::<Document>(&text) {
         Ok(read) if read == *document => Ok(text),
-        Ok(_) => Err(Error::Encode("the document is read as another".into())),
+        Ok(_) => Err(Error::Encode("the document does not read back as the same".into())),
         Err(fault) => Err(Error::Encode(fault.into())),
     }
 }

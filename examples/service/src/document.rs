@@ -1,4 +1,4 @@
-//! What the service keeps about a task: the payload, and the work that is done on it.
+//! The payload of a task, and the work on it.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// The payload: all of a task that changes and reverts. Fields and words that this binary does not
-/// know it keeps, for a newer one to read.
+/// The payload: everything of a task that changes and reverts. Fields that this binary does not know
+/// are kept for a newer one.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Document {
-    /// A [`Configuration`], as it was checked when it came.
+    /// A [`Configuration`], validated when it was received.
     pub configuration: Map<String, Value>,
     pub message: String,
     pub started_at: Option<DateTime<Utc>>,
@@ -24,7 +24,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// A new task's payload, or an update's. What the configuration does not name stays as it is.
+    /// The payload of a new task or an update. Settings that `configuration` does not name stay as
+    /// they were.
     pub fn queued(configuration: &Configuration, before: Map<String, Value>) -> Self {
         let mut merged = before;
         if let Ok(Value::Object(named)) = serde_json::to_value(configuration) {
@@ -59,26 +60,26 @@ impl Document {
         self.message = message.to_owned();
     }
 
-    /// The seconds that the task is kept, once it is completed.
+    /// How many seconds the task stays visible after it is completed.
     pub fn expires_in(&self) -> Option<u32> {
         let seconds = self.configuration.get("expires_in")?.as_u64()?;
         u32::try_from(seconds).ok()
     }
 }
 
-/// To the microsecond, as databases and clients keep it.
+/// In microseconds, as databases and clients store it.
 fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)
 }
 
-/// How a document is to be processed, in the words of the public API. A text needs few of them:
-/// `chunk_processing` and `expires_in` have an effect, the others are kept and given back.
+/// How to process a document, in the terms of the public API. For plain text, only `chunk_processing`
+/// and `expires_in` have an effect; the others are stored and returned.
 #[derive(Clone, Default, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Configuration {
     #[serde(default, deserialize_with = "object")]
     pub chunk_processing: Option<ChunkProcessing>,
     pub error_handling: Option<ErrorHandling>,
-    /// Seconds that the task is to be seen after it is completed.
+    /// How many seconds the task stays visible after it is completed.
     pub expires_in: Option<u32>,
     pub high_resolution: Option<bool>,
     pub llm_processing: Option<Map<String, Value>>,
@@ -88,7 +89,7 @@ pub struct Configuration {
     pub segmentation_strategy: Option<SegmentationStrategy>,
 }
 
-/// The derive alone would read a list as well.
+/// The derive alone would accept an array.
 fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ChunkProcessing>, D::Error> {
     let map = Option::<Map<String, Value>>::deserialize(from)?;
     map.map(|map| ChunkProcessing::deserialize(map).map_err(D::Error::custom)).transpose()
@@ -98,7 +99,7 @@ fn object<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ChunkProcessing>,
 #[serde(default)]
 pub struct ChunkProcessing {
     pub ignore_headers_and_footers: Option<bool>,
-    /// Words in a chunk; 0: each paragraph is one.
+    /// Words per chunk; 0 makes each paragraph a chunk.
     pub target_length: u32,
     pub tokenizer: Tokenizer,
 }
@@ -113,8 +114,8 @@ impl Default for ChunkProcessing {
     }
 }
 
-/// Words are counted, whichever is named; a model by its name would have to be fetched, so the
-/// task fails.
+/// All known tokenizers count words. A model given by its name would have to be fetched, so the task
+/// fails.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub enum Tokenizer {
     Enum(KnownTokenizer),
@@ -143,11 +144,11 @@ pub struct Chunk {
     pub words: usize,
 }
 
-/// The largest output, in bytes, about as it is stored.
+/// The largest output, in bytes, roughly as it is stored.
 const LARGEST_OUTPUT: usize = 64 << 20;
 
-/// The work: a text is cut into chunks of so many words, as long as somebody wants them. The error
-/// is for the client to read.
+/// The work: cuts a text into chunks, for as long as somebody wants them. The error is meant for the
+/// client.
 pub fn cut(
     file: &[u8],
     configuration: &Configuration,

@@ -1,4 +1,4 @@
-//! What an operator sees: the log, a line a request, and the numbers of `/metrics`.
+//! What an operator sees: the log, one line per request, and `/metrics`.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -12,7 +12,7 @@ use tracing::Instrument as _;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-/// Standard error. What cannot be written there is lost, and nothing else with it.
+/// Standard error, for as long as it can be written. A log that cannot be written must stop nobody.
 struct Lossy;
 
 impl Write for Lossy {
@@ -26,7 +26,7 @@ impl Write for Lossy {
     }
 }
 
-/// Writes the log to standard error, as much of it as `RUST_LOG` says; `info` if it does not.
+/// Logs to standard error, at the level in `RUST_LOG`; `info` by default.
 pub fn log() {
     let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let wanted = wanted.try_from_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -36,7 +36,7 @@ pub fn log() {
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// From here on, what is counted is kept.
+/// Keeps what is counted from here on.
 pub(crate) fn count() {
     METRICS.get_or_init(|| {
         let seconds = Matcher::Suffix("seconds".to_owned());
@@ -46,12 +46,12 @@ pub(crate) fn count() {
     });
 }
 
-/// The numbers, as Prometheus reads them.
+/// The numbers in the text format of Prometheus.
 pub(crate) async fn metrics() -> String {
     METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
 }
 
-/// Logs and counts a request. What else is logged meanwhile says what it was about.
+/// Logs and counts a request. Whatever is logged meanwhile names the request.
 pub(crate) async fn request(request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);

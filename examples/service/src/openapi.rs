@@ -57,7 +57,7 @@ enum Refused {
     /// Server error
     #[response(status = 500, content_type = "text/plain")]
     Outage(String),
-    /// It is not known whether this has happened
+    /// It is not known whether this was done
     #[response(status = 503, content_type = "text/plain")]
     Unknown(String),
 }

@@ -1,10 +1,10 @@
-//! What of JSON may be stored.
+//! Which JSON may be stored.
 
-/// How deep a body may be nested. It is stored a little deeper, and the parser stops at 128.
+/// How deep a body may be nested. It is stored a little deeper, and the parser's limit is 128.
 const DEEPEST: usize = 64;
 
-/// Looks at a body before it is parsed: whether it is nested too deep, or has a key that the JSON
-/// library keeps for itself, in which a text would be read as JSON again.
+/// Checks a body before it is parsed, for its depth and for keys that serde_json reserves for itself:
+/// under one of them, a string would be parsed as JSON again.
 pub(crate) fn check(body: &str) -> Result<(), String> {
     let (mut depth, mut at) = (0_usize, 0);
     while let Some(byte) = body.as_bytes().get(at) {
@@ -18,7 +18,7 @@ pub(crate) fn check(body: &str) -> Result<(), String> {
                     && let Ok(key) = serde_json::from_str::<String>(&text[..end])
                     && key.starts_with("$serde_json::")
                 {
-                    return Err(format!("{key}: no key of a request"));
+                    return Err(format!("{key}: reserved key"));
                 }
                 at += end - 1;
             }
@@ -32,7 +32,7 @@ pub(crate) fn check(body: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Where a text ends that begins with a quotation mark.
+/// The length of the string literal that `text` begins with.
 fn end(text: &str) -> usize {
     let mut bytes = text.bytes().enumerate().skip(1);
     while let Some((at, byte)) = bytes.next() {

@@ -1,4 +1,4 @@
-//! What is stored, in the service's own words.
+//! The types that `Store` takes and returns.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::database::text;
 use crate::document::Document;
 use crate::store::Result;
 
-/// A task is named by its id and its owner, everywhere.
+/// Names a task, by its id and its owner.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Key {
     pub user: String,
     pub id: Uuid,
 }
 
-/// A task without its documents, which is what decides, and what lies beside it.
+/// A task without its documents, and the columns beside it.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub key: Key,
@@ -36,7 +36,8 @@ pub struct Row {
     pub size: u64,
 }
 
-/// What the machine moves in a document's place: the column that has it, or a new document.
+/// What the state machine moves in place of a document: the name of the column that holds it, or a
+/// new document.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Payload {
     Current,
@@ -49,7 +50,7 @@ impl Payload {
         Self::New(Arc::new(document))
     }
 
-    /// For the statement of `commit`: a column's name, or the text; and how long it is kept.
+    /// For `commit`: the column's name, or the document as text; and its `expires_in`.
     pub(crate) async fn source(&self) -> Result<(String, Option<i64>)> {
         let document = match self {
             Self::Current => return Ok(("payload".to_owned(), None)),
@@ -57,13 +58,13 @@ impl Payload {
             Self::New(document) => document.clone(),
         };
         let expires_in = document.expires_in().map(i64::from);
-        // It may be large, and a lease is renewed meanwhile.
+        // Not on an async thread: it may be large.
         let text = spawn_blocking(move || text(&document)).await;
         Ok((text.map_err(|fault| Error::Encode(fault.into()))??, expires_in))
     }
 }
 
-/// What is stored of a new task.
+/// A new task.
 pub struct New {
     pub key: Key,
     pub file_name: String,
@@ -73,15 +74,15 @@ pub struct New {
     pub event: Event,
 }
 
-/// What tells that a request is the same as one before.
+/// What identifies a repeated request.
 pub struct Request {
     /// Its `Idempotency-Key`.
     pub key: String,
-    /// Of what it asked for.
+    /// A hash of its body.
     pub fingerprint: String,
 }
 
-/// A request that was made before, and its task.
+/// An earlier request, and the task that it created.
 pub struct Requested {
     pub id: Uuid,
     pub created_at: DateTime<Utc>,
@@ -95,7 +96,7 @@ impl New {
         Self { key, file_name, document, content, request: None, event }
     }
 
-    /// The row as it is stored first.
+    /// The row as it is first stored.
     pub fn row(&self, id: Uuid, created_at: DateTime<Utc>) -> Row {
         Row {
             key: Key { user: self.key.user.clone(), id },
@@ -110,33 +111,33 @@ impl New {
     }
 }
 
-/// What the queue hands to a worker. It counts while the task is active and in this run.
+/// What a worker gets from the queue. It is valid while the task is active and in this run.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Message {
     pub key: Key,
     pub run: u64,
-    /// The run is under way, and its worker let the lease pass.
+    /// The run has been started, and its lease has expired.
     pub is_overdue: bool,
 }
 
-/// A line of the log.
+/// An entry of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
-    /// No two changes share one: whoever finds it in the log knows that the change happened.
+    /// Unique to the change: if it is in the log, the change was made.
     pub id: Uuid,
     pub at: DateTime<Utc>,
     pub by: String,
-    /// An operation; or `create`, `edit`, or `claim`: a worker was handed the message.
+    /// An operation of the state machine; or `create`, `edit` or `claim` (of the message).
     pub operation: String,
     /// The revision before.
     pub loaded: u64,
-    /// The revision and the status after. None: the task is gone.
+    /// The revision and the status after it; `None` if it deleted the task.
     pub revision: Option<u64>,
     pub status: Option<Status>,
-    /// The run after; of a claim, the message's.
+    /// The run after it; for a claim, the message's run.
     pub run: Option<u64>,
     pub reverted: bool,
-    /// For people: of an update that failed, why. The task shows its old message again.
+    /// For people. After a failed update only this says why: the task shows its old message again.
     pub message: String,
 }
 
@@ -156,7 +157,7 @@ impl Event {
         }
     }
 
-    /// Of an operation that the machine accepted, the last change before the commit.
+    /// For an operation, the last change before the commit.
     pub fn of(done: &Transition<Payload>, by: &str, loaded: u64, message: &str) -> Self {
         Self {
             revision: Some(done.revision),
@@ -169,7 +170,7 @@ impl Event {
     }
 }
 
-/// One page of a user's tasks: those created from `from` to `to`, in microseconds since 1970.
+/// A page of a user's tasks, created from `from` to `to`, in microseconds since 1970.
 #[derive(Debug)]
 pub struct Page {
     pub from: i64,
@@ -179,7 +180,7 @@ pub struct Page {
     pub limit: u32,
 }
 
-/// One line of a page.
+/// One task of a page.
 #[derive(Debug)]
 pub struct Entry {
     pub id: String,

@@ -27,10 +27,10 @@ use crate::plain;
 use crate::server::LARGEST_BODY;
 use crate::store::{self, Event, Key, New, Page, Payload, Row, Store, TRIES, is_lasting};
 
-/// The most that a request may have beside its file, in bytes: as values it takes much more.
+/// The most that a request may hold besides its file, in bytes. Parsed, it takes many times as much.
 const LARGEST_CONFIGURATION: usize = 256 << 10;
 
-/// What every route has.
+/// What every route can use.
 #[derive(Clone)]
 pub struct App {
     pub store: Arc<dyn Store>,
@@ -40,14 +40,14 @@ pub struct App {
     answers: Arc<Semaphore>,
 }
 
-/// The large bodies that are read at a time, and the large documents that are answered, in bytes. In
-/// memory each takes some times more.
+/// How many bytes of large bodies are read at a time, and of large documents answered. In memory each
+/// takes a few times as much.
 const ROOM: u32 = 64 << 20;
 
-/// What is smaller needs no room.
+/// Anything smaller needs no room.
 const SMALL: u32 = 64 << 10;
 
-/// A part of it, until it is dropped.
+/// A share of it, until it is dropped.
 pub type Room = OwnedSemaphorePermit;
 
 async fn room(of: &Arc<Semaphore>, bytes: u64) -> Option<Room> {
@@ -66,8 +66,7 @@ impl App {
         self.store.load(key).await?.ok_or(Refusal::NotFound)
     }
 
-    /// The same, with its document. A large one waits for room, which is its own until the answer
-    /// is sent.
+    /// The same, with its document. A large one waits for room, to be kept until the answer is sent.
     pub async fn read(&self, key: &Key) -> Result<(Row, Document, Option<Room>), Refusal> {
         if let Some((row, document)) = self.store.read_within(key, SMALL).await? {
             return Ok((row, document, None));
@@ -77,22 +76,22 @@ impl App {
         Ok((row, document, room))
     }
 
-    /// For an answer of so many bytes.
+    /// Room for an answer of so many bytes.
     pub async fn room(&self, bytes: u64) -> Option<Room> {
         room(&self.answers, bytes).await
     }
 
-    /// Stores a new task. None: its name or its moment is taken.
+    /// See [`Store::create`].
     pub async fn create(&self, new: &New) -> Result<Option<Row>, Refusal> {
         settled(self.store.add(new).await)
     }
 
-    /// Stores what became of a task. False: somebody was faster.
+    /// See [`Store::commit`].
     pub async fn commit(&self, row: &Row, loaded: u64, event: &Event) -> Result<bool, Refusal> {
         settled(self.store.change(row, loaded, event, TRIES).await)
     }
 
-    /// As `commit`, of a task that is gone.
+    /// See [`Store::delete`].
     pub async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool, Refusal> {
         settled(self.store.remove(key, loaded, event).await)
     }
@@ -108,7 +107,7 @@ fn text(parts: &Parts, name: HeaderName) -> Option<&str> {
     parts.headers.get(name)?.to_str().ok()
 }
 
-/// The user whose API key is in `Authorization`, without a scheme word.
+/// The user whose API key is in `Authorization`; there is no scheme before the key.
 pub struct Caller(pub String);
 
 impl FromRequestParts<App> for Caller {
@@ -120,7 +119,7 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// The caller, and the task that the path names. What is no id names none.
+/// The caller and the task in the path. A malformed id is a task that does not exist.
 impl FromRequestParts<App> for Key {
     type Rejection = Refusal;
 
@@ -135,7 +134,7 @@ impl FromRequestParts<App> for Key {
     }
 }
 
-/// What the client saw before it asked for a change, if it says so in `If-Match`.
+/// The revision that the client has seen, if it sends one in `If-Match`.
 pub struct Seen(Vec<String>);
 
 impl Seen {
@@ -170,7 +169,7 @@ impl FromRequest<App> for Text {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
-        // Of one that comes in chunks nobody knows how large it is.
+        // The size of a chunked body is not known in advance.
         let size = request.body().size_hint().upper().unwrap_or(LARGEST_BODY.into());
         let room = room(&app.bodies, size).await;
         let text = String::from_request(request, app).await;
@@ -180,7 +179,7 @@ impl FromRequest<App> for Text {
     }
 }
 
-/// The client's name for its request, in `Idempotency-Key`: the same, asked again, is done once.
+/// The `Idempotency-Key`, under which a repeated request is carried out once.
 pub struct Named(pub Option<String>);
 
 impl<S: Sync> FromRequestParts<S> for Named {
@@ -195,7 +194,7 @@ impl<S: Sync> FromRequestParts<S> for Named {
     }
 }
 
-/// Where the client reached the server, for the addresses in its answers.
+/// Where the client reached the server, for the URLs in answers.
 pub struct Base(pub String);
 
 impl<S: Sync> FromRequestParts<S> for Base {
@@ -203,24 +202,23 @@ impl<S: Sync> FromRequestParts<S> for Base {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let host = text(parts, header::HOST).ok_or_else(|| Refusal::bad("Host: missing"))?;
-        // Whoever ends TLS in front of the server says so.
+        // Set by a proxy that terminates TLS.
         let proto = text(parts, HeaderName::from_static("x-forwarded-proto"));
         let is_secure = proto.is_some_and(|proto| proto.split(',').next() == Some("https"));
         Ok(Self(format!("http{}://{host}", if is_secure { "s" } else { "" })))
     }
 }
 
-/// Reads a body, whatever its declared type. Fields that are not known are passed over, as the
-/// public API does.
+/// Parses a body, whatever its content type. Unknown fields are ignored, as the public API does.
 pub fn json<T: DeserializeOwned>(body: &str) -> Result<T, Refusal> {
     plain::check(body).map_err(|fault| Refusal::bad(&fault))?;
     let Json(value) = Json::from_bytes(body.as_bytes())?;
-    // The derive would read a list as well.
+    // The derive alone would accept an array.
     let is_object = body.trim_start().starts_with('{');
     is_object.then_some(value).ok_or_else(|| Refusal::bad("expected an object"))
 }
 
-/// The configuration that a request names.
+/// The configuration in a request.
 pub fn configuration(body: &str, file: &str) -> Result<Configuration, Refusal> {
     if body.len() - file.len() > LARGEST_CONFIGURATION {
         let text = format!("more than {LARGEST_CONFIGURATION} bytes beside the file");
@@ -229,14 +227,13 @@ pub fn configuration(body: &str, file: &str) -> Result<Configuration, Refusal> {
     json(body)
 }
 
-/// A new task. Its body may be large, so it is read beside what waits.
+/// The task that a request creates. The body may be large, so it is parsed on a blocking thread.
 pub async fn new(user: String, name: Option<String>, body: String) -> Result<New, Refusal> {
     let read = spawn_blocking(move || {
         let upload: Upload = json(&body)?;
         let mut configuration = configuration(&body, &upload.file)?;
         configuration.chunk_processing.get_or_insert_default();
         let document = Document::queued(&configuration, Map::new());
-        // Tells a body from any other.
         let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()).to_string();
         let request = name.map(|key| store::Request { key, fingerprint });
         Ok(New { request, ..New::of(user, upload.name()?, document, upload.content()?) })
@@ -244,7 +241,7 @@ pub async fn new(user: String, name: Option<String>, body: String) -> Result<New
     read.await.map_err(|fault| sqlx::Error::Decode(fault.into()))?
 }
 
-/// The document of a new task. Its configuration lies beside these fields.
+/// The document of a new task; the fields of its configuration stand beside these.
 #[derive(Deserialize, ToSchema)]
 pub struct Upload {
     /// Base64, or a `data:` URL; not empty.
@@ -256,7 +253,7 @@ pub struct Upload {
 impl Upload {
     pub fn name(&self) -> Result<String, Refusal> {
         let name = self.file_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("document");
-        // Which PostgreSQL cannot keep.
+        // PostgreSQL cannot store a NUL.
         let is_text = !name.contains('\0');
         is_text.then(|| name.to_owned()).ok_or_else(|| Refusal::bad("file_name: NUL in it"))
     }
@@ -287,16 +284,16 @@ pub struct Shown {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct List {
-    /// Tasks on a page; 10 if it is not said.
+    /// Tasks on a page; 10 by default.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     cursor: Option<DateTime<Utc>>,
     /// Created then or later.
     start: Option<DateTime<Utc>>,
     /// Created then or earlier.
     end: Option<DateTime<Utc>>,
-    /// `asc`, or `desc` if it is not said.
+    /// `asc` or `desc`, the default.
     #[serde(default)]
     #[param(inline)]
     sort: Sort,
@@ -304,7 +301,7 @@ pub struct List {
     statuses: Option<String>,
     /// Separated by commas. All tasks are `Parse`.
     task_types: Option<String>,
-    /// `false` if it is not said.
+    /// `false` by default.
     #[serde(default)]
     pub include_chunks: bool,
 }
@@ -318,7 +315,7 @@ enum Sort {
 }
 
 impl List {
-    /// The page that is asked for, with one task more than fits on it.
+    /// The requested page, and one task more, which tells whether there is a next page.
     pub fn page(&self) -> Result<Page, Refusal> {
         let limit = self.limit.unwrap_or(10);
         if !(1..=1000).contains(&limit) {

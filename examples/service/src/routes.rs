@@ -1,4 +1,4 @@
-//! What a client can ask for. Read `cancel` first: the other changes are like it.
+//! The routes. Read `cancel` first; the other changes work the same way.
 
 use std::iter;
 use std::time::Duration;
@@ -23,11 +23,10 @@ use crate::server::LARGEST_BODY;
 use crate::store::{Entry, Event, Key, Payload};
 use crate::{observe, request};
 
-/// How large the documents of a page may be, in bytes as they are stored: it ends with the one that
-/// makes it larger.
+/// A page ends with the task that makes its documents larger than this, in bytes as stored.
 const LARGEST_PAGE: u64 = 4 << 20;
 
-/// The routes, under the names of both generations of the API.
+/// All routes, under the names that both generations of the API use.
 pub fn router(app: App) -> Router {
     let of = |name: &str| {
         Router::new()
@@ -56,7 +55,7 @@ pub fn router(app: App) -> Router {
 
 const NO_SUCH_METHOD: (StatusCode, &str) = (StatusCode::METHOD_NOT_ALLOWED, "No such method");
 
-/// A HEAD must not do what a GET does, where a GET does something.
+/// HEAD must have no side effect, so it cannot stand in for a GET that has one.
 async fn only_get() -> impl IntoResponse {
     ([(header::ALLOW, "GET")], NO_SUCH_METHOD)
 }
@@ -91,7 +90,7 @@ async fn create(
         if let Some(request) = &new.request
             && let Some(first) = app.store.requested(&new.key.user, &request.key).await?
         {
-            // The same answer again, whatever has become of the task.
+            // The first answer again, whatever has become of the task since.
             if first.fingerprint != request.fingerprint {
                 return Err(Refusal::bad("Idempotency-Key: it was another request's"));
             }
@@ -100,12 +99,12 @@ async fn create(
         }
         if let Some(row) = app.create(&new).await? {
             return Ok(answer(&row, &new.document, &base, true, None));
-        } // else the request is made twice at once, or the user has a task of the same microsecond
+        } // else a concurrent request has the same key, or the same user and microsecond
         new.key.id = Uuid::new_v4();
     }
 }
 
-/// Queues a finished task again. What the configuration does not name stays as it is.
+/// Queues a finished task again. Settings that the request does not name stay as they are.
 async fn update(
     State(app): State<App>,
     key: Key,
@@ -178,12 +177,12 @@ async fn list(
             Ok((row, document, room)) => {
                 size += row.size;
                 if room.is_some() && list.include_chunks {
-                    size = u64::MAX; // who has room does not wait for more of it
+                    size = u64::MAX; // the page ends: waiting for more room could deadlock
                     rooms.extend(room);
                 }
                 tasks.push(pieces(&row, &document, &base, list.include_chunks));
             }
-            Err(Refusal::NotFound) => {} // it is gone by now
+            Err(Refusal::NotFound) => {} // deleted or expired by now
             Err(Refusal::Outage(fault @ sqlx::Error::Decode(_))) => {
                 tracing::error!(task = id, "{fault}");
                 unreadable.push(id);
@@ -205,13 +204,13 @@ async fn list(
     Ok(streamed(iter::once(begin).chain(tasks).chain(iter::once(end)), rooms))
 }
 
-/// What happened. The message of an update that failed stays here.
+/// The log of a task. It keeps the message of a failed update, which the revert removes.
 async fn events(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
     app.load(&key).await?;
     Ok(Json(app.store.log(&key).await?))
 }
 
-/// The document, as it was uploaded.
+/// The document as it was uploaded.
 async fn file(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
     let room = app.room(LARGEST_BODY.into()).await;
     let content = app.store.file(&key).await?.ok_or(Refusal::NotFound)?;
@@ -222,7 +221,7 @@ async fn file(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Ref
     Ok((head, body([content], room)))
 }
 
-/// Whether the database answers. (If a worker of this process ends, so does the process.)
+/// Whether the database answers. (The process ends if one of its workers does.)
 async fn health(State(app): State<App>) -> Result<&'static str, (StatusCode, &'static str)> {
     let nobodys = Key { user: String::new(), id: Uuid::nil() };
     match timeout(Duration::from_secs(2), app.store.load(&nobodys)).await {

@@ -1,4 +1,4 @@
-//! The whole program: options, a store, a server, workers.
+//! The program: options, a store, a server, workers.
 
 use std::collections::HashMap;
 use std::fs;
@@ -25,18 +25,18 @@ use crate::server::{limited, serve};
 use crate::store::{SqlStore, Store};
 use crate::worker::Worker;
 
-/// How long the program takes to end, at most: its answers and runs have less.
+/// How long the program may take to stop; its answers and runs have less.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Cuts documents into chunks, as tasks that can be cancelled and updated.
 #[derive(clap::Parser, Clone, Debug)]
 #[command(version)]
 pub struct Options {
-    /// Where to listen; port 0 takes one that is free
+    /// Where to listen; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
-    /// sqlite://FILE, made if it is not there, or postgres://USER@HOST/NAME; several processes can
-    /// share one
+    /// sqlite://FILE, created if it is missing, or postgres://USER@HOST/NAME; several processes can
+    /// share it
     #[arg(
         long,
         value_name = "URL",
@@ -45,44 +45,44 @@ pub struct Options {
         default_value = "sqlite://tasks.db"
     )]
     pub database: String,
-    /// Workers in this process; 0: only the server
+    /// Workers in this process; 0 for the server alone
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub workers: usize,
     /// Only the workers
     #[arg(long)]
     pub no_server: bool,
-    /// A key that clients may send, and the user whom it belongs to; can be repeated [default:
-    /// try-me=demo, while nobody else can reach the address]
+    /// An API key and the user it belongs to; can be repeated [default: try-me=demo, if only this
+    /// machine can reach the server]
     #[arg(long = "api-key", value_name = "KEY=USER", value_parser = key_and_user)]
     pub api_keys: Vec<(String, String)>,
-    /// A file of such keys, one a line
+    /// A file of such keys, one per line
     #[arg(long, value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
     /// How long a document takes, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     pub work_millis: u64,
-    /// How long after its last word the run of a worker counts as dead, in seconds
+    /// How long a run lasts without being renewed by its worker, in seconds
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub lease_seconds: u64,
-    /// How long the log of events is kept, in days
+    /// How long events are kept, in days
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=36500))]
     pub keep_events_days: u64,
-    /// How long a run may take, in seconds; then its task has failed
+    /// How long a run may take, in seconds, before its task fails
     #[arg(long, value_name = "S", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=864_000))]
     pub longest_run_seconds: u64,
-    /// After how many runs that ended so a task has failed
+    /// After how many runs with an expired lease a task fails
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     pub attempts: u64,
 }
 
-/// A key may have any character in it, a user's name no `=`.
+/// A key may contain `=`, a user's name may not.
 fn key_and_user(text: &str) -> Result<(String, String), &'static str> {
     let (key, user) = text.trim().rsplit_once('=').unwrap_or_default();
     let is_whole = !key.is_empty() && !user.is_empty();
     is_whole.then(|| (key.to_owned(), user.to_owned())).ok_or("expected KEY=USER")
 }
 
-/// The keys of the command line, and of a file, one a line.
+/// The keys from the command line and from the file.
 fn keys(options: &Options) -> anyhow::Result<Vec<(String, String)>> {
     let mut keys = options.api_keys.clone();
     if let Some(file) = &options.api_keys_file {
@@ -100,8 +100,8 @@ fn keys(options: &Options) -> anyhow::Result<Vec<(String, String)>> {
     Ok(keys)
 }
 
-/// Runs until it is interrupted, or until a part of it ends by itself, which none should. `wrap` is
-/// the identity, but for those who want a store to fail.
+/// Runs until it is interrupted, or until a part of it ends, which none should. `wrap` is there for
+/// tests, which make the store fail.
 pub async fn run(
     options: Options,
     wrap: impl FnOnce(SqlStore) -> Arc<dyn Store>,
@@ -111,7 +111,7 @@ pub async fn run(
     let mut terminate = signal(SignalKind::terminate())?;
     let lease = Duration::from_secs(options.lease_seconds);
     let store = SqlStore::open(&options.database, lease).await;
-    // Not the address: a password may be in it.
+    // Not the URL: it may contain a password.
     let store = store.context("--database cannot be opened")?;
     let database = store.clone();
     let store = wrap(store);
@@ -161,7 +161,7 @@ pub async fn run(
     ended
 }
 
-/// What goes on until the program is told to stop.
+/// Runs a part until the program is told to stop.
 async fn until(mut stop: watch::Receiver<bool>, part: impl Future<Output = ()>) {
     tokio::select! {
         () = part => {}
@@ -169,7 +169,7 @@ async fn until(mut stop: watch::Receiver<bool>, part: impl Future<Output = ()>) 
     }
 }
 
-/// Prunes the log, once an hour.
+/// Prunes the log once an hour.
 async fn prune(database: SqlStore, age: Duration) {
     loop {
         if let Err(fault) = database.prune(age).await {
@@ -179,7 +179,7 @@ async fn prune(database: SqlStore, age: Duration) {
     }
 }
 
-/// What to do next. Nobody may be there to read it.
+/// Says what to try. If nobody can read it, that is no error.
 fn greet(address: SocketAddr, (key, user): &(String, String)) {
     _ = writeln!(
         io::stdout(),

@@ -1,4 +1,4 @@
-//! Connections, and how much and how long they may be.
+//! Connections, and their limits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,23 +23,22 @@ use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
 /// The largest body, in bytes.
 pub const LARGEST_BODY: u32 = 16 << 20;
 
-/// The longest head of a request that is read, in bytes. What is longer than a path may be (64 KiB)
-/// and fits is answered with 414.
+/// The longest head of a request, in bytes.
 const LONGEST_HEAD: usize = 128 << 10;
 
 /// How many connections are served at a time. Others wait to be accepted.
 const CONNECTIONS: usize = 512;
 
-/// How long a head, or the next part of a body or of an answer, may take.
+/// How long a head, or the next part of a body or an answer, may take.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// How long a request may take in all.
+/// How long a request may take in total.
 const REQUEST: Duration = Duration::from_mins(1);
 
-/// How long answers may take once the server is told to stop.
+/// How long answers may take after the server is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The routes, each with the limits of a body and of time.
+/// The routes, with limits on their bodies and their time.
 pub(crate) fn limited(router: Router) -> Router {
     router
         .layer(DefaultBodyLimit::max(LARGEST_BODY as usize))
@@ -48,8 +47,8 @@ pub(crate) fn limited(router: Router) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
 }
 
-/// Refuses by its head what is too large. What comes all the same is read and dropped for a while,
-/// for clients that do not look at an answer before they have sent everything.
+/// Refuses a body that is too large as soon as its head says so. If the client sends it all the same,
+/// it is read and dropped for a while: some clients read no answer before they have sent everything.
 async fn too_large(request: Request, next: Next) -> Response {
     if request.body().size_hint().lower() <= LARGEST_BODY.into() {
         return next.run(request).await;
@@ -62,7 +61,7 @@ async fn too_large(request: Request, next: Next) -> Response {
     (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large").into_response()
 }
 
-/// Answers until it is told to stop, and then what was asked before.
+/// Serves until it is told to stop, and then answers pending requests.
 pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -83,7 +82,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, mut stop: watch
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(fault) => {
-                tracing::error!("no connection: {fault}"); // too many files are open, say
+                tracing::error!("no connection: {fault}"); // too many open files, for example
                 sleep(Duration::from_millis(100)).await;
                 continue;
             }

@@ -1,8 +1,8 @@
-//! Where tasks are kept: two databases, one set of statements.
+//! Where tasks are stored: one set of statements for two databases.
 //!
-//! Four rules hold in all of them. A task is found by its id *and* its owner. It is written where
-//! its revision is the one that was loaded. Payloads that nobody changes are moved by SQL and never
-//! read. What happened is logged in the same transaction.
+//! Four rules hold throughout. A statement names a task by its id *and* its owner. A write names the
+//! revision that was loaded. SQL moves payloads that do not change, and nobody reads them. Every
+//! change is logged in its own transaction.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -22,23 +22,23 @@ use crate::document::Document;
 pub use crate::database::is_lasting;
 pub use crate::record::{Entry, Event, Key, Message, New, Page, Payload, Request, Requested, Row};
 
-/// An error is an outage, or a row that cannot be read or written. It is never that a task is not
-/// there or has been changed.
+/// An error means an outage, or a row that cannot be read or written. It never means that a task is
+/// missing or has changed.
 pub type Result<T> = std::result::Result<T, Error>;
 
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Stores a new task and its file, and thereby queues it. None: its name or its moment is
-    /// taken.
+    /// Stores a new task and its file, which queues it. `None` if its id, its request's key or its
+    /// creation time is taken.
     async fn create(&self, new: &New) -> Result<Option<Row>>;
 
-    /// The task that was made by a request of that key, in the last day.
+    /// The task that a request with this key created within the last day.
     async fn requested(&self, user: &str, key: &str) -> Result<Option<Requested>>;
 
-    /// The task, without its documents.
+    /// The task without its documents.
     async fn load(&self, key: &Key) -> Result<Option<Row>>;
 
-    /// The task and its current document, if that is stored in so many bytes at most.
+    /// The task and its current document, unless that takes more bytes in the database.
     async fn read_within(&self, key: &Key, bytes: u32) -> Result<Option<(Row, Document)>>;
 
     /// The task and its current document.
@@ -50,35 +50,35 @@ pub trait Store: Send + Sync {
 
     async fn list(&self, user: &str, page: &Page) -> Result<Vec<Entry>>;
 
-    /// Stores what became of a task that was loaded at revision `loaded`. False: it has been
-    /// changed or deleted since, and nothing was written.
+    /// Stores a changed task that was loaded at revision `loaded`. `false` if it has been changed or
+    /// deleted since; then nothing was written.
     async fn commit(&self, row: &Row, loaded: u64, event: &Event) -> Result<bool>;
 
-    /// As `commit`, of a task that is gone.
+    /// Deletes a task that was loaded at revision `loaded`, under the same condition.
     async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool>;
 
-    /// The oldest message that nobody has, or the run of a worker that let its lease pass.
+    /// Leases the oldest free message, or the run of a worker whose lease has expired.
     async fn claim(&self, worker: &str) -> Result<Option<Message>>;
 
-    /// Renews the lease of a run. False: the run is over, or was taken away.
+    /// Renews the lease of a run. `false` if the run is over, or is another worker's by now.
     async fn renew(&self, message: &Message) -> Result<bool>;
 
-    /// What happened, oldest first.
+    /// The events of a task, oldest first.
     async fn log(&self, key: &Key) -> Result<Vec<Event>>;
 }
 
-/// How long a request may be repeated, and is answered as it was.
+/// How long a repeated request gets its first answer again.
 const DAY: Duration = Duration::from_hours(24);
 
-/// How often a server tries a change again whose outcome is unknown; a worker does until it knows.
+/// How often a server retries a change with an unknown outcome. A worker retries until it knows.
 pub const TRIES: usize = 5;
 
 type Try<'a> = Pin<Box<dyn Future<Output = Result<bool>> + Send + 'a>>;
 
-/// A change whose answer got lost may have happened. Here it is tried until its outcome is known:
-/// that is safe, for one from each revision wins; and if it is refused then, the log tells whether
-/// it was by somebody else's change or by its own. An error after that leaves the outcome unknown,
-/// unless it is lasting.
+/// A change whose answer was lost may have been made. These methods retry until the outcome is known.
+/// That is safe, because only one change from each revision can win; and if the retry loses, the log
+/// tells whether it lost to somebody else's change or to its own first try. A temporary error after
+/// the last try leaves the outcome unknown.
 impl dyn Store {
     pub async fn add(&self, new: &New) -> Result<Option<Row>> {
         match self.create(new).await {
@@ -91,8 +91,8 @@ impl dyn Store {
                 if !settled.await? {
                     return Ok(None);
                 }
-                // As it was stored: a worker may have started it since. (If it is gone already, it
-                // is not to be made again.)
+                // The row as it was stored; a worker may have started the task since. If the task
+                // is deleted already, it must not be created again.
                 let row = self.load(&new.key).await?.ok_or(Error::RowNotFound)?;
                 Ok(Some(new.row(row.key.id, row.created_at)))
             }
@@ -116,7 +116,7 @@ impl dyn Store {
         self.settle(delete().await, TRIES, key, event, delete).await
     }
 
-    /// The outcome of a first try, or of those that it takes after it.
+    /// The outcome of the first try, or of as many retries as it takes.
     async fn settle<'a>(
         &self,
         mut outcome: Result<bool>,
@@ -128,7 +128,7 @@ impl dyn Store {
         for tried in 0..tries {
             match &outcome {
                 Err(fault) if !is_lasting(fault) => {
-                    tracing::warn!(task = %key.id, "not known to be committed: {fault}");
+                    tracing::warn!(task = %key.id, "unknown whether committed: {fault}");
                 }
                 _ => break,
             }
@@ -145,7 +145,7 @@ impl dyn Store {
     }
 }
 
-/// The first tasks of each status by one index, and of those the first.
+/// The first tasks of each status, each by one index scan, and the first of all of those.
 macro_rules! page {
     ($order:literal) => {
         concat!(
@@ -174,19 +174,19 @@ pub struct SqlStore {
 }
 
 impl SqlStore {
-    /// Opens `sqlite://FILE` (made if it is not there) or `postgres://…`.
+    /// Opens `sqlite://FILE`, which is created if it is missing, or `postgres://…`.
     pub async fn open(url: &str, lease: Duration) -> Result<Self> {
         let [pool, writers] = open(url).await?;
         Ok(Self { pool, writers, is_sqlite: is_sqlite(url), lease })
     }
 
-    /// SQLite then moves its write-ahead log into the file.
+    /// Closes all connections; SQLite then moves its write-ahead log into the file.
     pub async fn close(&self) {
         self.writers.close().await;
         self.pool.close().await;
     }
 
-    /// Forgets events and requests of so long ago.
+    /// Deletes events and request keys of at least that age.
     pub async fn prune(&self, age: Duration) -> Result<()> {
         for statement in [
             "DELETE FROM events WHERE at < (SELECT now FROM clock) - $1",
@@ -197,8 +197,8 @@ impl SqlStore {
         Ok(())
     }
 
-    /// Writes a task and its event; or nothing, if a statement finds no row. The answer is the row
-    /// that the first statement returns.
+    /// Runs the statements and logs the event in one transaction. If a statement matches no row,
+    /// nothing is written. Returns the row that the first statement returns.
     async fn write<const N: usize>(
         &self,
         statements: [Query<'_, Any, AnyArguments>; N],
@@ -220,11 +220,11 @@ impl SqlStore {
         Ok(written)
     }
 
-    /// For how long nobody else is to have the task, from now on.
+    /// How long, from now on, the task is not to be claimed.
     fn reserved(&self, row: &Row, operation: &str) -> Option<i64> {
         let wait = match operation {
             "start" => self.lease,
-            // The attempts of a document that kills its workers become rare.
+            // Exponential backoff, for documents that kill their workers.
             "retry" => self.lease * (1 << row.attempt.saturating_sub(1).min(10)),
             "update" => Duration::ZERO,
             _ => return None,
@@ -233,7 +233,6 @@ impl SqlStore {
     }
 }
 
-/// In one transaction.
 async fn write<const N: usize>(
     connection: &mut AnyConnection,
     statements: [Query<'_, Any, AnyArguments>; N],
@@ -271,7 +270,7 @@ impl Store for SqlStore {
             "INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, run,
                                 payload, expires_in, queued_at, queued_run, leased_until)
              SELECT $1, $2, place, $3, $4, $5, $6, $7, $8, place, $6, 0 FROM clock
-             WHERE NOT EXISTS (SELECT * FROM events WHERE task_id = $1) -- nor is it gone
+             WHERE NOT EXISTS (SELECT * FROM events WHERE task_id = $1) -- not even deleted
              ON CONFLICT DO NOTHING RETURNING created_at",
             key,
         )
@@ -388,7 +387,9 @@ impl Store for SqlStore {
                         ELSE queued_at END,
                     queued_run = CASE $12 WHEN 'update' THEN $6 ELSE queued_run END,
                     leased_until = COALESCE((SELECT now FROM clock) + $13, leased_until)
-             WHERE task_id = $1 AND user_id = $2 AND revision = $3 RETURNING task_id",
+             WHERE task_id = $1 AND user_id = $2 AND revision = $3
+                 AND task_id IN (SELECT task_id FROM visible WHERE task_id = $1)
+             RETURNING task_id",
             &row.key,
         )
         .bind(loaded.cast_signed())
@@ -408,6 +409,7 @@ impl Store for SqlStore {
     async fn delete(&self, key: &Key, loaded: u64, event: &Event) -> Result<bool> {
         let statement = of(
             "DELETE FROM tasks WHERE task_id = $1 AND user_id = $2 AND revision = $3
+                 AND task_id IN (SELECT task_id FROM visible WHERE task_id = $1)
              RETURNING task_id",
             key,
         )
@@ -416,7 +418,7 @@ impl Store for SqlStore {
     }
 
     async fn claim(&self, worker: &str) -> Result<Option<Message>> {
-        // On PostgreSQL workers pass over each other's rows; SQLite has one writer at a time.
+        // On PostgreSQL workers skip each other's rows; SQLite has one writer at a time.
         let statement = if self.is_sqlite {
             "UPDATE tasks SET leased_until = (SELECT now FROM clock) + $1 WHERE task_id = (
                  SELECT task_id FROM tasks
@@ -439,7 +441,7 @@ impl Store for SqlStore {
             match lent.give_back(claimed)? {
                 None => return Ok(None),
                 Some(Some(message)) => return Ok(Some(message)),
-                Some(None) => {} // it was passed over
+                Some(None) => {} // skipped
             }
         }
     }
@@ -463,8 +465,8 @@ impl Store for SqlStore {
     }
 }
 
-/// In one transaction: takes the next message and logs who has it. A message that cannot be read is
-/// passed over.
+/// Claims the next message and logs the claim, in one transaction. A message that cannot be read is
+/// put aside.
 async fn claim(
     connection: &mut AnyConnection,
     statement: Query<'_, Any, AnyArguments>,
@@ -474,7 +476,7 @@ async fn claim(
     let Some(row) = statement.fetch_optional(&mut *transaction).await? else {
         return Ok(None);
     };
-    // No document is read: what cannot be read must not stop those behind it.
+    // Reads no document: an unreadable one must not stop those behind it.
     let message = match message(&row) {
         Ok((message, event)) => {
             log(&mut transaction, &message.key, &Event { by: worker.to_owned(), ..event }).await?;
@@ -482,7 +484,7 @@ async fn claim(
         }
         Err(fault) => {
             let id: String = row.try_get("task_id")?;
-            tracing::error!(task = id, "passed over from now on: {fault}");
+            tracing::error!(task = id, "skipped from now on: {fault}");
             let aside = query("UPDATE tasks SET leased_until = $2 WHERE task_id = $1");
             aside.bind(id).bind(i64::MAX).execute(&mut *transaction).await?;
             None

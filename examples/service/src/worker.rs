@@ -1,7 +1,7 @@
-//! A run: take a message, check it, start, work, end.
+//! A run: claim a message, check it, start, work, finish.
 //!
-//! The message's run is the worker's token, from the message to the result. Each commit in its name
-//! is the same loop: load, check the run, decide, commit by the revision just loaded.
+//! The message's run is the worker's fencing token, from the message to the result. Every commit is
+//! the same loop: load, check the run, decide, commit by the revision just loaded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,27 +17,27 @@ use tokio::time::sleep;
 use crate::document::{Configuration, Document, cut};
 use crate::store::{self, Event, Message, Payload, Store, is_lasting};
 
-/// How long a worker waits before it looks again for a message, unless it is woken.
+/// How long a worker waits between polls, unless it is woken.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How long a run may go on once the program is told to stop.
+/// How long a run may continue after the program is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long it waits for a database that cannot answer.
+/// How long it waits before it asks a database again that gave no answer.
 const OUTAGE: Duration = Duration::from_secs(1);
 
 pub struct Worker {
     pub store: Arc<dyn Store>,
     pub name: String,
-    /// How long a document takes, beside the work itself.
+    /// How long a document takes, in addition to the work itself.
     pub takes: Duration,
-    /// How long the store leaves a run alone without hearing of it.
+    /// How long a run lasts without being renewed.
     pub lease: Duration,
-    /// How many runs a document is given, if each lets its lease pass.
+    /// How many runs a task gets if the lease of each of them expires.
     pub attempts: u64,
-    /// How long a run may take, however alive its worker is.
+    /// How long a run may take, even if its worker keeps renewing it.
     pub longest: Duration,
-    /// Wakes a worker that waits.
+    /// Wakes an idle worker.
     pub queued: Arc<Notify>,
 }
 
@@ -46,7 +46,7 @@ pub struct Worker {
 pub enum Dropped {
     #[error("the task is gone")]
     Gone,
-    #[error("the run is over, or was taken away")]
+    #[error("the run is over, or another worker's by now")]
     Lost,
     #[error(transparent)]
     Stale(#[from] StaleRun),
@@ -60,8 +60,8 @@ type Result<T> = std::result::Result<T, Dropped>;
 type Done = std::result::Result<Transition<Payload>, TransitionError>;
 
 impl Worker {
-    /// Works until it is told to stop. Then it ends the run that it is in; what takes too long it
-    /// gives back.
+    /// Handles messages until it is told to stop. Then it finishes its current run, or gives it back
+    /// if that takes too long.
     pub async fn work(self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             match self.store.claim(&self.name).await {
@@ -86,7 +86,7 @@ impl Worker {
         }
     }
 
-    /// Handles one message. An error tells why the run was dropped.
+    /// Handles one message. The error says why the run was dropped.
     pub async fn handle(&self, message: &Message) -> Result<()> {
         match self.run(message).await {
             Err(Dropped::Store(fault)) if is_lasting(&fault) => {
@@ -103,11 +103,11 @@ impl Worker {
 
     async fn run(&self, message: &Message) -> Result<()> {
         if message.is_overdue {
-            // If its worker lives, its run is stale from now on.
+            // If its worker is still alive, its run becomes stale here.
             let load = patiently(|| self.store.load(&message.key)).await?;
             let row = load.ok_or(Dropped::Gone)?;
             if row.attempt >= self.attempts {
-                let reason = format!("Given up: {} workers did not end it", row.attempt);
+                let reason = format!("Given up: {} workers did not finish it", row.attempt);
                 return self.fail(message, &reason).await;
             }
             return self.queue_again(message).await;
@@ -135,7 +135,7 @@ impl Worker {
         self.change(message, "Task queued again", retry).await.map(drop)
     }
 
-    /// Renews the lease beside the work, until the run is lost.
+    /// Renews the lease during the work, until the run is lost.
     async fn keep(&self, message: &Message) -> Dropped {
         loop {
             sleep(self.lease / 3).await;
@@ -147,7 +147,7 @@ impl Worker {
         }
     }
 
-    /// Works, and ends the run. If this future is dropped, the work stops, too.
+    /// Does the work and finishes the run. If this future is dropped, the work stops, too.
     async fn finish(&self, message: &Message, configuration: Map<String, Value>) -> Result<()> {
         let file = patiently(|| self.store.file(&message.key)).await?.ok_or(Dropped::Gone)?;
         let wanted = Arc::new(());
@@ -174,9 +174,8 @@ impl Worker {
         }
     }
 
-    /// Changes the task in the name of the run, and returns its configuration. Whoever changes it
-    /// in between costs one more turn; only a run that is over, or that was taken away, ends the
-    /// loop with nothing written.
+    /// Changes the task on behalf of the run, and returns its configuration. A concurrent change
+    /// costs one more turn of the loop. If the run is no longer current, nothing is written.
     async fn change(
         &self,
         message: &Message,
@@ -197,8 +196,8 @@ impl Worker {
         }
     }
 
-    /// As `change`, where the document may not be readable: an update reverts, and a new task says
-    /// why it failed if it can.
+    /// Fails the task on behalf of the run, even if its document cannot be read. An update reverts; a
+    /// new task shows the reason, if its document can be read.
     async fn fail(&self, message: &Message, reason: &str) -> Result<()> {
         loop {
             let load = patiently(|| self.store.load(&message.key)).await?;
@@ -221,13 +220,13 @@ impl Worker {
     }
 }
 
-/// A while after the program is told to stop.
+/// Resolves [`GRACE`] after the program is told to stop.
 async fn overdue(mut stop: watch::Receiver<bool>) {
     _ = stop.wait_for(|stop| *stop).await;
     sleep(GRACE).await;
 }
 
-/// Asks until there is an answer: an outage costs time, and never the work.
+/// Asks until there is an answer: an outage costs time, never the work.
 async fn patiently<F: Future<Output = store::Result<T>>, T>(
     ask: impl Fn() -> F,
 ) -> store::Result<T> {

@@ -182,13 +182,24 @@ fn explain_list(
     }
 }
 
-/// When a client knew first that the task is gone.
+/// When a client first knew that the task was gone for good.
 fn known_gone(records: &[&Record]) -> Option<DateTime<Utc>> {
     let is_gone = |record: &&&Record| {
         let code = record.answer.as_ref().map_or(0, |answer| answer.code);
-        record.ask == Ask::Delete && code == 200 || record.ask != Ask::Foreign && code == 404
+        record.ask == Ask::Delete && code == 200
+            || record.ask != Ask::Foreign && code == 404 && !is_updated(records, record)
     };
     records.iter().filter(is_gone).map(|record| record.told).min()
+}
+
+/// Whether the task was being updated meanwhile, perhaps. If it expired just then, it is back.
+fn is_updated(records: &[&Record], meanwhile: &Record) -> bool {
+    records.iter().any(|record| {
+        let is_won = record.answer.as_ref().is_some_and(|answer| answer.code == 200);
+        matches!(record.ask, Ask::Update(_))
+            && (is_won || record.is_unknown())
+            && (record.sent <= meanwhile.told && meanwhile.sent <= record.told)
+    })
 }
 
 /// What was queued first is claimed first, but for what a race or a lock explains: few tasks are
@@ -512,8 +523,12 @@ impl<'a> Audit<'a> {
             let is_own = record.ask != Ask::Foreign;
             let is_gone = known_gone.is_some_and(|told| told < record.sent)
                 || expires.is_some_and(|at| at <= record.sent);
+            let mut why = String::new();
             let explained = match answer.code {
-                200 if !is_own || is_gone => false,
+                200 if !is_own || is_gone => {
+                    why = format!("gone: {is_gone}");
+                    false
+                }
                 200 if record.ask == Ask::File => text.is_none_or(|text| text == answer.text),
                 200 if answer.text.is_empty() => {
                     if record.ask == Ask::Cancel {
@@ -533,6 +548,7 @@ impl<'a> Audit<'a> {
                     let same = answer.revision.is_none_or(|revision| {
                         same(bodies.entry(revision).or_insert_with(|| body.clone()), &body)
                     });
+                    why = format!("as logged: {shown}, new enough: {current}, as before: {same}");
                     shown && current && same
                 }
                 400 if is_own && !is_gone => {
@@ -557,7 +573,9 @@ impl<'a> Audit<'a> {
                 }
                 404 => {
                     let since = deleted.into_iter().chain(expires).min();
-                    !is_own || since.is_some_and(|at| at <= record.told)
+                    !is_own
+                        || since.is_some_and(|at| at <= record.told)
+                        || is_updated(&self.records, record)
                 }
                 _ => false,
             };
@@ -565,7 +583,7 @@ impl<'a> Audit<'a> {
             if !explained || !is_plain {
                 let Record { ask, sent, told, .. } = record;
                 self.faults.push(format!(
-                    "not explained by the log, at {floor} or later, from {sent} to {told}: {ask:?}: {answer:?}"
+                    "not explained by the log, at {floor} or later, from {sent} to {told}: {ask:?}: {answer:?} {why}"
                 ));
             }
         }

@@ -3,6 +3,7 @@
 #[path = "../testing/mod.rs"]
 mod testing;
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,15 +12,74 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Map;
 use sqlx::Error;
+use sqlx::error::{DatabaseError, ErrorKind};
 use task_lifecycle::Status;
 use task_service::document::{Configuration, Document};
 use task_service::store::{
     Entry, Event, Key, Message, New, Page, Requested, Result, Row, SqlStore, Store, TRIES,
+    is_lasting,
 };
 use task_service::worker::Worker;
 use tempfile::TempDir;
 
 use testing::postgres::Postgres;
+
+/// An error as a database reports it.
+#[derive(Debug)]
+struct Reported(&'static str);
+
+impl std::fmt::Display for Reported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Reported {}
+
+impl DatabaseError for Reported {
+    fn message(&self) -> &str {
+        self.0
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        Some(self.0.into())
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
+    }
+}
+
+/// Only an error that the row is to blame for fails a task; any other is tried again.
+#[test]
+fn outage_failed_the_task() {
+    // SQLite: busy, locked, read-only, I/O error and one of its kinds, full, cannot be opened.
+    let sqlite = ["5", "6", "8", "10", "778", "13", "14"];
+    // PostgreSQL: connection lost, serialization failure, deadlock, disk full, too many connections,
+    // restart, I/O error, read-only.
+    let postgres =
+        ["08006", "40001", "40P01", "53100", "53300", "57P01", "57P03", "58030", "25006"];
+    for code in [&sqlite[..], &postgres].concat() {
+        assert!(!is_lasting(&Error::Database(Box::new(Reported(code)))), "{code}");
+    }
+    // Too big, a constraint; a text that cannot be stored, a constraint, a value that is too long.
+    for code in ["18", "19", "275", "22021", "23514", "54000"] {
+        assert!(is_lasting(&Error::Database(Box::new(Reported(code)))), "{code}");
+    }
+    assert!(!is_lasting(&Error::PoolTimedOut) && is_lasting(&Error::Decode("".into())));
+}
 
 /// A store whose next calls end without an answer.
 struct Unsure {

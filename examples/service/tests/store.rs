@@ -296,6 +296,22 @@ async fn the_database_keeps_the_relation() {
 
 /// A payload as a newer binary may have written it: fields, words and blanks that this one would
 /// not write.
+/// A task that expires after it was loaded is neither changed nor deleted.
+#[tokio::test]
+async fn a_task_that_expires_meanwhile_is_not_changed() {
+    for (store, ..) in on_each().await {
+        let mut row = create(&store).await;
+        let done = row.task.cancel().unwrap();
+        assert!(store.commit(&row, 0, &Event::of(&done, "alice", 0, "")).await.unwrap());
+        by_hand(&store, "UPDATE tasks SET expires_in = 0").await.unwrap();
+        row.task.edit(|_| ());
+        let event = Event::new("alice", "edit", 1, Some(&row.task));
+        assert!(!store.commit(&row, 1, &event).await.unwrap());
+        assert!(!store.delete(&row.key, 1, &event).await.unwrap());
+        assert_eq!(store.log(&row.key).await.unwrap().len(), 2);
+    }
+}
+
 const NEWER: &str = r#"{"configuration":{"pipeline":"Newer", "expires_in":60,"x":1.50},
   "newer":{"y":[1E2]},"message":"m","started_at":null,"finished_at":null,"chunks":null}"#;
 

@@ -437,7 +437,7 @@ async fn poison_task() {
         assert_eq!(client.get(&id).await.unwrap().text, before.text);
         let log = client.call("GET", &format!("/tasks/{id}/events")).await.unwrap().json();
         let last = log.as_array().unwrap().last().unwrap();
-        assert_eq!(last["message"], "Given up: 3 workers did not end it");
+        assert_eq!(last["message"], "Given up: 3 workers did not finish it");
         assert!(store.claim("worker").await.unwrap().is_none());
     }
 }

@@ -85,7 +85,7 @@ async fn lost_work_is_stopped() {
     };
     let begin = Instant::now();
     let (lost, ()) = tokio::join!(slow.handle(&message), taken);
-    assert_eq!(lost.unwrap_err().to_string(), "the run is over, or was taken away");
+    assert_eq!(lost.unwrap_err().to_string(), "the run is over, or another worker's by now");
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
