@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::{Value, json};
 use task_lifecycle::{Status, Task, TransitionError};
+use tokio::task::block_in_place;
 
 use crate::document::{Chunk, Document};
 use crate::request::Room;
@@ -76,19 +77,21 @@ const BATCH: usize = 100;
 /// A body that is made as it is sent, and keeps its room until it is.
 pub fn body<T: Into<Bytes> + 'static>(
     pieces: impl IntoIterator<Item = T, IntoIter: Send + 'static>,
-    room: impl Send + 'static,
+    room: Option<Room>,
 ) -> Body {
-    let with_room = move |piece| {
-        _ = &room;
-        Ok::<_, Infallible>(piece)
+    let mut pieces = pieces.into_iter();
+    let next = move || {
+        // A large one must not keep others waiting.
+        let next = if room.is_some() { block_in_place(|| pieces.next()) } else { pieces.next() };
+        next.map(Ok::<_, Infallible>)
     };
-    Body::from_stream(stream::iter(pieces.into_iter().map(with_room)))
+    Body::from_stream(stream::iter(iter::from_fn(next)))
 }
 
 /// JSON that is written as it is sent.
 pub fn streamed(
     pieces: impl Iterator<Item = String> + Send + 'static,
-    room: impl Send + 'static,
+    room: Option<Room>,
 ) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body(pieces, room)).into_response()
 }

@@ -42,7 +42,7 @@ pub struct App {
 
 /// How many bytes of large bodies are read at a time, and of large documents answered. In memory each
 /// takes a few times as much.
-const ROOM: u32 = 64 << 20;
+const ROOM: u32 = 32 << 20;
 
 /// Anything smaller needs no room.
 const SMALL: u32 = 64 << 10;

@@ -163,7 +163,7 @@ async fn list(
     let mut has_more = entries.len() == page.limit as usize;
     entries.truncate(page.limit as usize - 1);
     let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
-    let (mut size, mut rooms, mut next_cursor) = (0, Vec::new(), None);
+    let (mut size, mut page_room, mut next_cursor) = (0, None, None);
     for Entry { id, created_at } in entries {
         if size > LARGEST_PAGE {
             has_more = true;
@@ -178,7 +178,7 @@ async fn list(
                 size += row.size;
                 if room.is_some() && list.include_chunks {
                     size = u64::MAX; // the page ends: waiting for more room could deadlock
-                    rooms.extend(room);
+                    page_room = room;
                 }
                 tasks.push(pieces(&row, &document, &base, list.include_chunks));
             }
@@ -201,7 +201,7 @@ async fn list(
     let tasks = tasks.flat_map(|(comma, task)| iter::once(comma).chain(task));
     let end = format!("],{}", &rest.to_string()[1..]);
     let begin = "{\"tasks\":[".to_owned();
-    Ok(streamed(iter::once(begin).chain(tasks).chain(iter::once(end)), rooms))
+    Ok(streamed(iter::once(begin).chain(tasks).chain(iter::once(end)), page_room))
 }
 
 /// The log of a task. It keeps the message of a failed update, which the revert removes.

@@ -654,6 +654,7 @@ async fn page_repeated_its_last_row() {
                 let path = format!("/tasks?sort={sort}&limit={limit}{cursor}");
                 let page = client.call("GET", &path).await.unwrap().json();
                 let tasks = page["tasks"].as_array().unwrap();
+                assert!(tasks.len() <= limit);
                 seen.extend(tasks.iter().map(|task| task["task_id"].as_str().unwrap().to_owned()));
                 if page["has_more"] == json!(false) {
                     break;

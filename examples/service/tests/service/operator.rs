@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use sqlx::Connection as _;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::testing::client::Client;
 use crate::testing::process::Process;
@@ -314,6 +315,89 @@ async fn large(service: &Service, server: &Process) -> String {
     let id = alice(server).create(&"word%20".repeat(40_000), 1).await.unwrap().id();
     until_status(&alice(server), &id, "Succeeded").await;
     id
+}
+
+/// A page ends before it is too large, and the next one goes on.
+#[tokio::test]
+async fn a_page_of_large_tasks_had_no_end() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let (label, all) = ("x".repeat(200_000), 25);
+    let form = json!({ "file": "data:,one", "llm_processing": { "label": label } }).to_string();
+    for _ in 0..all {
+        assert_eq!(client.send("POST", "/tasks/parse", form.clone()).await.unwrap().code, 200);
+    }
+    let first = client.call("GET", "/tasks?limit=100").await.unwrap();
+    assert!(first.text.len() < 5 << 20, "{}", first.text.len());
+    let first = first.json();
+    assert_eq!(first["has_more"], true);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let path = format!("/tasks?limit=100&cursor={cursor}");
+    let rest = client.call("GET", &path).await.unwrap().json();
+    let count = |page: &Value| page["tasks"].as_array().unwrap().len();
+    assert_eq!((count(&first) + count(&rest), &rest["has_more"]), (all, &json!(false)));
+}
+
+/// Says something on each of so many connections, as far as the server reads it, and no more.
+fn stall(server: &Process, times: usize, said: &str) -> Vec<JoinHandle<TcpStream>> {
+    let stalled = (0..times).map(|_| {
+        let (mut stream, said) = (connect(server), said.to_owned());
+        spawn_blocking(move || {
+            stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+            _ = stream.write_all(said.as_bytes());
+            stream
+        })
+    });
+    stalled.collect()
+}
+
+/// Large bodies are read only while there is room for them.
+#[tokio::test]
+async fn stalled_uploads_took_all_memory() {
+    let service = Service::new();
+    let server = service.server();
+    let head = "POST /tasks/parse HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\n";
+    let body = " ".repeat(15_000_000);
+    let _stalled = stall(&server, 40, &format!("{head}Content-Length: 16000000\r\n\r\n{body}"));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    let kib: u32 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kib < 200 << 10, "{kib} KiB");
+}
+
+/// Large answers are sent only while there is room for them: those that nobody reads keep others
+/// waiting until they are cut off, and small ones not at all.
+#[tokio::test]
+async fn unread_answers_took_all_memory() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    let small = client.create("one", 1).await.unwrap().id();
+    let worker = service.worker("0");
+    let id = client.create(&"x".repeat(4 << 20), 0).await.unwrap().id();
+    let path = format!("/tasks/{id}?include_chunks=false");
+    while client.call("GET", &path).await.unwrap().status() != "Succeeded" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(worker);
+    let head = format!(
+        "GET /tasks/{id} HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nConnection: close\r\n\r\n"
+    );
+    let stalled = stall(&server, 9, &head);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begin = Instant::now();
+    client.get(&small).await.unwrap();
+    let small_took = begin.elapsed();
+    let whole = client.get(&id).await.unwrap().text.len();
+    let large_took = begin.elapsed();
+    let mut cut_off = 0;
+    for stream in stalled {
+        let stream = stream.await.unwrap();
+        cut_off += usize::from(spawn_blocking(|| said(stream)).await.unwrap().len() < whole);
+    }
+    assert!(cut_off >= 3 && small_took < large_took / 2, "{cut_off} {small_took:?} {large_took:?}");
 }
 
 /// Behind a proxy that ends TLS, addresses begin as the client's did.
