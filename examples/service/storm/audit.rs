@@ -1,4 +1,4 @@
-//! Whether every answer is explained by the log, and the log by the machine.
+//! Checks every answer against the log, and the log against the state machine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -12,18 +12,18 @@ use crate::clients::{Ask, EDITOR, KILLS, Record, name};
 use crate::fault::{AGAIN, HANDED, TAKEN};
 use crate::testing::client::Answer;
 
-/// What the log and the tables say of one task.
+/// What the log and the tables hold about one task.
 #[derive(Default)]
 pub struct Kept {
     pub user: String,
     pub events: Vec<Event>,
-    /// Status, status of the previous state, revision, run; none if it is gone.
+    /// Status, previous status, revision and run; `None` if the task is deleted.
     pub row: Option<(Status, Option<Status>, u64, u64)>,
     pub expires: Option<DateTime<Utc>>,
     pub has_file: bool,
 }
 
-/// Reads what is kept of every task, and the whole log.
+/// Reads all tasks and the whole log.
 pub async fn read(
     store: &SqlStore,
 ) -> anyhow::Result<(HashMap<String, Kept>, Vec<(String, Event)>)> {
@@ -59,7 +59,7 @@ pub async fn read(
     Ok((kept, log))
 }
 
-/// What the storm came to.
+/// The results of a storm.
 #[derive(Default)]
 pub struct Findings {
     pub violations: Vec<String>,
@@ -67,29 +67,28 @@ pub struct Findings {
     pub cancels_won: usize,
     pub cancels_lost: usize,
     pub reverts: usize,
-    /// Reverts of which a client had seen the state before the update, and saw the one after.
+    /// Reverts of which some client saw the state before the update and the state after the revert.
     pub reverts_compared: usize,
     pub retries: usize,
     pub given_up: usize,
     pub redelivered: usize,
-    /// Requests that had no answer, or an outage for one.
+    /// Requests without an answer, or with a 5xx.
     pub silent: usize,
-    /// Changes by clients who did not hear of it.
+    /// Changes whose clients got no answer.
     pub untold: usize,
     pub expired: usize,
-    /// Runs longer than the lease, of workers to which nothing happened: that they ended, and that
-    /// were taken away.
+    /// Runs of undisturbed workers that lasted longer than the lease: finished, and lost.
     pub outlasted: usize,
     pub lost: usize,
 }
 
-/// One moment of a task, from the log.
+/// The state of a task after an event of its log.
 struct Moment {
     revision: u64,
     state: State,
-    /// It was not before.
+    /// Not earlier than this.
     since: DateTime<Utc>,
-    /// What the `target_length` of the payload may be: one, if its client was told of it.
+    /// The possible values of `target_length`; only one, if its client got an answer.
     targets: Vec<u64>,
 }
 
@@ -101,13 +100,13 @@ pub fn audit(
 ) -> Findings {
     let mut findings = Findings::default();
     let mut told = HashMap::<&str, Vec<&Record>>::new();
-    // Creates that may have happened.
+    // Creates with an unknown outcome.
     let mut unknown = HashMap::<String, usize>::new();
     for record in records {
         if record.answer.as_ref().is_none_or(|answer| answer.code >= 500) {
             findings.silent += 1;
             if !troubles.iter().any(|(from, to)| record.sent <= *to && *from <= record.told) {
-                findings.violations.push(format!("an outage for no reason: {record:?}"));
+                findings.violations.push(format!("an outage without a cause: {record:?}"));
             }
             if matches!(record.ask, Ask::Create(_)) {
                 *unknown.entry(name(record.user)).or_default() += usize::from(record.is_unknown());
@@ -124,7 +123,7 @@ pub fn audit(
     for (task, records) in &told {
         if !kept.contains_key(*task) {
             findings.violations.extend(records.iter().map(|record| {
-                format!("nothing is logged of the task of {:?}: {:?}", record.ask, record.answer)
+                format!("no event of the task in {:?}: {:?}", record.ask, record.answer)
             }));
         }
     }
@@ -132,10 +131,10 @@ pub fn audit(
         let records = told.remove(task.as_str()).unwrap_or_default();
         let mut faults = Vec::new();
         if records.is_empty() {
-            // Its client does not know of it.
+            // Its client got no answer.
             match unknown.get_mut(&kept.user).filter(|count| **count > 0) {
                 Some(count) => *count -= 1,
-                None => faults.push("nobody was told of it".to_owned()),
+                None => faults.push("no client knows of it".to_owned()),
             }
             findings.untold += 1;
         }
@@ -192,7 +191,8 @@ fn known_gone(records: &[&Record]) -> Option<DateTime<Utc>> {
     records.iter().filter(is_gone).map(|record| record.told).min()
 }
 
-/// Whether the task was being updated meanwhile, perhaps. If it expired just then, it is back.
+/// Whether the task may have been updated during the request. An update that began before the task
+/// expired can still win, and the task is back.
 fn is_updated(records: &[&Record], meanwhile: &Record) -> bool {
     records.iter().any(|record| {
         let is_won = record.answer.as_ref().is_some_and(|answer| answer.code == 200);
@@ -202,8 +202,8 @@ fn is_updated(records: &[&Record], meanwhile: &Record) -> bool {
     })
 }
 
-/// What was queued first is claimed first, but for what a race or a lock explains: few tasks are
-/// left behind, even if a worker that sleeps holds one for long.
+/// Tasks are claimed in the order of queueing, apart from races and locks: few tasks are overtaken,
+/// even if a paused worker holds one for long.
 fn in_order(log: &[(String, Event)], violations: &mut Vec<String>) {
     let mut waiting = BTreeSet::new();
     let mut queued = HashMap::new();
@@ -226,13 +226,13 @@ fn in_order(log: &[(String, Event)], violations: &mut Vec<String>) {
         }
     }
     let overtaken = overtaken.len();
-    // On a machine that has no time, most is races.
+    // On an overloaded machine, many claims are races.
     if overtaken * 2 > claims && claims > 100 {
-        violations.push(format!("not in order: {claims} claims left {overtaken} older tasks"));
+        violations.push(format!("out of order: {claims} claims overtook {overtaken} older tasks"));
     }
 }
 
-/// Where a task is, for its workers.
+/// A task as its workers see it.
 struct Place<'a> {
     status: Option<Status>,
     run: Option<u64>,
@@ -240,8 +240,8 @@ struct Place<'a> {
     started: DateTime<Utc>,
 }
 
-/// A worker that takes another message has done what it could with the one before; and runs of
-/// workers to which nothing happens end by them, however long they take.
+/// A worker that takes another message has finished with the one before, and undisturbed workers
+/// finish their runs, however long these take.
 fn to_the_end(log: &[(String, Event)], findings: &mut Findings) {
     let mut places = HashMap::<&str, Place>::new();
     let mut hands = HashMap::<&str, (&str, &Event)>::new();
@@ -289,7 +289,7 @@ fn to_the_end(log: &[(String, Event)], findings: &mut Findings) {
     let Findings { outlasted, lost, .. } = *findings;
     if lost > outlasted + 4 {
         findings.violations.push(format!(
-            "workers that live lost {lost} runs, and ended {outlasted} past the lease"
+            "undisturbed workers lost {lost} runs, and finished {outlasted} after the lease"
         ));
     }
 }
@@ -302,7 +302,7 @@ struct Audit<'a> {
 }
 
 impl<'a> Audit<'a> {
-    /// What was to be cut; none if it is no text.
+    /// The text of the document; `None` if it is not a text.
     fn text(&self) -> Option<&'a str> {
         self.records.iter().find_map(|record| record.text.as_deref())
     }
@@ -313,9 +313,9 @@ impl<'a> Audit<'a> {
         self.explain(&moments, asked.get(&None).map(|(_, sent)| *sent));
     }
 
-    /// Each change that a client was told of is one event, and each event of a client is one that
-    /// it was told of, or one of which the outcome is unknown. Returns what was asked for, and when,
-    /// by the revision that it led to; a delete leads to none.
+    /// Each change that was answered with 200 is one event, and each event of a client was answered
+    /// with 200 or has an unknown outcome. Returns what was requested, and when, by the resulting
+    /// revision, which is `None` for a delete.
     fn match_answers(&mut self) -> BTreeMap<Option<u64>, (Vec<u64>, DateTime<Utc>)> {
         let mut asked = BTreeMap::new();
         let mut told = HashSet::new();
@@ -341,7 +341,7 @@ impl<'a> Audit<'a> {
             });
             if !is_logged || !told.insert((operation, revision)) {
                 self.faults.push(format!(
-                    "{:?} was answered 200 at {revision:?}, by no event",
+                    "{:?} was answered 200 at {revision:?}, without an event",
                     record.ask
                 ));
             }
@@ -356,7 +356,7 @@ impl<'a> Audit<'a> {
                 let silent = unknown.get(operation).map_or(&[][..], Vec::as_slice);
                 let all = self.kept.events.iter().filter(|it| it.operation == operation).count();
                 if known + silent.len() < all {
-                    self.faults.push(format!("nobody was told of {event:?}"));
+                    self.faults.push(format!("no client knows of {event:?}"));
                 }
                 if let Some(since) = silent.iter().map(|(_, sent)| *sent).min() {
                     let targets = silent.iter().map(|(target, _)| *target).collect();
@@ -367,15 +367,15 @@ impl<'a> Audit<'a> {
         asked
     }
 
-    /// The log is a history of the machine, its writers had the right to write, and it ends in the
-    /// row.
+    /// The log is a valid history of the state machine, its writers were entitled to write, and it
+    /// ends in the row.
     #[expect(clippy::too_many_lines, reason = "one walk through the log")]
     fn replay(&mut self, asked: &BTreeMap<Option<u64>, (Vec<u64>, DateTime<Utc>)>) -> Vec<Moment> {
         let mut moments: Vec<Moment> = Vec::new();
         let mut settled = Vec::new();
-        // Who was handed the message of a run, and who started it.
+        // Who received the message of a run, and who started the run.
         let (mut handed, mut owners) = (HashSet::new(), HashMap::new());
-        // Runs that were started since a client queued it.
+        // Runs started since a client queued the task.
         let mut attempts = 0;
         let mut run = 0;
         let mut gone = false;
@@ -427,7 +427,7 @@ impl<'a> Audit<'a> {
                     }
                     Operation::Start | Operation::Retry => {
                         if !is_handed {
-                            self.faults.push(format!("not asked for by a message: {event:?}"));
+                            self.faults.push(format!("without its message: {event:?}"));
                         }
                         if operation == Operation::Start {
                             owners.insert(run, &event.by);
@@ -438,7 +438,7 @@ impl<'a> Audit<'a> {
                     Operation::Succeed
                         if self.text().is_some_and(|text| text.starts_with(KILLS)) =>
                     {
-                        self.faults.push(format!("its worker died of it, but: {event:?}"));
+                        self.faults.push(format!("it kills its workers, but: {event:?}"));
                     }
                     _ => {}
                 }
@@ -453,10 +453,10 @@ impl<'a> Audit<'a> {
             match event.operation.as_str() {
                 "update" | "retry" => run += 1,
                 "succeed" | "fail" if !is_given_up && owners.get(&run) != Some(&&event.by) => {
-                    self.faults.push(format!("by a worker that had lost its run: {event:?}"));
+                    self.faults.push(format!("by a worker that lost its run: {event:?}"));
                 }
                 "edit" if event.by != EDITOR => {
-                    self.faults.push(format!("an edit of nobody: {event:?}"));
+                    self.faults.push(format!("an edit by a stranger: {event:?}"));
                 }
                 _ => {}
             }
@@ -466,7 +466,7 @@ impl<'a> Audit<'a> {
             let counts = event.operation != "claim";
             let grown = event.revision.is_none_or(|revision| (revision > event.loaded) == counts);
             if event.status != next.map(State::status) || event.reverted != reverted || !grown {
-                self.faults.push(format!("not what the machine does: {event:?}"));
+                self.faults.push(format!("not what the state machine does: {event:?}"));
             }
             match (next, event.revision) {
                 (Some(state), Some(revision)) => {
@@ -491,14 +491,14 @@ impl<'a> Audit<'a> {
         moments
     }
 
-    /// Each answer shows a moment of the log, none older than what was known before it was asked,
-    /// and none after the task was gone.
+    /// Each answer shows a state from the log, none older than what its client already knew, and none
+    /// after the task was gone.
     fn explain(&mut self, moments: &[Moment], deleted: Option<DateTime<Utc>>) {
         let revision = |record: &&Record| {
             Some((record.told, record.answer.as_ref().and_then(|answer| answer.revision)?))
         };
         let mut known: Vec<_> = self.records.iter().filter_map(revision).collect();
-        // The newest revision known by then.
+        // The newest revision known at that time.
         known.sort();
         let mut newest = 0;
         for (_, revision) in &mut known {
@@ -555,7 +555,7 @@ impl<'a> Audit<'a> {
                     if record.ask == Ask::Cancel {
                         self.findings.cancels_lost += 1;
                     }
-                    // Some moment between then and the answer refuses, with these words.
+                    // Some state between the request and the answer refuses with this text.
                     let operation = match record.ask {
                         Ask::Cancel => Some(Operation::Cancel),
                         Ask::Delete => Some(Operation::Delete),
@@ -591,7 +591,7 @@ impl<'a> Audit<'a> {
         self.compare_reverts(&bodies);
     }
 
-    /// What has expired is not changed.
+    /// No expired task is changed.
     fn in_time(&mut self, bodies: &HashMap<u64, Value>) {
         for record in &self.records {
             let revision = record.answer.as_ref().and_then(|answer| answer.revision);
@@ -608,7 +608,7 @@ impl<'a> Audit<'a> {
         }
     }
 
-    /// What a client saw before an update it sees again after the revert, to the letter.
+    /// After a revert a client sees to the letter what it saw before the update.
     fn compare_reverts(&mut self, bodies: &HashMap<u64, Value>) {
         let mut before = None;
         for event in &self.kept.events {
@@ -619,7 +619,7 @@ impl<'a> Audit<'a> {
             let after = after.and_then(|revision| bodies.get(&revision));
             if let (Some(before), Some(after)) = (before, after) {
                 self.findings.reverts_compared += 1;
-                // It ended anew.
+                // The revert counts as its end.
                 let (mut before, mut after) = (before.clone(), after.clone());
                 (before["expires_at"], after["expires_at"]) = (Value::Null, Value::Null);
                 if !same(&before, &after) {
@@ -630,7 +630,7 @@ impl<'a> Audit<'a> {
     }
 }
 
-/// Whether a body shows that moment.
+/// Whether a body shows that state.
 fn shows(body: &Value, moment: &Moment, text: Option<&str>) -> bool {
     let status = moment.state.status();
     let target = body["configuration"]["chunk_processing"]["target_length"].as_u64();
@@ -652,12 +652,12 @@ fn shows(body: &Value, moment: &Moment, text: Option<&str>) -> bool {
         && body["finished_at"].is_null() != status.is_completed()
 }
 
-/// Whether a body says when it expires, counted from its end, and is shown until then.
+/// Whether the expiry date in a body is right, and had not passed.
 fn keeps_time(body: &Value, at: &Moment, record: &Record) -> bool {
     let kept = body["configuration"]["expires_in"].as_i64().filter(|_| body["completed"] == true);
     match (kept.map(TimeDelta::seconds), moment(&body["expires_at"])) {
         (Some(kept), Some(expires)) => {
-            // The clock of SQLite has only milliseconds.
+            // The clock of SQLite has millisecond precision.
             at.since <= expires - kept + TimeDelta::milliseconds(1)
                 && expires - kept <= record.told
                 && record.sent < expires
@@ -671,7 +671,7 @@ fn moment(text: &Value) -> Option<DateTime<Utc>> {
     text.as_str()?.parse().ok()
 }
 
-/// Whether two bodies are the same, but for the server that was asked.
+/// Whether two bodies are the same, apart from the address of the server.
 fn same(one: &Value, other: &Value) -> bool {
     let plain = |body: &Value| {
         let mut body = body.clone();

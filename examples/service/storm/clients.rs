@@ -1,4 +1,4 @@
-//! Clients that ask at random, and write down what they asked and what they were told.
+//! Clients that send random requests, and record them with their answers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use task_service::store::{Event, Result, SqlStore};
 
 use crate::testing::client::{Answer, Client};
 
-/// What a client asked for. A number is the `target_length` that it chose.
+/// A request. The number is the `target_length` that the client chose.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Ask {
     Create(u64),
@@ -23,13 +23,13 @@ pub enum Ask {
     Delete,
     Get,
     File,
-    /// Of another user.
+    /// For another user's task.
     Foreign,
-    /// All pages, in one answer.
+    /// Of all pages, as one answer.
     List,
 }
 
-/// One request, and its answer; none if there was none.
+/// A request, and its answer, if there was one.
 #[derive(Clone, Debug)]
 pub struct Record {
     pub user: usize,
@@ -39,42 +39,42 @@ pub struct Record {
     pub sent: DateTime<Utc>,
     pub told: DateTime<Utc>,
     pub answer: Option<Answer>,
-    /// Of a create: what was to be cut; none if it was no text.
+    /// The text of a new document; `None` if it is not a text.
     pub text: Option<String>,
 }
 
 impl Record {
-    /// As far as the client knows, it may have happened and may not.
+    /// Whether the client cannot know if the change was made.
     pub fn is_unknown(&self) -> bool {
         self.answer.as_ref().is_none_or(|answer| answer.code == 503)
     }
 }
 
-/// What a document begins with whose worker dies of it.
+/// How a document begins that kills its worker.
 pub const KILLS: &str = "kills";
 
-/// And one that keeps its worker for longer than the lease.
+/// How a document begins that stalls its worker for longer than the lease.
 pub const HANGS: &str = "hangs";
 
-/// Everything that the clients of one storm share.
+/// What all clients of a storm share.
 pub struct Storm {
     /// For each user, a client of each server.
     pub clients: Vec<Vec<Client>>,
-    /// For each user, the tasks to ask for.
+    /// For each user, the tasks to send requests about.
     pub pools: Vec<Mutex<Vec<String>>>,
     pub records: Mutex<Vec<Record>>,
     creates: AtomicUsize,
 }
 
-/// Who edits tasks in passing.
+/// Who edits tasks by hand.
 pub const EDITOR: &str = "editor";
 
-/// So long a task is kept, if its configuration is to say so.
+/// The `expires_in` that goes with a `target_length`.
 fn expires_in(target: u64) -> Option<u64> {
     (target % 2 == 1).then_some(1 + target % 3)
 }
 
-/// As many tasks a user has at once: few, so that its clients meet.
+/// How many tasks a user has at a time: few, so that its clients compete.
 const POOL: usize = 8;
 
 impl Storm {
@@ -125,15 +125,14 @@ impl Storm {
         }
     }
 
-    /// Someone who is neither a client nor a worker, and puts a mark on tasks whatever they do, by
-    /// hand, whichever revision they have.
+    /// An operator who edits tasks by hand, whatever their status and revision.
     pub async fn edit(self: Arc<Self>, store: Arc<SqlStore>, end: Instant) -> usize {
         let mut edits = 0;
         while Instant::now() < end {
             sleep(Duration::from_millis(random_range(0..10))).await;
             let user = random_range(0..self.clients.len());
             let Some(task) = self.pick(user) else { continue };
-            // It may be that the database is not there.
+            // The database may be down.
             edits += usize::from(mark(&store, &task, &name(user)).await.unwrap_or(false));
         }
         edits
@@ -166,21 +165,21 @@ impl Storm {
         let sent = Utc::now();
         let answer = self.client(user).send("POST", "/tasks/parse", form.to_string()).await;
         let answer = self.record(user, "", Ask::Create(target), text, sent, answer.ok());
-        // Most of the poison is left alone, so that it is given up.
+        // Most poison is left alone until it is given up.
         let is_shared = poison.is_none() || random_bool(0.3);
         if let Some(answer) = answer.filter(|answer| answer.code == 200 && is_shared) {
             self.pools[user].lock().unwrap().push(answer.id());
         }
     }
 
-    /// Asks, and writes it down.
+    /// Sends a request and records it.
     pub async fn ask(&self, user: usize, task: &str, ask: Ask) {
         let client = self.client(user);
         let other = self.client((user + 1) % self.clients.len());
         let sent = Utc::now();
         let answer = match ask {
             Ask::Update(target) => {
-                // One update in four names a tokenizer that is not there, and fails.
+                // One update in four names a tokenizer that cannot be loaded, and fails.
                 let form = match target % 4 {
                     0 => json!({ "target_length": target, "tokenizer": { "String": "none" } }),
                     _ => json!({ "target_length": target }),
@@ -199,7 +198,7 @@ impl Storm {
         };
         let answer = self.record(user, task, ask, None, sent, answer.ok());
         let Some(Answer { code, .. }) = answer else { return };
-        // What has expired, or was deleted without an answer, is asked for again.
+        // Expired tasks, and those deleted without an answer, are sometimes requested again.
         let is_gone = ask == Ask::Delete && code == 200
             || ask != Ask::Foreign && code == 404 && random_bool(0.1);
         if is_gone {
@@ -231,7 +230,7 @@ impl Storm {
     }
 }
 
-/// All pages, as if they were one. What is not 200 ends it.
+/// All pages as one. An answer other than 200 ends it.
 async fn list(client: &Client) -> reqwest::Result<Answer> {
     let (mut tasks, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -249,7 +248,7 @@ async fn list(client: &Client) -> reqwest::Result<Answer> {
     }
 }
 
-/// Marks the message of a task, as an operator would, and says so in the log.
+/// Edits the message of a task, as an operator would, and logs it.
 async fn mark(store: &SqlStore, task: &str, user: &str) -> Result<bool> {
     let mut transaction = store.pool.begin().await?;
     let marked = sqlx::query_as::<_, (String, i64, i64)>(

@@ -1,5 +1,5 @@
-//! Faults, in a wrapper around the store, and what happens to stores and workers without a fault:
-//! the service itself stays as it is.
+//! A wrapper around the store that builds in faults, and that disturbs workers even without a fault.
+//! The service itself is not modified.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,84 +23,84 @@ use uuid::Uuid;
 
 use crate::clients::{HANGS, KILLS};
 
-/// What the program does wrong.
+/// What the service does wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Fault {
-    /// That zero rows changed is taken for success
+    /// An update that matches no row counts as a success
     #[value(name = "lost_race_answered_200")]
     LostRaceAnswered200,
-    /// Writes carry no revision
+    /// Writes do not check the revision
     UnconditionalWrite,
-    /// A worker starts whatever its message names
+    /// A worker starts a task without checking the run of its message
     StartWithoutCheck,
-    /// A worker that lost its run ends the run that it finds
+    /// A worker that lost its run finishes whichever run it finds
     FinishWithoutCheck,
-    /// A worker that lost its run ends the task before another has started it
+    /// A worker that lost its run finishes it before another worker starts the next
     FinishesAfterItsLease,
     /// A revert keeps the configuration of the update
     RevertForgetsConfiguration,
-    /// A revert brings the old revision back
+    /// A revert restores the old revision
     RevertRestoresRevision,
-    /// A failed update says nothing in the log
+    /// A failed update leaves no message in the log
     FailsInSilence,
-    /// A run that is given up is shown as failed before it is tried again
+    /// A lost run shows as failed before it is retried
     FailedWhileRetrying,
-    /// A change without an answer is decided again, as if it had not happened
+    /// A change without an answer counts as not made
     TimeoutCountedAsNo,
-    /// A change without an answer is taken for done
+    /// A change without an answer counts as made
     TimeoutCountedAsYes,
     /// The lease is not renewed
     NoRenewalAtWork,
-    /// A task that was edited in the queue is dropped by its worker
+    /// A worker drops a task that was edited in the queue
     EditLostTheMessage,
-    /// A task that was edited in its run is dropped by its worker
+    /// A worker drops a task that was edited during its run
     EditLostTheResult,
-    /// A document that ends no run is tried again and again
+    /// A document that kills its workers is retried without end
     PoisonTask,
-    /// What has expired is still read, and can be changed
+    /// An expired task can still be read and changed
     ExpiredTaskCanBeUpdated,
-    /// The file of a task that has expired is shown
+    /// The file of an expired task is shown
     FileOfExpiredTaskIsShown,
-    /// A deleted task leaves its file
+    /// A deleted task leaves its file behind
     FileStaysAfterDelete,
-    /// A new task whose name is taken is answered as if it were stored
+    /// A create with a taken id is answered as if it were stored
     TakenNameAnsweredAsSuccess,
-    /// A page begins with the last task of the page before
+    /// A page begins with the last task of the previous page
     PageRepeatsItsLastRow,
 }
 
 impl Fault {
-    /// As `--break` takes it.
+    /// Its name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
     }
 }
 
-/// What a process is there for; the workers of `WORKERS`.
+/// The part of a process in the storm; for workers, see `WORKERS`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Role {
     Server,
-    /// Is killed.
+    /// Killed at times.
     Quick,
-    /// Is put to sleep in the midst of its runs, and is killed.
+    /// Paused in the middle of runs, and killed at times.
     Sleeper,
-    /// Renews no lease now and then, though it works on, and is killed.
+    /// Sometimes does not renew its lease while it works on, and killed at times.
     Deaf,
-    /// Has runs longer than the lease, and nothing happens to it.
+    /// Never disturbed; its runs take longer than the lease.
     Steady,
 }
 
-/// The log's word for a message that a worker has in its hands.
+/// The log entry for a message that a worker has received.
 pub const HANDED: &str = "handed";
 
-/// And its message ends so, if it was handed out before.
+/// How its message ends if the message was redelivered.
 pub const AGAIN: &str = ", again";
 
-/// A task whose name new ones are given at times, though it is taken.
+/// The id of an existing task, which some creates use as well.
 pub const TAKEN: Key = Key { user: String::new(), id: Uuid::nil() };
 
-/// A store that does something wrong, or nothing, and counts conflicts: a byte in a file for each.
+/// A store with at most one fault. It counts conflicts, by a byte each in a file.
 pub struct Faulty {
     pub store: SqlStore,
     pub fault: Option<Fault>,
@@ -111,14 +111,14 @@ pub struct Faulty {
 
 #[derive(Default)]
 pub struct State {
-    /// What this process was handed.
+    /// The messages that this process received.
     messages: Vec<Message>,
-    /// Of each task, the run of its last message, and the revision at which it was handed or
+    /// For each task, the run of its last message, and the revision when that was received or
     /// started.
     runs: HashMap<Key, (u64, u64)>,
-    /// Messages of which no lease is renewed.
+    /// Messages whose leases are not renewed.
     deaf: Vec<Message>,
-    /// What was read: for a cache that forgets nothing.
+    /// Everything that was read, for a cache that never forgets.
     cache: HashMap<Key, (Row, Document)>,
 }
 
@@ -127,14 +127,14 @@ impl Faulty {
         self.fault == Some(fault)
     }
 
-    /// The task, its parts changed.
+    /// The row with its task changed.
     fn changed(row: &Row, change: impl FnOnce(&mut Snapshot<Payload>)) -> Row {
         let mut snapshot = Snapshot::from(row.task.clone());
         change(&mut snapshot);
         Row { task: snapshot.try_into().expect("a task"), ..row.clone() }
     }
 
-    /// Commits over whatever is there.
+    /// Commits over any revision.
     async fn overwrite(&self, row: &Row, event: &Event) -> Result<bool> {
         while let Some(current) = self.store.load(&row.key).await? {
             if self.store.commit(row, current.task.revision(), event).await? {
@@ -155,12 +155,12 @@ impl Faulty {
         Ok(document.map(|before| Document { configuration, ..before }))
     }
 
-    /// The run that this process was handed, and the revision that the task had then.
+    /// The run of the last message, and the revision that the task had then.
     fn run(&self, key: &Key) -> Option<(u64, u64)> {
         self.state.lock().unwrap().runs.get(key).copied()
     }
 
-    /// The task as it would be if the run that this process lost were still its.
+    /// The task as it would be if this process had not lost its run.
     async fn as_if_never_lost(&self, key: &Key) -> Result<Option<(Row, Document)>> {
         let run = self.run(key).map(|(run, _)| run);
         for _ in 0..200 {
@@ -177,7 +177,7 @@ impl Faulty {
                         });
                         return Ok(Some((row, document)));
                     }
-                    // Until another has started it.
+                    // Until another worker has started it.
                     sleep(Duration::from_millis(20)).await;
                 }
                 _ => break,
@@ -186,13 +186,13 @@ impl Faulty {
         self.store.read(key).await
     }
 
-    /// As it was before it expired.
+    /// The task as it was before it expired.
     fn expired(&self, key: &Key) -> Option<(Row, Document)> {
         let cached = self.state.lock().unwrap().cache.get(key).cloned()?;
         cached.0.expires_at.is_some_and(|at| at <= Utc::now()).then_some(cached)
     }
 
-    /// Of what was committed: whether the client or worker hears of it.
+    /// Sometimes loses the answer to a commit.
     fn answer(&self) -> Result<bool> {
         if self.is(Fault::TimeoutCountedAsNo) && random_bool(0.1) {
             return Err(sqlx::Error::Io(ErrorKind::TimedOut.into()));
@@ -200,7 +200,7 @@ impl Faulty {
         Ok(true)
     }
 
-    /// Says in the log whom a message is handed to.
+    /// Logs who receives a message.
     async fn hand(&self, message: Message, worker: &str, again: &str) -> Result<Message> {
         let status = if message.is_overdue { Status::Processing } else { Status::Starting };
         let event = Event {
@@ -214,7 +214,7 @@ impl Faulty {
         let statement = "INSERT INTO events (task_id, user_id, event, at)
                          SELECT $1, $2, $3, now FROM clock";
         let id = message.key.id.to_string();
-        // From now on the worker has it, whatever the database says.
+        // From here on the worker has the message, even if the database is down.
         while sqlx::query(statement)
             .bind(&id)
             .bind(&message.key.user)
@@ -229,7 +229,7 @@ impl Faulty {
         if again.is_empty() {
             state.runs.insert(message.key.clone(), (message.run, revision));
         }
-        // Under such a fault each of them is to lose its run.
+        // With such a fault, each of them shall lose its run.
         let loses = [Some(Fault::FinishWithoutCheck), Some(Fault::FinishesAfterItsLease)];
         let often = if loses.contains(&self.fault) { 1.0 } else { 0.4 };
         if self.role == Role::Deaf && random_bool(often) {
@@ -238,7 +238,7 @@ impl Faulty {
         Ok(message)
     }
 
-    /// Hands an old message out again, as engines do.
+    /// Redelivers an old message, as queues do.
     async fn redeliver(&self, worker: &str) -> Result<Option<Message>> {
         let recent = |state: &State| {
             let from = state.messages.len().saturating_sub(20);
@@ -248,7 +248,7 @@ impl Faulty {
         let Some(message) = message else { return Ok(None) };
         let mut message = self.hand(message, worker, AGAIN).await?;
         if self.is(Fault::StartWithoutCheck) {
-            // Until another run is queued.
+            // Wait until another run is queued.
             for _ in 0..50 {
                 let Some(row) = self.store.load(&message.key).await? else { break };
                 if row.task.run() != message.run && row.task.status() == Status::Starting {
@@ -331,7 +331,7 @@ impl Store for Faulty {
             self.state.lock().unwrap().messages.push(message.clone());
         }
         if self.role != Role::Steady && random_bool(0.1) {
-            // The lease passes before the start, and another is handed the same message.
+            // The lease expires before the start, and another worker receives the same message.
             sleep(Duration::from_millis(random_range(950..1150))).await;
         }
         Ok(Some(message))

@@ -1,6 +1,6 @@
 //! Servers, workers and clients on one database. Workers, servers and the database are killed at
-//! random, answers get lost, clocks disagree, documents kill their workers. Then an audit of what
-//! every client was told against the log, and of the log against the machine.
+//! random, answers are lost, clocks disagree, documents kill their workers. Then an audit checks what
+//! every client was told against the log, and the log against the state machine.
 
 #[path = "../testing/mod.rs"]
 mod testing;
@@ -37,25 +37,25 @@ use testing::postgres::Postgres;
 use testing::process::{Process, can_shift_clocks};
 
 /// Three servers and four worker processes on one PostgreSQL, then a smaller storm on SQLite. Exits
-/// with 1 if a law was broken.
+/// with 1 if there is a violation.
 #[derive(Parser)]
 struct Options {
     #[command(subcommand)]
     part: Option<Part>,
-    /// How long clients ask, in seconds; a third of it on SQLite, if that is the second
+    /// How long clients send requests, in seconds; on SQLite, after PostgreSQL, a third of it
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3600))]
     seconds: u32,
-    /// A PostgreSQL to use, postgres://USER@HOST/NAME; its tables are filled [default: one of its
-    /// own, where PostgreSQL is installed]
+    /// A PostgreSQL database to fill, postgres://USER@HOST/NAME [default: a server of its own, if
+    /// PostgreSQL is installed]
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Only on SQLite
+    /// Use only SQLite
     #[arg(long)]
     sqlite: bool,
-    /// A fault to build in, which must be found
+    /// A fault to build in, which the audit must find
     #[arg(long = "break", value_name = "NAME")]
     fault: Option<Fault>,
-    /// A storm with each fault; exits with 1 if one is not found
+    /// Run a storm with each fault; exits with 1 if one is not found
     #[arg(long, conflicts_with = "fault")]
     all_faults: bool,
     /// A file to write the figures into, between its lines `<!-- storm -->` and `<!-- /storm -->`
@@ -65,7 +65,7 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Part {
-    /// The service, as a part of the storm
+    /// The service as a process of the storm
     #[command(hide = true)]
     Service {
         #[command(flatten)]
@@ -79,7 +79,7 @@ enum Part {
     },
 }
 
-/// How much of everything.
+/// The size of a storm.
 struct Size {
     name: &'static str,
     servers: usize,
@@ -91,9 +91,8 @@ struct Size {
     time: Duration,
 }
 
-/// Worker processes: what happens to them, how many workers in each, and how long a document takes
-/// them; the lease is a second. The second is put to sleep in the midst of runs, and finds when it
-/// wakes that others have them.
+/// The worker processes: their part, how many workers each has, and how many milliseconds a document
+/// takes. The lease is one second.
 #[rustfmt::skip]
 const WORKERS: [(Role, &str, &str); 4] = [
     (Role::Quick, "3", "100"),
@@ -102,10 +101,10 @@ const WORKERS: [(Role, &str, &str); 4] = [
     (Role::Steady, "4", "2000"),
 ];
 const SLEEPER: usize = 1;
-/// Those that may be killed.
+/// How many of them may be killed, from the first on.
 const MORTAL: usize = 3;
 
-/// Runs that a task is given, of workers that do not end it.
+/// How many runs a task gets if workers do not finish it.
 const ATTEMPTS: usize = 3;
 
 #[tokio::main]
@@ -139,7 +138,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         };
         columns.push(storm(&url, own.as_ref(), size, options.fault).await?);
     }
-    // A fault is to be found on one of them.
+    // With a fault, one database is enough.
     if options.fault.is_none() || columns.is_empty() {
         let dir = TempDir::new()?;
         let url = format!("sqlite://{}/tasks.db", dir.path().display());
@@ -168,7 +167,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     }
     println!();
     match (options.fault, violations.len()) {
-        (None, 0) => println!("no law was broken"),
+        (None, 0) => println!("no violations"),
         (None, count) => println!("{count} violations"),
         (Some(fault), 0) => println!("{} was not found", fault.name()),
         (Some(fault), count) => println!("{} was found: {count} violations", fault.name()),
@@ -176,7 +175,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!violations.is_empty())))
 }
 
-/// What a storm on one database came to.
+/// The results on one database.
 struct Column {
     name: &'static str,
     figures: Vec<(&'static str, usize)>,
@@ -243,7 +242,7 @@ async fn storm(
     clients.join_all().await;
     let edits = editor.await?;
 
-    // What is still to do is done, by workers that live.
+    // The workers finish what is left.
     let limit = Instant::now() + Duration::from_mins(1);
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
     while sqlx::query_scalar::<_, i64>(active).fetch_one(&database.pool).await? > 0
@@ -273,30 +272,27 @@ async fn storm(
         (COMPARED, found.reverts_compared),
         (EDITS, edits),
         ("workers killed", usize::try_from(kills)?),
-        ("workers stopped past their lease", stops),
+        ("workers paused past their lease", stops),
         ("workers killed by their document", deaths),
-        ("runs retried for them", found.retries),
+        ("runs retried", found.retries),
         ("given up after the last attempt", found.given_up),
-        ("messages delivered again", found.redelivered),
+        ("messages redelivered", found.redelivered),
         ("servers killed", usize::try_from(server_kills)?),
         ("PostgreSQL killed", usize::try_from(crashes)?),
-        (
-            "commits that PostgreSQL was not asked for, or did not answer",
-            proxy.lost.load(Ordering::Relaxed),
-        ),
+        ("lost commits, and lost answers to commits", proxy.lost.load(Ordering::Relaxed)),
         ("requests without an answer", found.silent),
-        ("changes found that nobody was told of", found.untold),
+        ("changes whose client got no answer", found.untold),
         ("tasks expired", found.expired),
         ("runs longer than the lease", found.outlasted),
-        ("⋯ and taken away all the same, of workers to which nothing happened", found.lost),
-        ("conflicts, decided again or dropped", usize::try_from(conflicts)?),
+        ("⋯ and lost all the same, by undisturbed workers", found.lost),
+        ("lost races", usize::try_from(conflicts)?),
         ("violations", found.violations.len()),
     ];
     let mut violations = found.violations;
     for (what, figure) in &figures {
         let is_wanted = [CANCELS_WON, CANCELS_LOST, EDITS, COMPARED].contains(what);
         if is_wanted && *figure == 0 && records.len() > 2000 {
-            violations.push(format!("nothing was shown: {what}: 0"));
+            violations.push(format!("it proves nothing: {what}: 0"));
         }
     }
     Ok(Column { name: size.name, figures, violations })
@@ -310,7 +306,7 @@ struct Fleet {
     workers: Vec<Process>,
     asleep: Option<Instant>,
     shifts_clocks: bool,
-    /// When a server or the database was not there.
+    /// When a server or the database was down.
     troubles: Vec<(DateTime<Utc>, DateTime<Utc>)>,
     kills: u32,
     server_kills: u32,
@@ -332,7 +328,7 @@ impl Fleet {
         common.extend(fault.map(|fault| format!("--break={}", fault.name())));
         common
             .extend((0..size.users).map(|user| format!("--api-key={}={}", key(user), name(user))));
-        // The clock of SQLite is that of the process.
+        // SQLite uses the clock of the process.
         let shifts_clocks = url.starts_with("postgres") && can_shift_clocks();
         if !can_shift_clocks() {
             eprintln!("faketime is not installed (Debian: libfaketime): all clocks agree");
@@ -359,13 +355,13 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// A server; the last is two minutes fast.
+    /// Starts a server; the last is two minutes fast.
     fn server(&self, at: usize, listen: &str) -> Process {
         let own = ["--role", "server", "--workers", "0", "--listen", listen];
         self.process(&own, (at == 1).then_some("+120s"))
     }
 
-    /// Workers; the deaf ones are a minute slow, too.
+    /// Starts workers; the deaf ones are also a minute slow.
     fn worker(&self, at: usize) -> Process {
         let (role, workers, takes) = WORKERS[at];
         let name =
@@ -383,7 +379,7 @@ impl Fleet {
         }
     }
 
-    /// Workers that died of their document.
+    /// Replaces workers that were killed by a document.
     fn replace_dead(&mut self) {
         for at in 0..self.workers.len() {
             if self.workers[at].has_ended() {
@@ -393,8 +389,8 @@ impl Fleet {
         }
     }
 
-    /// Lets something be away, and writes down when. Nobody sleeps meanwhile: who starts waits for
-    /// those who started before.
+    /// Does something that causes an outage, and records when. No worker is paused meanwhile, because a
+    /// process that starts waits for those that started before.
     fn trouble(&mut self, make: impl FnOnce(&mut Self)) {
         self.wake();
         let from = Utc::now();
@@ -408,7 +404,7 @@ impl Fleet {
         }
     }
 
-    /// As long as the clients ask, things die and sleep.
+    /// Kills and pauses processes while the clients send requests.
     async fn disturb(
         &mut self,
         size: &Size,
@@ -433,7 +429,7 @@ impl Fleet {
                 self.wake();
             }
             if is_due(self.kills, size.kills) {
-                // The quick ones more often: the others are to end their runs, or to lose them.
+                // Mostly quick ones: the others should finish their runs, or lose them.
                 let at = if random_bool(0.6) { 0 } else { random_range(0..MORTAL) };
                 self.workers[at] = self.worker(at); // the old one is killed as it is dropped
                 if at == SLEEPER {
@@ -464,7 +460,7 @@ impl Fleet {
     }
 }
 
-/// Plays each fault, as a process of its own.
+/// Runs a storm with each fault, as a process of its own.
 fn all_faults(seconds: u32, sqlite: bool) -> anyhow::Result<ExitCode> {
     let mut missed = Vec::new();
     for fault in Fault::value_variants() {

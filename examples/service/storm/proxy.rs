@@ -1,4 +1,4 @@
-//! A way to PostgreSQL on which answers get lost.
+//! A proxy to PostgreSQL that loses commits and answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use rand::random_bool;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How often the connection ends at a COMMIT, before it reaches the database, and how often after.
+/// How often a connection is cut at a COMMIT before it reaches the database, and how often after.
 const LOST: f64 = 0.02;
 
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Returns the port that leads to `to`, and what counts.
+    /// Starts a proxy to port `to`; returns its port and its counter.
     pub async fn start(to: u16) -> std::io::Result<(u16, Arc<Self>)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
@@ -37,7 +37,7 @@ impl Proxy {
         server.set_nodelay(true)?;
         let ((from_client, to_client), (from_server, to_server)) =
             (client.into_split(), server.into_split());
-        // As soon as one of them ends, both connections are closed.
+        // When one direction ends, both connections are closed.
         tokio::select! {
             done = self.copy(from_client, to_server, b"Q\0\0\0\x0bCOMMIT\0") => done,
             done = self.copy(from_server, to_client, b"C\0\0\0\x0bCOMMIT\0") => done,

@@ -12,7 +12,7 @@ pub struct Client {
     name: Option<String>,
 }
 
-/// What the service said.
+/// An answer of the service.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub code: u16,
@@ -42,12 +42,12 @@ impl Client {
         Self { http: reqwest::Client::new(), url, key, if_match: None, name: None }
     }
 
-    /// The same user, who says what it saw.
+    /// The same user, sending `If-Match`.
     pub fn if_match(&self, tag: &str) -> Self {
         Self { if_match: Some(tag.to_owned()), ..self.clone() }
     }
 
-    /// The same user, who gives its requests a name.
+    /// The same user, sending `Idempotency-Key`.
     pub fn named(&self, name: &str) -> Self {
         Self { name: Some(name.to_owned()), ..self.clone() }
     }

@@ -1,4 +1,4 @@
-//! What the tests and the storm share: processes, a client, a database, figures.
+//! What the tests, the storm and the figures share.
 
 #![allow(dead_code, reason = "each of them uses its part")]
 
@@ -9,7 +9,7 @@ pub mod postgres;
 pub mod process;
 pub mod report;
 
-/// Says what is left out where a person sees it: what a test prints is shown only if it fails.
+/// Says what is skipped where a person sees it: the test runner hides what a passing test prints.
 pub fn skipped(what: &str) {
     _ = writeln!(stderr(), "SKIPPED: {what}");
 }

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A PostgreSQL of its own, thrown away when it is dropped.
+/// A PostgreSQL server of its own, deleted when it is dropped.
 pub struct Postgres {
     dir: TempDir,
     programs: PathBuf,
     port: u16,
-    /// Whether what it acknowledges would outlive a power cut.
+    /// Whether commits survive a power failure.
     is_durable: bool,
 }
 
 impl Postgres {
-    /// None, and a word of it, if PostgreSQL is not installed.
+    /// `None`, with a message, if PostgreSQL is not installed.
     pub fn start() -> Option<Self> {
         Self::with(false)
     }
@@ -45,7 +45,7 @@ impl Postgres {
         Some(postgres)
     }
 
-    /// The address of a new database.
+    /// Creates a database and returns its URL.
     pub fn database(&self, name: &str) -> String {
         let url = format!("postgres://postgres@127.0.0.1:{}", self.port);
         self.call("createdb", &[&format!("--maintenance-db={url}/postgres"), name]);
@@ -56,8 +56,8 @@ impl Postgres {
         self.port
     }
 
-    /// Ends without a word, as if it had crashed: all of it, or only its first process, whose others
-    /// end as soon as they see it. And comes back.
+    /// Crashes and restarts: either all its processes at once, or only the first one, which the others
+    /// soon notice.
     pub fn crash(&self, is_killed: bool, pause: Duration) {
         let data = self.dir.path().join("data");
         if is_killed {
@@ -71,7 +71,7 @@ impl Postgres {
         self.run();
     }
 
-    /// Tries until it runs: what is left of one that was killed can be in the way.
+    /// Starts the server. Remains of a killed one can be in the way, so it tries again.
     fn run(&self) {
         let path = self.dir.path().to_str().unwrap();
         let options = format!(
@@ -97,7 +97,7 @@ impl Postgres {
         assert!(output.status.success(), "{command:?}: {output:?}");
     }
 
-    /// One of its programs, as the user `postgres` if root runs this: it refuses root.
+    /// One of its programs; as the user `postgres` if this is root, which it refuses.
     fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let program = self.programs.join(program);
         let mut command = if is_root() {

@@ -4,12 +4,12 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::NamedTempFile;
 
-/// A server or a worker, killed when it is dropped.
+/// A process of the service, killed when it is dropped.
 pub struct Process {
     child: Child,
-    /// Where its server listens; empty if it has none.
+    /// The URL of its server; empty if it has none.
     pub url: String,
-    /// Kept open, so that the process can print.
+    /// Kept open for the process to print to.
     _stdout: BufReader<ChildStdout>,
     stderr: NamedTempFile,
 }
@@ -25,14 +25,14 @@ impl Process {
         Self::spawn(Command::new(program.as_ref()).args(arguments), arguments)
     }
 
-    /// With a standard error that is full.
+    /// With a standard error that cannot be written.
     pub fn start_mute(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", "exec \"$@\" 2>/dev/full", "sh"]).arg(program.as_ref());
         Self::spawn(command.args(arguments), arguments)
     }
 
-    /// With a clock that is wrong by so much.
+    /// With a wrong clock.
     pub fn start_at(by: &str, program: impl AsRef<Path>, arguments: &[&str]) -> Self {
         let mut command = Command::new(program.as_ref());
         command.env("LD_PRELOAD", SHIFTS_CLOCKS).env("FAKETIME", by);
@@ -83,7 +83,7 @@ impl Process {
         self.child.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// Waits until it has ended by itself, and tells whether it says that all went well.
+    /// Waits until it ends by itself, and returns whether it reports success.
     pub fn ended(mut self) -> bool {
         self.child.wait().unwrap().success()
     }
