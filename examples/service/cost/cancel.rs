@@ -1,5 +1,5 @@
-//! What a cancel costs that reverts to an output of 10 MB: as it is, where SQL moves the columns, and
-//! as it would be if both documents went through the program.
+//! The cost of a cancel that reverts to an output of 10 MB: as it is, where SQL moves the columns, and
+//! as it would be if both documents passed through the program.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::Database;
 
-/// How often each is done, in turns; the median counts.
+/// How often each is measured, in turns, for the median.
 const TIMES: usize = 15;
 
 pub async fn measure() -> anyhow::Result<String> {

@@ -1,4 +1,4 @@
-//! What a page and a claim cost among so many tasks.
+//! The cost of a page and a claim, by the number of tasks.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::Database;
 
 const SIZES: [i64; 4] = [100, 1_000, 10_000, 100_000];
 
-/// How often each is done; the median counts.
+/// How often each is measured, for the median.
 const TIMES: usize = 31;
 
-/// Microseconds for each size, of what on which database.
+/// What is measured on which database, and its microseconds for each size.
 pub type Lines = Vec<(String, Vec<(f64, f64)>)>;
 
 pub async fn measure() -> anyhow::Result<(String, Lines)> {
@@ -51,7 +51,7 @@ pub async fn measure() -> anyhow::Result<(String, Lines)> {
     Ok((table, lines))
 }
 
-/// Half of the tasks are queued; of the others one in a hundred has failed.
+/// Half of the tasks are queued; of the others, one in a hundred failed.
 async fn add(store: &SqlStore, before: i64, size: i64) -> anyhow::Result<()> {
     let insert = "WITH RECURSIVE n(i) AS (SELECT $1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
         INSERT INTO tasks (task_id, user_id, created_at, file_name, status, revision, run, payload,

@@ -1,4 +1,4 @@
-//! Requests by so many clients at a time, each with a connection of its own.
+//! Requests per second and their times, by the number of clients.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::testing::client::Client;
 const CLIENTS: [usize; 3] = [1, 16, 64];
 const REQUESTS: [&str; 4] = ["create", "get", "list", "cancel"];
 
-/// Tasks in the queue that is drained, at least.
+/// The least number of tasks in the queue that is drained.
 const QUEUED: i64 = 500;
 
 /// Requests of one kind.
@@ -51,7 +51,7 @@ pub async fn measure(time: Duration) -> anyhow::Result<String> {
     Ok(table)
 }
 
-/// All clients ask for one kind after the other.
+/// All clients send one kind of request after the other.
 async fn ask(url: &str, clients: usize, time: Duration) -> anyhow::Result<Vec<Asked>> {
     let barrier = Arc::new(Barrier::new(clients));
     let mut asking = JoinSet::new();
@@ -96,7 +96,7 @@ async fn ask(url: &str, clients: usize, time: Duration) -> anyhow::Result<Vec<As
     Ok(all)
 }
 
-/// How many tasks four workers end in a second, if the work itself is nothing.
+/// How many tasks per second four workers finish, if the work itself takes no time.
 async fn drain(database: &Database, url: &str) -> anyhow::Result<f64> {
     let store = SqlStore::open(&database.url, Duration::ZERO).await?;
     let active = async || {

@@ -1,5 +1,5 @@
-//! What the service costs: requests and their times, how they grow with the tasks, the memory that
-//! hostile requests take, and what a cancel saves that moves no document.
+//! What the service costs: its load, its growth with the number of tasks, its memory under hostile
+//! requests, and a cancel that moves no document.
 
 #[path = "../testing/mod.rs"]
 mod testing;
@@ -26,23 +26,23 @@ use testing::report;
 struct Options {
     #[command(subcommand)]
     part: Option<Part>,
-    /// How long each kind of request is asked, in seconds, by each number of clients
+    /// How long each kind of request is measured for each number of clients, in seconds
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
     /// A file to write the tables into, between lines like `<!-- load -->` and `<!-- /load -->`; the
-    /// plot, cost.svg, goes beside it
+    /// plot, cost.svg, goes next to it
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Part {
-    /// The service, to be measured
+    /// The service as a process to measure
     #[command(hide = true)]
     Service(run::Options),
 }
 
-/// A database, and what keeps it.
+/// A database, and what keeps it alive.
 struct Database {
     name: &'static str,
     url: String,
@@ -50,7 +50,7 @@ struct Database {
 }
 
 impl Database {
-    /// SQLite and, where it is installed, PostgreSQL: new ones.
+    /// New ones on SQLite and, where it is installed, PostgreSQL.
     fn each() -> anyhow::Result<Vec<Self>> {
         let dir = TempDir::new()?;
         let url = format!("sqlite://{}/tasks.db", dir.path().display());
@@ -62,7 +62,7 @@ impl Database {
         Ok([sqlite].into_iter().chain(postgres).collect())
     }
 
-    /// The service on it, as a process of its own.
+    /// Starts the service on it.
     fn serve(&self, options: &[&str]) -> anyhow::Result<Process> {
         let common = ["service", "--database", &self.url, "--listen", "127.0.0.1:0"];
         Ok(Process::start(std::env::current_exe()?, &[&common[..], options].concat()))

@@ -1,4 +1,4 @@
-//! The most memory that the service takes for requests that are made to take much.
+//! Peak memory of the service under requests made to use a lot of it.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -14,14 +14,14 @@ use crate::Database;
 use crate::testing::client::Client;
 use crate::testing::process::Process;
 
-/// A row for each attack, each on a process of its own.
+/// A row for each attack, with a fresh process for each.
 pub async fn measure() -> anyhow::Result<String> {
     let mut table = "| |".to_owned();
     let mut rows: Vec<_> = [
         "at rest",
-        "1 MiB in chunks of one word",
-        "⋯ got by 32 clients at a time",
-        "⋯ of which none reads its answer",
+        "1 MiB in chunks of one word, fetched once",
+        "⋯ fetched by 32 clients at a time",
+        "⋯ and none of them reads the answer",
         "20 tasks with 250 KiB of configuration, in one page",
         "32 bodies of 16 MiB of zeros at a time",
         "32 files of 12 MiB at a time",

@@ -1,4 +1,4 @@
-//! The work: how a text is cut.
+//! How a text is cut into chunks.
 
 use task_service::document::{ChunkProcessing, Configuration, KnownTokenizer, Tokenizer, cut};
 

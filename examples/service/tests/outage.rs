@@ -1,4 +1,4 @@
-//! A database that does not answer, or not in time: nothing is lost, and nothing happens twice.
+//! A database that gives no answer: nothing is lost, and nothing is done twice.
 
 #[path = "../testing/mod.rs"]
 mod testing;
@@ -62,7 +62,7 @@ impl DatabaseError for Reported {
     }
 }
 
-/// Only an error that the row is to blame for fails a task; any other is tried again.
+/// Only an error caused by the row itself fails its task; after any other, the worker tries again.
 #[test]
 fn outage_failed_the_task() {
     // SQLite: busy, locked, read-only, I/O error and one of its kinds, full, cannot be opened.
@@ -81,13 +81,13 @@ fn outage_failed_the_task() {
     assert!(!is_lasting(&Error::PoolTimedOut) && is_lasting(&Error::Decode("".into())));
 }
 
-/// A store whose next calls end without an answer.
+/// A store whose next calls get no answer.
 struct Unsure {
     store: SqlStore,
     calls: AtomicU32,
-    /// Whether what they ask for happens all the same.
+    /// Whether they take effect all the same.
     happens: bool,
-    /// Whether somebody else changes the task before the next.
+    /// Whether somebody else changes the task before the next call.
     is_overtaken: bool,
 }
 
@@ -188,8 +188,8 @@ async fn operations(store: &dyn Store, key: &Key) -> Vec<String> {
     store.log(key).await.unwrap().into_iter().map(|event| event.operation).collect()
 }
 
-/// Whether the calls without an answer have happened or not, a change happens once, and its client
-/// is told so.
+/// A change is made once and its client is told so, whether or not the calls without an answer took
+/// effect.
 #[tokio::test]
 async fn timeout_counted_as_no() {
     for (calls, happens) in [(1, true), (1, false), (TRIES, true)] {
@@ -209,8 +209,8 @@ async fn timeout_counted_as_no() {
     }
 }
 
-/// A change that did not happen and cannot any more was refused: somebody else was faster, or had
-/// the name.
+/// A change that was not made, and is refused on a retry, has lost: somebody else was faster, or the
+/// id is taken.
 #[tokio::test]
 async fn lost_race_after_an_outage_was_a_success() {
     for (unsure, ..) in on_each(0, false, true).await {
@@ -227,8 +227,8 @@ async fn lost_race_after_an_outage_was_a_success() {
     }
 }
 
-/// A new task that was found to be stored is answered as it was then; and one that is gone already
-/// is not made again.
+/// A create that turns out to be stored is answered as it was then; a task that is deleted already is
+/// not created again.
 #[tokio::test]
 async fn deleted_task_was_made_again() {
     for is_gone in [false, true] {
@@ -258,7 +258,7 @@ async fn deleted_task_was_made_again() {
     }
 }
 
-/// What is still not known after all tries is said to be so.
+/// An outcome that is still unknown after all tries is reported as unknown.
 #[tokio::test]
 async fn unknown_outcome_was_decided_again() {
     for (unsure, ..) in on_each(0, false, false).await {
@@ -272,7 +272,7 @@ async fn unknown_outcome_was_decided_again() {
     }
 }
 
-/// An outage at any moment of a run costs its worker time, and neither the work nor the run.
+/// An outage at any moment of a run costs time, but neither the work nor the run.
 #[tokio::test]
 async fn outage_lost_the_result() {
     for happens in [true, false] {

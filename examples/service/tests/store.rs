@@ -1,4 +1,4 @@
-//! The store keeps tasks as the machine means them, on both databases.
+//! The store on both databases: conformance, and what SQL guarantees.
 
 #[path = "../testing/mod.rs"]
 mod testing;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use testing::postgres::Postgres;
 
-/// The store as the suite drives it: one user's.
+/// The store as the conformance suite drives it, for one user.
 struct Suite<'a> {
     url: &'a str,
     store: SqlStore,
@@ -35,7 +35,7 @@ fn new(document: Document) -> New {
     New::of("suite".to_owned(), "file".to_owned(), document, b"file".to_vec())
 }
 
-/// The document that lies in the column of a task's previous state, at that revision.
+/// The document of a task's previous state, at that revision.
 async fn previous(store: &SqlStore, row: &Row) -> Result<Option<Document>, sqlx::Error> {
     let text = sqlx::query_scalar::<_, Option<String>>(
         "SELECT previous_payload FROM tasks WHERE task_id = $1 AND revision = $2",
@@ -87,7 +87,7 @@ impl conformance::Store for Suite<'_> {
         whole(&self.store, &key(id)).await
     }
 
-    /// What the task has of the documents that are stored is moved, as the service would.
+    /// Moves documents that are stored already, as the service does.
     async fn commit(
         &self,
         id: &Uuid,
@@ -131,7 +131,7 @@ async fn conforms(url: &str) {
     assert!(report.overlapped > 20 && report.given_up > 5, "{report:?}");
 }
 
-/// A store on SQLite, on which a lease passes at once.
+/// A store on SQLite, on which leases expire at once.
 async fn without_leases(dir: &TempDir) -> SqlStore {
     let url = format!("sqlite://{}/tasks.db", dir.path().display());
     SqlStore::open(&url, Duration::ZERO).await.unwrap()
@@ -239,13 +239,13 @@ async fn on_each() -> Vec<(SqlStore, TempDir, Option<Postgres>)> {
     stores
 }
 
-/// A statement by hand; the error is its text.
+/// Runs a statement by hand; the error is its message.
 async fn by_hand(store: &SqlStore, statement: &str) -> Result<(), String> {
     let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
     statement.execute(&store.pool).await.map(drop).map_err(|fault| fault.to_string())
 }
 
-/// Every pair of words, and whether some task has it.
+/// Every pair of status and previous status, and whether a task can have it.
 fn pairs() -> Vec<(&'static str, Option<&'static str>, bool)> {
     let words = || ["Starting", "Processing", "Succeeded", "Failed", "Cancelled", "starting", ""];
     let previous = || [None].into_iter().chain(words().map(Some));
@@ -294,8 +294,6 @@ async fn the_database_keeps_the_relation() {
     }
 }
 
-/// A payload as a newer binary may have written it: fields, words and blanks that this one would
-/// not write.
 /// A task that expires after it was loaded is neither changed nor deleted.
 #[tokio::test]
 async fn a_task_that_expires_meanwhile_is_not_changed() {
@@ -312,6 +310,8 @@ async fn a_task_that_expires_meanwhile_is_not_changed() {
     }
 }
 
+/// A payload as a newer binary may have written it, with fields, words and spaces that this one would
+/// not write.
 const NEWER: &str = r#"{"configuration":{"pipeline":"Newer", "expires_in":60,"x":1.50},
   "newer":{"y":[1E2]},"message":"m","started_at":null,"finished_at":null,"chunks":null}"#;
 
@@ -354,7 +354,7 @@ async fn older_binary_dropped_fields() {
             assert_eq!(payload(&store).await, NEWER, "{operations:?}");
         }
 
-        // A payload that is written anew keeps what the binary does not know.
+        // A rewritten payload keeps what the binary does not know.
         by_hand(&store, &(newer + "status = 'Starting'")).await.unwrap();
         let (mut row, mut document) = store.read(&key).await.unwrap().unwrap();
         let loaded = row.task.revision();
@@ -370,7 +370,7 @@ async fn older_binary_dropped_fields() {
     }
 }
 
-/// Whatever a database was set up for, the connection asks for what the statements need.
+/// The connection sets the isolation that the statements need, whatever the database's default.
 #[tokio::test]
 async fn the_isolation_is_the_connections() {
     let Some(postgres) = Postgres::start() else { return };

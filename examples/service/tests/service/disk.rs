@@ -1,5 +1,5 @@
-//! A disk that is full or fails, and a database that must not be written: what was acknowledged is
-//! there, and the service goes on as soon as it can.
+//! Full disks, failed writes and read-only databases: whatever was acknowledged is stored, and the
+//! service recovers as soon as it can.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::{PROGRAM, Service, alice};
 struct Disk(TempDir);
 
 impl Disk {
-    /// None, and a word of it on standard error, where nobody may mount one.
+    /// `None`, with a message, if this process may not mount one.
     fn new(size: &str) -> Option<Self> {
         let disk = Self(TempDir::new().unwrap());
         if !disk.mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]) {
@@ -52,13 +52,13 @@ impl Drop for Disk {
     }
 }
 
-/// A document of about so many bytes that cannot be packed well.
+/// A document of about so many bytes that hardly compresses.
 fn document(bytes: usize) -> String {
     (0..bytes / 32).map(|_| Uuid::new_v4().simple().to_string()).collect()
 }
 
-/// Creates tasks until the answer is twice that it cannot be; with some whose client goes away.
-/// Returns the ids of those that were acknowledged.
+/// Creates tasks until two are refused, with requests in between whose client goes away. Returns the
+/// ids of the acknowledged tasks.
 async fn fill(client: Client, bytes: usize) -> Vec<String> {
     let (mut acknowledged, mut refused) = (Vec::new(), 0);
     while refused < 2 {
@@ -75,7 +75,7 @@ async fn fill(client: Client, bytes: usize) -> Vec<String> {
     acknowledged
 }
 
-/// What another program reads in the database: the status of each task that has its file.
+/// The status of each task that has its file, as another program reads it.
 async fn stored(service: &Service) -> HashMap<String, String> {
     sqlx::any::install_default_drivers();
     let mut database = AnyConnection::connect(&service.database).await.unwrap();
@@ -83,7 +83,7 @@ async fn stored(service: &Service) -> HashMap<String, String> {
     sqlx::query_as(tasks).fetch_all(&mut database).await.unwrap().into_iter().collect()
 }
 
-/// Fills a disk by so many clients, gives it room again, and looks for all that was acknowledged.
+/// Fills a disk, makes room again, and looks for everything that was acknowledged.
 async fn nothing_is_lost(
     service: &Service,
     server: &Process,
@@ -129,7 +129,7 @@ async fn nothing_is_lost(
 
 #[tokio::test]
 async fn full_disk_lost_creates() {
-    // On the larger one the log is written back to the file, which fails as well.
+    // On the larger disk there is a checkpoint of the write-ahead log, which fails as well.
     for (size, clients, bytes) in [("2m", 8, 20_000), ("7m", 8, 100_000)] {
         let Some(disk) = Disk::new(size) else { return };
         let database = format!("sqlite://{}/tasks.db", disk.path().display());
@@ -157,7 +157,7 @@ async fn full_disk_lost_creates() {
     nothing_is_lost(&service, &server, 8, 100_000, || disk.enlarge()).await;
 }
 
-/// A file that cannot grow: the database says that a write has failed.
+/// A file that may not grow, so that writes fail with an I/O error.
 #[tokio::test]
 async fn failed_write_lost_creates() {
     let service = Service::new();
@@ -177,7 +177,7 @@ async fn failed_write_lost_creates() {
     .await;
 }
 
-/// What only reads goes on, nothing else is acknowledged, and a change is possible later.
+/// Reads go on, no change is acknowledged, and changes work again later.
 #[tokio::test]
 async fn read_only_change_answered_200() {
     for service in Service::everywhere() {

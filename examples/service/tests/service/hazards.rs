@@ -1,4 +1,4 @@
-//! What went wrong in real services through how the rule was embedded, a test for each.
+//! A test for each fault that real services had.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use crate::testing::client::Client;
 use crate::testing::skipped;
 use crate::{Service, alice, beside, label, refused, succeeded, until_status};
 
-/// Of many who cancel at once, one is told that it did; and of a cancel and a start, one wins.
+/// Of concurrent cancels exactly one gets a 200, and of a cancel and a start only one wins.
 #[tokio::test]
 async fn lost_race_answered_200() {
     for service in Service::everywhere() {
@@ -50,7 +50,7 @@ async fn lost_race_answered_200() {
     }
 }
 
-/// A worker that was thought dead writes nothing, whatever it still believes.
+/// A worker that lost its run writes nothing.
 #[tokio::test]
 async fn unconditional_write() {
     for service in Service::everywhere() {
@@ -69,7 +69,7 @@ async fn unconditional_write() {
     }
 }
 
-/// A task and its place in the queue are one row: there is no moment between them.
+/// A task and its place in the queue are one row, so there is never one without the other.
 #[tokio::test]
 async fn wrote_before_queue() {
     let service = Service::new();
@@ -82,7 +82,7 @@ async fn wrote_before_queue() {
     until_status(&alice(&server), &id, "Succeeded").await;
 }
 
-/// That a task is not there, that its status refuses, and an outage are three answers.
+/// A missing task, a refusal and an outage are three different answers.
 #[tokio::test]
 async fn masked_not_found() {
     let service = Service::new();
@@ -94,7 +94,7 @@ async fn masked_not_found() {
     refused(&client.delete(&id).await.unwrap(), 400, "task cannot be deleted: status is Starting");
 
     let mut database = sqlx::SqliteConnection::connect(&service.database).await.unwrap();
-    // Not in the views and triggers that name the table.
+    // Without renaming the table in views and triggers.
     let lose = "PRAGMA legacy_alter_table = ON; ALTER TABLE tasks RENAME TO lost";
     sqlx::raw_sql(lose).execute(&mut database).await.unwrap();
     for answer in [
@@ -110,13 +110,13 @@ async fn masked_not_found() {
     sqlx::raw_sql("ALTER TABLE lost RENAME TO tasks").execute(&mut database).await.unwrap();
     assert_eq!(client.cancel(&id).await.unwrap().code, 200);
 
-    // A document that cannot be read is an outage too, and no new task.
+    // An unreadable document is an outage, too, and not a missing task.
     let broken = "UPDATE tasks SET payload = '{}', revision = revision + 1";
     sqlx::raw_sql(broken).execute(&mut database).await.unwrap();
     refused(&client.get(&id).await.unwrap(), 500, "Server error");
 }
 
-/// Another user's task is not there, on any route.
+/// Another user's task is not found on any route.
 #[tokio::test]
 async fn cross_user_read() {
     for service in Service::everywhere() {
@@ -141,7 +141,7 @@ async fn cross_user_read() {
     }
 }
 
-/// What a client sends is never a part of a statement.
+/// What a client sends never becomes part of a statement.
 #[tokio::test]
 async fn sql_by_format() {
     for service in Service::everywhere() {
@@ -183,7 +183,7 @@ async fn update_answered_the_old_task() {
     assert_eq!((updated.text, updated.revision), (seen.text, seen.revision));
 }
 
-/// The oldest is started first, and an update queues at the end.
+/// The oldest task is started first, and an update joins the end of the queue.
 #[tokio::test]
 async fn lifo_queue() {
     for service in Service::everywhere() {
@@ -209,7 +209,7 @@ async fn lifo_queue() {
     }
 }
 
-/// A queued task is edited, before and after its message is handed out: the message still counts.
+/// An edit of a queued task, before or after its message is claimed, does not void the message.
 #[tokio::test]
 async fn edit_lost_the_message() {
     for service in Service::everywhere() {
@@ -225,7 +225,7 @@ async fn edit_lost_the_message() {
     }
 }
 
-/// A task is edited while a worker is at work: its result still counts, and so does the edit.
+/// An edit during a run loses neither the result nor itself.
 #[tokio::test]
 async fn edit_lost_the_result() {
     for service in Service::everywhere() {
@@ -247,8 +247,8 @@ async fn edit_lost_the_result() {
     }
 }
 
-/// A message that is handed out again while its run is under way finds the run; and one that was
-/// handed out twice before the start starts one run.
+/// A message that is redelivered during its run is valid, and one that is redelivered before the start
+/// starts only one run.
 #[tokio::test]
 async fn redelivered_for_nobody() {
     for service in Service::everywhere() {
@@ -282,14 +282,14 @@ async fn redelivered_for_nobody() {
     }
 }
 
-/// The database by another hand than the service's.
+/// Changes the database without the service.
 async fn by_hand(service: &Service, statement: &str) {
     let (store, _) = beside(service, Duration::ZERO).await;
     let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
     statement.execute(&store.pool).await.unwrap();
 }
 
-/// A task that cannot be read is named, hides no other, and can be cancelled and deleted.
+/// An unreadable task is named, hides no other, and can be cancelled and deleted.
 #[tokio::test]
 async fn one_row_hid_the_list() {
     for service in Service::everywhere() {
@@ -315,7 +315,7 @@ async fn one_row_hid_the_list() {
     }
 }
 
-/// Rows that cannot be read stand before others: they fail, or are passed over, once.
+/// Unreadable rows at the head of the queue fail or are skipped, once.
 #[tokio::test]
 async fn one_row_stopped_the_queue() {
     for service in Service::everywhere() {
@@ -336,11 +336,11 @@ async fn one_row_stopped_the_queue() {
         let good = client.create("one", 1).await.unwrap().id();
         let worker = service.worker("0");
         until_status(&client, &good, "Succeeded").await;
-        // The update is given up, and the task is what it was.
+        // The update failed, and the task is what it was.
         let reverted = client.get(&updated).await.unwrap();
         assert_eq!(reverted.status(), "Succeeded");
         assert!(reverted.revision > update.revision);
-        // The new task has failed: it can be deleted.
+        // The new task failed, and can be deleted.
         let failed = client.cancel(&bad).await.unwrap();
         refused(&failed, 400, "task cannot be cancelled: status is Failed");
         sleep(Duration::from_secs(3)).await; // and more than two leases later
@@ -353,14 +353,14 @@ async fn one_row_stopped_the_queue() {
     }
 }
 
-/// A race that the database itself decides is a conflict, and decided again.
+/// A serialization failure or a deadlock is a lost race.
 #[tokio::test]
 async fn serialization_failure_was_an_outage() {
     for service in Service::everywhere().into_iter().skip(1) {
         let server = service.server();
         let client = alice(&server);
         let id = client.create("one", 1).await.unwrap().id();
-        // The first of a cancel fails so, and the second as a deadlock.
+        // The first cancel meets the one, the second the other.
         by_hand(
             &service,
             "CREATE SEQUENCE tries;
@@ -378,14 +378,14 @@ async fn serialization_failure_was_an_outage() {
     }
 }
 
-/// Leases and the order of the queue go by one clock, whatever those of the machines say.
+/// Leases and the queue go by one clock, even if the machines' clocks are wrong.
 #[tokio::test]
 async fn clocks_disagreed() {
     if !crate::testing::process::can_shift_clocks() {
         skipped("wrong clocks: libfaketime is not installed (Debian: faketime)");
         return;
     }
-    // SQLite is on one machine with all its processes, and has their clock.
+    // SQLite shares the clock of its machine.
     for service in Service::everywhere().into_iter().skip(1) {
         let (right, fast) = (service.server(), service.shifted("+120s", &["--workers", "0"]));
         let first = alice(&fast).create("one", 1).await.unwrap().id();
@@ -408,7 +408,7 @@ async fn clocks_disagreed() {
     }
 }
 
-/// A document whose workers all die is given up, and meanwhile it can be cancelled.
+/// A document that kills all its workers is given up; until then it can be cancelled.
 #[tokio::test]
 async fn poison_task() {
     for service in Service::everywhere() {
@@ -442,7 +442,7 @@ async fn poison_task() {
     }
 }
 
-/// What the database refuses is not tried without end.
+/// A result that the database refuses is not retried without end.
 #[tokio::test]
 async fn result_cannot_be_stored() {
     let refuse = [
@@ -462,7 +462,7 @@ async fn result_cannot_be_stored() {
     }
 }
 
-/// A change that names what its client saw is refused if the task is another by now.
+/// A change with `If-Match` is refused if the revision has changed.
 #[tokio::test]
 async fn stale_click_cancelled_the_next() {
     for service in Service::everywhere() {
@@ -500,7 +500,7 @@ async fn stale_click_cancelled_the_next() {
     }
 }
 
-/// HEAD asks for what a GET would say, and does nothing.
+/// HEAD has no side effect.
 #[tokio::test]
 async fn head_cancelled() {
     let service = Service::new();
@@ -526,7 +526,7 @@ async fn head_cancelled() {
     assert_eq!((task.status().as_str(), task.revision), ("Starting", Some(0)));
 }
 
-/// The work itself takes longer than the lease, and nothing waits between its steps.
+/// Work that takes longer than the lease, in one step.
 #[tokio::test]
 async fn no_renewal_at_work() {
     for service in Service::everywhere() {
@@ -569,7 +569,7 @@ async fn file_stayed_after_delete() {
     }
 }
 
-/// A new task under a name that is taken is not stored, and the one that has it is not touched.
+/// A create with a taken id stores nothing and leaves the existing task alone.
 #[tokio::test]
 async fn taken_name_answered_200() {
     for service in Service::everywhere() {
@@ -590,7 +590,7 @@ async fn taken_name_answered_200() {
     }
 }
 
-/// A change is not there before COMMIT says so.
+/// A change is not acknowledged before COMMIT has succeeded.
 #[tokio::test]
 async fn failed_commit_answered_200() {
     let fail = [
@@ -612,7 +612,7 @@ async fn failed_commit_answered_200() {
     }
 }
 
-/// What has expired is not there, on any route.
+/// An expired task is not found on any route.
 #[tokio::test]
 async fn expired_task_was_updated() {
     for service in Service::everywhere() {
@@ -634,7 +634,7 @@ async fn expired_task_was_updated() {
     }
 }
 
-/// Page by page, each task is shown once, and none is left out.
+/// Page by page, each task is shown exactly once.
 #[tokio::test]
 async fn page_repeated_its_last_row() {
     for service in Service::everywhere() {
@@ -673,7 +673,7 @@ async fn page_repeated_its_last_row() {
     }
 }
 
-/// What was asked before the server is told to stop is answered.
+/// A request that began before the server is told to stop is answered.
 #[tokio::test]
 async fn stop_cut_requests() {
     let service = Service::new();
@@ -695,8 +695,8 @@ async fn stop_cut_requests() {
     assert!(server.ended());
 }
 
-/// A worker ends its work when its run was retried, and the next run is under way: its result is
-/// refused, and so is its failure.
+/// A worker finishes after its run was retried, while the next run is under way: neither its result
+/// nor its failure counts.
 #[tokio::test]
 async fn finished_after_its_lease() {
     for service in Service::everywhere() {

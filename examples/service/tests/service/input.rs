@@ -1,4 +1,4 @@
-//! Bad input, at every route: a clear refusal, and nothing written.
+//! Bad input on every route gets a clear refusal, and nothing is written.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::testing::client::Client;
 use crate::{Service, alice, succeeded};
 
-/// All that a user has.
+/// All tasks of a user, and their logs.
 async fn everything(client: &Client) -> Vec<Value> {
     let tasks = client.call("GET", "/tasks?include_chunks=true").await.unwrap().json();
     let mut everything = vec![tasks.clone()];
@@ -19,12 +19,12 @@ async fn everything(client: &Client) -> Vec<Value> {
     everything
 }
 
-/// A value so deep; it lies three levels deep in a form.
+/// A value nested so deep; a form adds three levels.
 fn nested(open: &str, close: &str, depth: usize) -> String {
     format!("{}1{}", open.repeat(depth), close.repeat(depth))
 }
 
-/// A text that is read as JSON, in which a text is read as JSON, and so on, each as deep as may be.
+/// A string that is parsed as JSON, with a string in it that is parsed as JSON, and so on.
 fn raw_values(times: usize) -> String {
     (0..times).fold("1".to_owned(), |inner, _| {
         let text = serde_json::to_string(&nested("[", "]", 40).replace('1', &inner)).unwrap();
@@ -36,7 +36,7 @@ fn in_form(value: &str) -> String {
     format!(r#"{{"file":"data:,a","segment_processing":{{"a":{{"b":{value}}}}}}}"#)
 }
 
-/// What is as deep as may be is stored, and read again, by everybody.
+/// A body nested as deep as allowed is stored and can be read by everybody.
 #[tokio::test]
 async fn a_deep_body_is_read_again() {
     for service in Service::everywhere() {
@@ -55,7 +55,7 @@ async fn a_deep_body_is_read_again() {
     }
 }
 
-/// Numbers are kept as they were sent, to the last digit, and a text is none.
+/// Numbers come back with every digit, and strings of digits stay strings.
 #[tokio::test]
 async fn a_number_comes_back_as_it_was_sent() {
     for service in Service::everywhere() {
@@ -74,7 +74,7 @@ async fn a_number_comes_back_as_it_was_sent() {
     }
 }
 
-/// What a request may have beside its file has an end, for as values it takes more memory.
+/// What a request may hold besides its file is limited, because parsed it takes much more memory.
 #[tokio::test]
 async fn a_configuration_of_a_megabyte_is_refused() {
     let service = Service::new();
@@ -88,7 +88,7 @@ async fn a_configuration_of_a_megabyte_is_refused() {
     }
 }
 
-/// Bodies that are refused where a form is expected, with the codes that may say so.
+/// Bodies that are refused where a form is expected, each with the status codes that are right.
 fn bad_forms() -> Vec<(Vec<u8>, &'static [u16])> {
     let mut bad: Vec<(Vec<u8>, &'static [u16])> = vec![
         (b"".into(), &[400]),
@@ -264,7 +264,7 @@ async fn a_wrong_method_or_path_is_refused() {
     assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
 }
 
-/// Sends bytes as they are, and returns the first line of the answer.
+/// Sends raw bytes and returns the first line of the answer.
 fn raw(url: &str, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
     _ = stream.write_all(request);

@@ -1,4 +1,4 @@
-//! The service as its clients meet it: a process, a database file, HTTP.
+//! The service as its clients see it: a process, a database, HTTP.
 
 #[path = "../../testing/mod.rs"]
 mod testing;
@@ -56,19 +56,19 @@ impl Service {
         Process::start(PROGRAM, &[&common[..], &listen, arguments].concat())
     }
 
-    /// A server alone: nothing starts what is queued.
+    /// A server without workers.
     fn server(&self) -> Process {
         self.start(&["--workers", "0"])
     }
 
-    /// A process whose clock is wrong by so much.
+    /// A process with a wrong clock.
     fn shifted(&self, by: &str, arguments: &[&str]) -> Process {
         let common = ["--database", &self.database, "--api-key", "a=alice"];
         let listen = ["--listen", "127.0.0.1:0"];
         Process::start_at(by, PROGRAM, &[&common[..], &listen, arguments].concat())
     }
 
-    /// A worker alone; a document takes it so many milliseconds, and its lease is one second.
+    /// A worker without a server, with a lease of one second; a document takes it so many milliseconds.
     fn worker(&self, takes: &str) -> Process {
         self.start(&["--no-server", "--lease-seconds", "1", "--work-millis", takes])
     }
@@ -78,7 +78,7 @@ fn alice(server: &Process) -> Client {
     Client::new(&server.url, "a")
 }
 
-/// Polls until `done` of the answer.
+/// Polls until the answer is `done`.
 async fn until(client: &Client, id: &str, done: impl Fn(&Answer) -> bool) -> Answer {
     let limit = Instant::now() + Duration::from_secs(20);
     loop {
@@ -102,13 +102,13 @@ async fn succeeded(service: &Service, client: &Client) -> Answer {
     until_status(client, &id, "Succeeded").await
 }
 
-/// That the answer is a refusal: its code, a text, and no JSON.
+/// Asserts that the answer is a refusal: a status code and plain text.
 fn refused(answer: &Answer, code: u16, text: &str) {
     assert_eq!((answer.code, answer.text.as_str()), (code, text));
     assert!(answer.content_type.starts_with("text/plain"), "{answer:?}");
 }
 
-/// The database as another program has it, with a lease that passes at once, and a worker on it.
+/// Another program's view of the database, with leases that expire at once, and a worker on it.
 async fn beside(service: &Service, takes: Duration) -> (Arc<SqlStore>, Worker) {
     let store = Arc::new(SqlStore::open(&service.database, Duration::ZERO).await.unwrap());
     let lease = Duration::from_mins(1); // it says nothing of how far it is
@@ -117,7 +117,7 @@ async fn beside(service: &Service, takes: Duration) -> (Arc<SqlStore>, Worker) {
     (store.clone(), Worker { store, name, takes, lease, attempts: 3, longest, queued })
 }
 
-/// Somebody puts a label on a task.
+/// Somebody else edits a task.
 async fn label(store: &SqlStore, key: &Key) {
     let (mut row, mut document) = store.read(key).await.unwrap().unwrap();
     let loaded = row.task.revision();

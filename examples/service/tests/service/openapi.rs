@@ -1,11 +1,11 @@
-//! The OpenAPI document: its cancel is the seed's, and each route that it names is there.
+//! The OpenAPI document: cancel is described as in the public API, and every route in it exists.
 
 use serde_json::{Value, json};
 
 use crate::{Service, alice};
 
 #[tokio::test]
-async fn cancel_is_the_seeds() {
+async fn cancel_is_the_public_apis() {
     let service = Service::new();
     let server = service.server();
     let docs = alice(&server).call("GET", "/docs/openapi.json").await.unwrap().json();

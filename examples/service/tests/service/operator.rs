@@ -13,7 +13,7 @@ use crate::testing::client::Client;
 use crate::testing::process::Process;
 use crate::{PROGRAM, Service, alice, until_status, workers};
 
-/// What is said over a connection, once the server has closed it.
+/// Everything the server sent until it closed the connection.
 fn said(mut stream: TcpStream) -> String {
     let mut said = Vec::new();
     _ = stream.read_to_end(&mut said); // a reset tells no more
@@ -24,7 +24,7 @@ fn connect(server: &Process) -> TcpStream {
     TcpStream::connect(server.url.trim_start_matches("http://")).unwrap()
 }
 
-/// A log that cannot be written ends nobody.
+/// A log that cannot be written stops nothing.
 #[tokio::test]
 async fn a_log_that_is_full_ended_the_worker() {
     let service = Service::new();
@@ -37,7 +37,7 @@ async fn a_log_that_is_full_ended_the_worker() {
     }
 }
 
-/// `/health` is about what the server cannot do without.
+/// `/health` asks the database.
 #[tokio::test]
 async fn health_said_ok_without_a_database() {
     let service = Service::new();
@@ -50,7 +50,7 @@ async fn health_said_ok_without_a_database() {
     crate::refused(&health, 503, "The database does not answer");
 }
 
-/// A run in progress does not keep the program from its end: it is given back.
+/// A long run does not block the exit; it is given back.
 #[tokio::test]
 async fn a_long_run_blocked_the_exit() {
     for service in Service::everywhere() {
@@ -83,7 +83,7 @@ async fn a_second_signal_was_swallowed() {
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
 }
 
-/// After an end in peace the file of SQLite is whole by itself.
+/// After a clean exit the SQLite file is complete.
 #[tokio::test]
 async fn a_copy_of_the_file_was_empty() {
     let service = Service::new();
@@ -99,7 +99,7 @@ async fn a_copy_of_the_file_was_empty() {
     assert_eq!(tasks.fetch_all(&mut copy).await.unwrap(), [id]);
 }
 
-/// What is wrong with the database is said at once, and its password never.
+/// A failure to open the database is reported at once, without the password.
 #[test]
 fn an_outage_at_start_showed_the_password() {
     let begin = Instant::now();
@@ -113,7 +113,7 @@ fn an_outage_at_start_showed_the_password() {
     assert!(!String::from_utf8(help).unwrap().contains("hunter2"));
 }
 
-/// Keys come from a file, too, and a key may have `=` in it.
+/// Keys can come from a file, and may contain `=`.
 #[tokio::test]
 async fn a_key_was_cut_at_its_first_sign() {
     let service = Service::new();
@@ -127,7 +127,7 @@ async fn a_key_was_cut_at_its_first_sign() {
     }
 }
 
-/// A long answer is written in parts, and is the same JSON: each chunk once, in order.
+/// A long answer is written in parts, but is the same JSON: each chunk once, in order.
 #[tokio::test]
 async fn a_long_answer_was_built_in_memory() {
     let service = Service::new();
@@ -152,7 +152,7 @@ async fn a_long_answer_was_built_in_memory() {
     }
 }
 
-/// A request that is made again under its name is done once, and answered as it was.
+/// A repeated request is carried out once, and gets the first answer again.
 #[tokio::test]
 async fn a_repeated_request_made_two_tasks() {
     for service in Service::everywhere() {
@@ -167,7 +167,7 @@ async fn a_repeated_request_made_two_tasks() {
         refused_name(&client.create("two", 1).await.unwrap());
         assert_ne!(bob.create("one", 1).await.unwrap().id(), first.id());
 
-        // At once, too; and what is refused leaves the name free.
+        // Concurrently as well; and a refused request leaves its key free.
         let client = client.named("8");
         assert_eq!(client.send("POST", "/tasks/parse", "{}").await.unwrap().code, 422);
         let tries: Vec<_> = (0..8)
@@ -183,7 +183,7 @@ async fn a_repeated_request_made_two_tasks() {
         texts.dedup();
         assert_eq!(texts.len(), 1, "{texts:?}");
 
-        // After a day it is a new one.
+        // After a day it is a new request.
         let mut database = sqlx::AnyConnection::connect(&service.database).await.unwrap();
         let later = "UPDATE requests SET at = at - 86400000001";
         sqlx::query(later).execute(&mut database).await.unwrap();
@@ -218,7 +218,7 @@ async fn the_log_grew_without_end() {
     }
 }
 
-/// What is too large is refused by its head, and not asked for.
+/// A body that is too large is refused by its head, and not requested.
 #[tokio::test]
 async fn a_body_too_large_was_waited_for() {
     let service = Service::new();
@@ -233,7 +233,7 @@ async fn a_body_too_large_was_waited_for() {
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
 }
 
-/// A head or a body that stops coming, or a connection that says nothing, is not waited for.
+/// A head or body that stops midway, or a connection without a request, is cut off.
 #[tokio::test]
 async fn a_silent_client_was_served_for_good() {
     let service = Service::new();
@@ -254,7 +254,7 @@ async fn a_silent_client_was_served_for_good() {
     assert!((9..20).contains(&took.as_secs()), "{took:?}");
 }
 
-/// A client that asks and does not read is not waited for.
+/// A client that does not read its answer is cut off.
 #[tokio::test]
 async fn an_answer_that_nobody_read_was_kept() {
     let service = Service::new();
@@ -269,7 +269,7 @@ async fn an_answer_that_nobody_read_was_kept() {
     assert!(said.starts_with("HTTP/1.1 200") && said.len() < whole.len(), "{}", said.len());
 }
 
-/// Many who ask for what is large wait for each other, and each gets it whole.
+/// Concurrent requests for large answers wait for each other, and each gets the whole answer.
 #[tokio::test]
 async fn large_answers_came_all_at_once() {
     let service = Service::new();
@@ -289,8 +289,8 @@ async fn large_answers_came_all_at_once() {
     }
 }
 
-/// The parts of an answer do not wait until the client has said that it got the one before, which it
-/// says after 40 milliseconds.
+/// The parts of an answer do not wait for the acknowledgement of the part before, which the client
+/// delays by 40 ms.
 #[tokio::test]
 async fn a_page_waited_for_its_own_parts() {
     let service = Service::new();
@@ -309,7 +309,7 @@ async fn a_page_waited_for_its_own_parts() {
     assert!(*fastest < Duration::from_millis(35), "{times:?}");
 }
 
-/// A task whose output is some megabytes, more than a connection holds by itself.
+/// A task with an output of some megabytes, more than the buffers of a connection hold.
 async fn large(service: &Service, server: &Process) -> String {
     let _worker = service.worker("0");
     let id = alice(server).create(&"word%20".repeat(40_000), 1).await.unwrap().id();
@@ -317,7 +317,7 @@ async fn large(service: &Service, server: &Process) -> String {
     id
 }
 
-/// A page ends before it is too large, and the next one goes on.
+/// A page ends before it becomes too large, and the next one continues.
 #[tokio::test]
 async fn a_page_of_large_tasks_had_no_end() {
     let service = Service::new();
@@ -339,7 +339,7 @@ async fn a_page_of_large_tasks_had_no_end() {
     assert_eq!((count(&first) + count(&rest), &rest["has_more"]), (all, &json!(false)));
 }
 
-/// Says something on each of so many connections, as far as the server reads it, and no more.
+/// Sends the same on so many connections, as far as the server reads it, and then nothing.
 fn stall(server: &Process, times: usize, said: &str) -> Vec<JoinHandle<TcpStream>> {
     let stalled = (0..times).map(|_| {
         let (mut stream, said) = (connect(server), said.to_owned());
@@ -367,8 +367,8 @@ async fn stalled_uploads_took_all_memory() {
     assert!(kib < 200 << 10, "{kib} KiB");
 }
 
-/// Large answers are sent only while there is room for them: those that nobody reads keep others
-/// waiting until they are cut off, and small ones not at all.
+/// Large answers are sent only while there is room for them. Unread ones delay other large ones until
+/// they are cut off; small ones do not wait.
 #[tokio::test]
 async fn unread_answers_took_all_memory() {
     let service = Service::new();
@@ -400,7 +400,7 @@ async fn unread_answers_took_all_memory() {
     assert!(cut_off >= 3 && small_took < large_took / 2, "{cut_off} {small_took:?} {large_took:?}");
 }
 
-/// Behind a proxy that ends TLS, addresses begin as the client's did.
+/// Behind a proxy that terminates TLS, URLs use https.
 #[tokio::test]
 async fn addresses_were_wrong_behind_tls() {
     let service = Service::new();
@@ -414,7 +414,7 @@ async fn addresses_were_wrong_behind_tls() {
     }
 }
 
-/// More connections than are served at a time wait, the log says so, and the silent ones go.
+/// Connections beyond the limit wait, the log says so, and idle ones are closed.
 #[tokio::test]
 async fn idle_connections_shut_everybody_out() {
     let service = Service::new();
@@ -427,7 +427,7 @@ async fn idle_connections_shut_everybody_out() {
     drop(idle);
 }
 
-/// A line a request with what is needed to ask further, and numbers.
+/// One log line per request, and metrics.
 #[tokio::test]
 async fn nobody_knew_what_was_asked() {
     let service = Service::new();

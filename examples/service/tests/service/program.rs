@@ -1,4 +1,4 @@
-//! What the program says for itself.
+//! The command line, and what the README says of it.
 
 use std::process::{Command, Output};
 

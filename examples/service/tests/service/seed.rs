@@ -220,7 +220,7 @@ async fn an_unknown_task_is_404() {
     assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
 }
 
-/// Only a completed task expires, counted from its end; a revert is an end as well.
+/// Only a completed task expires, counted from its end; a revert counts as an end.
 #[tokio::test]
 async fn an_expired_task_is_404() {
     for service in Service::everywhere() {
@@ -247,7 +247,7 @@ async fn an_expired_task_is_404() {
         let before = expires_at(&long).await;
         assert!(before.is_string());
 
-        // An update that is not kept for long, and is cancelled.
+        // An update with a short `expires_in`, which is cancelled.
         let path = format!("/tasks/{long}/parse");
         let update = client.send("PATCH", &path, r#"{"expires_in":1}"#).await.unwrap();
         assert_eq!(update.json()["expires_at"], json!(null));

@@ -1,4 +1,4 @@
-//! Workers that die, and restarts.
+//! Workers that die, stall or restart.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use task_service::store::{Event, Store as _};
 
 use crate::{Service, alice, beside, refused, succeeded, until, until_status};
 
-/// What happened to a task, in the words of the log.
+/// The operations in the log of a task.
 pub async fn story(client: &crate::Client, id: &str) -> Vec<String> {
     let log = client.call("GET", &format!("/tasks/{id}/events")).await.unwrap().json();
     let log = log.as_array().unwrap().iter();
@@ -30,7 +30,7 @@ async fn a_dead_workers_run_is_retried() {
         let _worker = service.worker("0");
         let after = until(&client, &id, |task| {
             let json = task.json();
-            // Never completed while it will still run: no client stops polling.
+            // Never shown as completed while it is still to run: clients would stop polling.
             assert!(
                 json["completed"] == false
                     || json["output"]["chunks"].as_array().unwrap().len() == 3,
@@ -65,7 +65,7 @@ async fn a_living_worker_keeps_its_lease() {
     }
 }
 
-/// A worker whose run was taken away stops its work, and does not only drop the result.
+/// A worker that loses its run stops its work, and does not only drop the result.
 #[tokio::test]
 async fn lost_work_is_stopped() {
     let service = Service::new();
@@ -89,7 +89,7 @@ async fn lost_work_is_stopped() {
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
-/// A worker that lives, and does not end, is not waited for without end.
+/// A run whose worker is alive but never finishes is ended.
 #[tokio::test]
 async fn a_run_has_an_end() {
     for service in Service::everywhere() {
@@ -107,7 +107,7 @@ async fn a_run_has_an_end() {
     }
 }
 
-/// On PostgreSQL a worker does not wait until it looks again, which is half a second.
+/// On PostgreSQL an idle worker need not wait for its next poll.
 #[tokio::test]
 async fn a_queued_task_wakes_a_worker() {
     let services = Service::everywhere();

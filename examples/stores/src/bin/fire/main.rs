@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether no law was broken.
+/// Whether there is no violation.
 async fn run(options: &Options) -> anyhow::Result<bool> {
     let seed = options.seed.unwrap_or_else(|| rand::random_range(0..1_000_000));
     println!("--seed {seed}");
@@ -81,7 +81,7 @@ async fn run(options: &Options) -> anyhow::Result<bool> {
     let fault = options.fault.as_ref().and_then(ValueEnum::to_possible_value);
     println!();
     match (fault, violations.len()) {
-        (None, 0) => println!("no law was broken"),
+        (None, 0) => println!("no violations"),
         (None, count) => println!("{count} violations"),
         (Some(fault), 0) => println!("{} was not found", fault.get_name()),
         (Some(fault), count) => println!("{} was found: {count} violations", fault.get_name()),
