@@ -65,7 +65,7 @@ impl State {
 
     /// Returns the state that `operation` leads to, or `None` if the task is then gone.
     ///
-    /// This is the whole relation: every other answer of this crate comes from it. An update
+    /// This is the whole transition table: every other answer of this crate comes from it. An update
     /// reverts where a new task would end, as on the [Cancel Task] page. Every refusal is spelled
     /// out, so that a new status or operation does not compile before someone has decided what it
     /// means.

@@ -543,7 +543,7 @@ impl<T> Task<T> {
         }
     }
 
-    /// Takes the step that the relation allows and counts it. Returns the state before. The caller
+    /// Takes the step that the table allows and counts it. Returns the state before. The caller
     /// moves the payloads.
     #[inline]
     fn step(&mut self, operation: Operation) -> Result<State, TransitionError> {

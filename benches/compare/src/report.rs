@@ -190,7 +190,7 @@ impl Report<'_> {
             let counts = [&it.ours, &it.other].map(|counts| own(counts) as f64);
             let what = format!("instructions of three {}", it.what);
             let most = (counts[1] + 3.0) / counts[1]; // one each
-            let why = "A table of ready answers is one load; this is the relation, spelled out.";
+            let why = "A table of ready answers is one load; this is a `match`.";
             rows.push(pair(&what, 0, counts, "table", most, why));
         }
         for it in &self.stored {

@@ -1,4 +1,4 @@
-//! Each store keeps tasks as the machine means them: the conformance suite on two handles, with
+//! Each store passes the conformance suite on two handles, with
 //! calls that overlap and with threads; and both counters to their ends.
 
 use std::env;
