@@ -1,9 +1,12 @@
 //! Cancel Task, to the letter, and the routes around it.
 
+use std::time::Duration;
+
 use serde_json::json;
+use task_service::store::Key;
 
 use crate::testing::client::Client;
-use crate::{Service, alice, refused, succeeded, until_status};
+use crate::{Service, alice, beside, label, refused, succeeded, until_status};
 
 const PREFIXES: [&str; 4] = ["/tasks", "/task", "/api/v1/tasks", "/api/v1/task"];
 const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
@@ -226,7 +229,7 @@ async fn an_expired_task_is_404() {
     for service in Service::everywhere() {
         let server = service.server();
         let client = alice(&server);
-        let sleep = || tokio::time::sleep(std::time::Duration::from_millis(1100));
+        let sleep = || tokio::time::sleep(Duration::from_millis(1100));
         let create = async |seconds: u32| {
             let form = json!({ "file": "data:,one", "expires_in": seconds });
             let created = client.send("POST", "/tasks/parse", form.to_string()).await.unwrap();
@@ -255,6 +258,11 @@ async fn an_expired_task_is_404() {
         assert_eq!(client.cancel(&long).await.unwrap().code, 200);
         let after = expires_at(&long).await;
         assert!(after.as_str() > before.as_str(), "{before}, {after}");
+        // Not so an edit.
+        let (store, _) = beside(&service, Duration::ZERO).await;
+        let key = Key { user: "alice".to_owned(), id: long.parse().unwrap() };
+        label(&store, &key).await;
+        assert_eq!(expires_at(&long).await, after);
 
         for gone in [&short, &cancelled] {
             for answer in [
