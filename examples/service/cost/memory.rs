@@ -19,6 +19,7 @@ pub async fn measure() -> anyhow::Result<String> {
     let mut table = "| |".to_owned();
     let mut rows: Vec<_> = [
         "at rest",
+        "4 MiB in chunks of one word, which is too large",
         "1 MiB in chunks of one word, fetched once",
         "⋯ fetched by 32 clients at a time",
         "⋯ and none of them reads the answer",
@@ -51,7 +52,13 @@ async fn attacked(
 ) -> anyhow::Result<Vec<TcpStream>> {
     let mut connections = Vec::new();
     match attack {
-        1..=3 => {
+        1 => {
+            let id = client.create(&"a+".repeat(1 << 21).replace('+', "%20"), 1).await?.id();
+            while client.get(&id).await?.status() != "Failed" {
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+        2..=4 => {
             let id = client.create(&"a+".repeat(1 << 19).replace('+', "%20"), 1).await?.id();
             let limit = Instant::now() + Duration::from_mins(3);
             let path = format!("/tasks/{id}");
@@ -62,8 +69,8 @@ async fn attacked(
                 sleep(Duration::from_millis(100)).await;
             }
             match attack {
-                1 => ensure!(client.get(&id).await?.code == 200, "the chunks"),
-                2 => at_once(32, client, "GET", &path, "").await?,
+                2 => ensure!(client.get(&id).await?.code == 200, "the chunks"),
+                3 => at_once(32, client, "GET", &path, "").await?,
                 _ => {
                     for _ in 0..32 {
                         let head = format!(
@@ -75,7 +82,7 @@ async fn attacked(
                 }
             }
         }
-        4 => {
+        5 => {
             let values: Vec<_> = (0..125_000).map(|_| 0).collect();
             let body =
                 json!({ "file": "data:,one", "llm_processing": { "a": values } }).to_string();
@@ -85,16 +92,16 @@ async fn attacked(
             }
             client.call("GET", "/tasks?limit=100").await?;
         }
-        5 => {
+        6 => {
             let zeros = "0,".repeat((16 << 19) - 50);
             let body = format!(r#"{{"file":"data:,one","llm_processing":{{"a":[{zeros}0]}}}}"#);
             at_once(32, client, "POST", "/tasks/parse", &body).await?;
         }
-        6 => {
+        7 => {
             let body = json!({ "file": "A".repeat((16 << 20) - 1000) }).to_string();
             at_once(32, client, "POST", "/tasks/parse", &body).await?;
         }
-        7 => {
+        8 => {
             for _ in 0..400 {
                 let head = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(2 << 20));
                 connections.extend(say(server, head.as_bytes()));

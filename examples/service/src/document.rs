@@ -1,5 +1,6 @@
 //! The payload of a task, and the work on it.
 
+use std::iter;
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -159,16 +160,16 @@ pub fn cut(
         return Err(format!("Tokenizer {model} cannot be loaded"));
     }
     let text = str::from_utf8(file).map_err(|_| "The file is not UTF-8 text")?;
-    let words: Vec<Vec<&str>> = match chunking.target_length {
-        0 => {
-            let paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace());
-            paragraphs.map(Iterator::collect).filter(|words: &Vec<_>| !words.is_empty()).collect()
-        }
+    let mut paragraphs = text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect());
+    let mut words = text.split_whitespace();
+    // One by one: all of them at a time could take much more memory than the text.
+    let chunks = iter::from_fn(|| match chunking.target_length {
+        0 => paragraphs.find(|words: &Vec<&str>| !words.is_empty()),
         length => {
-            let words: Vec<_> = text.split_whitespace().collect();
-            words.chunks(length as usize).map(<[_]>::to_vec).collect()
+            let words: Vec<_> = words.by_ref().take(length as usize).collect();
+            (!words.is_empty()).then_some(words)
         }
-    };
+    });
     let mut size = 0;
     let chunk = |words: Vec<&str>| {
         let content = words.join(" ");
@@ -179,5 +180,5 @@ pub fn cut(
             () => Ok(Chunk { id: Uuid::new_v4(), content, words: words.len() }),
         }
     };
-    words.into_iter().map(chunk).collect()
+    chunks.map(chunk).collect()
 }

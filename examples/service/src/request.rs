@@ -324,10 +324,11 @@ impl List {
         let status = |word: &str| {
             word.parse().map_err(|unknown: UnknownStatus| Refusal::bad(&unknown.to_string()))
         };
-        let mut statuses = match &self.statuses {
-            None => Status::ALL.to_vec(),
-            Some(list) => list.split(',').map(status).collect::<Result<_, _>>()?,
-        };
+        let mut statuses = Status::ALL.to_vec();
+        if let Some(list) = &self.statuses {
+            let named: Vec<Status> = list.split(',').map(status).collect::<Result<_, _>>()?;
+            statuses.retain(|status| named.contains(status));
+        }
         if self.task_types.as_ref().is_some_and(|types| !types.contains("Parse")) {
             statuses.clear();
         }

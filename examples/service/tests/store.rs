@@ -3,6 +3,8 @@
 #[path = "../testing/mod.rs"]
 mod testing;
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
@@ -228,12 +230,13 @@ async fn what_cannot_be_read_back_is_not_written() {
 }
 
 /// A store on each database, and what keeps the database alive.
-async fn on_each() -> Vec<(SqlStore, TempDir, Option<Postgres>)> {
+async fn on_each(lease: Duration) -> Vec<(SqlStore, TempDir, Option<Postgres>)> {
     let dir = TempDir::new().unwrap();
-    let sqlite = without_leases(&dir).await;
+    let url = format!("sqlite://{}/tasks.db", dir.path().display());
+    let sqlite = SqlStore::open(&url, lease).await.unwrap();
     let mut stores = vec![(sqlite, dir, None)];
     if let Some(postgres) = Postgres::start() {
-        let store = SqlStore::open(&postgres.database("tasks"), Duration::ZERO).await.unwrap();
+        let store = SqlStore::open(&postgres.database("tasks"), lease).await.unwrap();
         stores.push((store, TempDir::new().unwrap(), Some(postgres)));
     }
     stores
@@ -262,7 +265,7 @@ fn pairs() -> Vec<(&'static str, Option<&'static str>, bool)> {
 #[tokio::test]
 async fn the_database_keeps_the_relation() {
     assert_eq!(pairs().iter().filter(|(.., is_task)| *is_task).count(), State::ALL.len());
-    for (store, ..) in on_each().await {
+    for (store, ..) in on_each(Duration::ZERO).await {
         let id = create(&store).await.key.id;
         for (status, before, is_task) in pairs() {
             let previous = before.map_or("NULL".to_owned(), |before| format!("'{before}'"));
@@ -294,10 +297,39 @@ async fn the_database_keeps_the_relation() {
     }
 }
 
+/// However many workers ask at once, each message goes to one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_claimed_once() {
+    for (store, ..) in on_each(Duration::from_mins(1)).await {
+        for _ in 0..100 {
+            create(&store).await;
+        }
+        let store = Arc::new(store);
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut claimed = Vec::new();
+                    while let Some(message) = store.claim("worker").await.unwrap() {
+                        claimed.push(message.key.id);
+                    }
+                    claimed
+                })
+            })
+            .collect();
+        let mut claimed = Vec::new();
+        for worker in workers {
+            claimed.extend(worker.await.unwrap());
+        }
+        let distinct: HashSet<_> = claimed.iter().collect();
+        assert_eq!((claimed.len(), distinct.len()), (100, 100));
+    }
+}
+
 /// A task that expires after it was loaded is neither changed nor deleted.
 #[tokio::test]
 async fn a_task_that_expires_meanwhile_is_not_changed() {
-    for (store, ..) in on_each().await {
+    for (store, ..) in on_each(Duration::ZERO).await {
         let mut row = create(&store).await;
         let done = row.task.cancel().unwrap();
         assert!(store.commit(&row, 0, &Event::of(&done, "alice", 0, "")).await.unwrap());
@@ -322,7 +354,7 @@ async fn payload(store: &SqlStore) -> String {
 
 #[tokio::test]
 async fn older_binary_dropped_fields() {
-    for (store, ..) in on_each().await {
+    for (store, ..) in on_each(Duration::ZERO).await {
         let key = create(&store).await.key;
         let newer = format!("UPDATE tasks SET payload = '{NEWER}', revision = revision + 1, ");
         by_hand(&store, &(newer.clone() + "status = 'Succeeded', ended_at = 0")).await.unwrap();

@@ -667,9 +667,13 @@ async fn page_repeated_its_last_row() {
             }
             assert_eq!(seen, all, "{sort} {limit}");
         }
-        let path = "/tasks?statuses=Cancelled&limit=2&sort=asc";
-        let page = client.call("GET", path).await.unwrap().json();
-        assert_eq!(page["tasks"][1]["task_id"], json!(all[3]));
+        for statuses in
+            ["Cancelled", "Cancelled,Cancelled", "Failed,Failed,Failed,Failed,Failed,Cancelled"]
+        {
+            let path = format!("/tasks?statuses={statuses}&limit=2&sort=asc");
+            let page = client.call("GET", &path).await.unwrap().json();
+            assert_eq!(page["tasks"][1]["task_id"], json!(all[3]), "{statuses}");
+        }
     }
 }
 
