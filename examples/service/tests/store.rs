@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
-use task_lifecycle::{State, Status, Task, conformance};
+use task_lifecycle::{Operation, State, Status, Task, conformance};
 use task_service::document::{Configuration, Document};
 use task_service::store::{Event, Key, Message, New, Payload, Row, SqlStore, Store};
 use tempfile::TempDir;
@@ -323,6 +323,31 @@ async fn a_message_is_claimed_once() {
         }
         let distinct: HashSet<_> = claimed.iter().collect();
         assert_eq!((claimed.len(), distinct.len()), (100, 100));
+    }
+}
+
+/// A lease is renewed only while its run is under way.
+#[tokio::test]
+async fn only_a_current_run_is_renewed() {
+    for (store, ..) in on_each(Duration::ZERO).await {
+        let mut row = create(&store).await;
+        let message = store.claim("worker").await.unwrap().unwrap();
+        let mut renewed = vec![store.renew(&message).await.unwrap()];
+        for operation in [Operation::Start, Operation::Retry, Operation::Start, Operation::Succeed]
+        {
+            let loaded = row.task.revision();
+            let done = match operation {
+                Operation::Start => row.task.start(),
+                Operation::Retry => row.task.retry(),
+                _ => row.task.succeed(),
+            };
+            let event = Event::of(&done.unwrap(), "worker", loaded, "");
+            assert!(store.commit(&row, loaded, &event).await.unwrap());
+            renewed.push(store.renew(&message).await.unwrap());
+        }
+        let current = Message { run: 1, ..message };
+        renewed.push(store.renew(&current).await.unwrap());
+        assert_eq!(renewed, [false, true, false, false, false, false]);
     }
 }
 

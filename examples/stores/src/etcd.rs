@@ -42,8 +42,8 @@ pub async fn load(db: &Client, id: Uuid) -> Result<Option<Task>> {
     Ok(answer.kvs().first().map(|it| serde_json::from_slice(it.value())).transpose()?)
 }
 
-/// Stores what became of a task that was loaded at revision `loaded`; false if the revision is
-/// another by now, or the task is gone.
+/// Stores a changed task that was loaded at revision `loaded`; false if the stored revision is
+/// another, or the task is gone.
 pub async fn commit(db: &Client, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
     swap(db, is_at(id, loaded), puts(id, task)?).await
 }

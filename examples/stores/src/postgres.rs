@@ -5,7 +5,7 @@
 //! row again, and changes none
 //! (<https://www.postgresql.org/docs/current/transaction-iso.html>, Read Committed). At the
 //! stricter levels it fails with `40001` instead; that, and a deadlock, is the same lost race, and
-//! [`lost_race`] tells it from an outage. Any other error promises nothing: the connection may have
+//! [`lost_race`] tells it from an outage. Any other error proves nothing: the connection may have
 //! broken after the commit. sqlx sends no statement twice.
 //!
 //! PostgreSQL promises that what was committed survives a crash, with `fsync` and
@@ -29,7 +29,7 @@ use crate::{Result, Task};
 
 /// For a migration. A `BIGINT` has a sign, so the counters, which are `u64`, are kept bit for bit.
 /// Payloads are `TEXT`: `JSONB` refuses `\u0000`. The `CHECK` is the nine pairs of statuses; the
-/// trigger refuses a hand-written update that leaves the revision alone.
+/// trigger rejects a hand-written update that leaves the revision unchanged.
 pub const SCHEMA: &str = "CREATE TABLE tasks (
     id UUID PRIMARY KEY, status TEXT NOT NULL, revision BIGINT NOT NULL, run BIGINT NOT NULL,
     payload TEXT NOT NULL, previous_status TEXT, previous_payload TEXT,
@@ -44,7 +44,7 @@ WHEN (NEW.revision = OLD.revision) EXECUTE FUNCTION tasks_revision();";
 
 type Columns = (String, i64, i64, String, Option<String>, Option<String>);
 
-/// Stores a new task; false if the id is taken, or after a lost race: draw another.
+/// Stores a new task; false if the id is taken, or after a lost race: pick another.
 pub async fn create(db: impl Db<'_>, id: Uuid, task: &Task) -> Result<bool> {
     let sql = "INSERT INTO tasks (id, status, revision, run, payload, previous_status,
         previous_payload) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
@@ -57,8 +57,8 @@ pub async fn load(db: impl Db<'_>, id: Uuid) -> Result<Option<Task>> {
     sqlx::query_as(sql).bind(id).fetch_optional(db).await?.map(read).transpose()
 }
 
-/// Stores what became of a task that was loaded at revision `loaded`; false if the revision is
-/// another by now, or the task is gone.
+/// Stores a changed task that was loaded at revision `loaded`; false if the stored revision is
+/// another, or the task is gone.
 pub async fn commit(db: impl Db<'_>, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
     let sql = "UPDATE tasks SET status = $2, revision = $3, run = $4, payload = $5,
         previous_status = $6, previous_payload = $7 WHERE id = $1 AND revision = $8";

@@ -53,8 +53,8 @@ pub async fn load(db: &ConnectionManager, id: Uuid) -> Result<Option<Task>> {
     Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
 }
 
-/// Stores what became of a task that was loaded at revision `loaded`; false if the revision is
-/// another by now, or the task is gone.
+/// Stores a changed task that was loaded at revision `loaded`; false if the stored revision is
+/// another, or the task is gone.
 pub async fn commit(db: &ConnectionManager, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
     swap(db, id, &loaded.to_string(), Some(task)).await
 }

@@ -48,8 +48,8 @@ pub async fn load(db: &AmazonS3, id: Uuid) -> Result<Option<Task>> {
     Ok(get(db, id).await?.map(|(task, _)| task))
 }
 
-/// Stores what became of a task that was loaded at revision `loaded`; false if the revision is
-/// another by now, or the task is gone.
+/// Stores a changed task that was loaded at revision `loaded`; false if the stored revision is
+/// another, or the task is gone.
 pub async fn commit(db: &AmazonS3, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
     swap(db, id, loaded, Some(task)).await
 }

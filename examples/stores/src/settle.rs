@@ -1,7 +1,7 @@
 //! What to do when the answer to a commit is lost: load and compare.
 //!
 //! This tells two commits apart only if they differ. Two workers that start one run would commit
-//! equal tasks, and each would find its own: so a worker writes its name, or a number that it drew,
+//! equal tasks, and each would find its own: so a worker writes its name, or a random number,
 //! into the payload that it commits.
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub enum Settled {
 /// the outcome is known. It does not give up: put a `timeout` around it, after which the outcome is
 /// unknown.
 ///
-/// An error promises nothing, so it looks. A task that equals what was to be committed counts. One
+/// An error proves nothing, so it looks. A task that equals what was to be committed counts. One
 /// that is still as it was loaded does not prove a refusal, for the commit may be late; but to
 /// commit again is safe, since of all commits from one revision one wins.
 pub async fn settle<E, C, L>(

@@ -21,7 +21,7 @@ use crate::{Result, Task};
 
 /// An `INTEGER` has a sign, so the counters, which are `u64`, are kept bit for bit. The `CHECK` is
 /// the nine pairs of statuses; the trigger refuses a hand-written update that leaves the revision
-/// alone.
+/// unchanged.
 const SCHEMA: &str = "PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS tasks (
     id TEXT PRIMARY KEY, status TEXT NOT NULL, revision INTEGER NOT NULL, run INTEGER NOT NULL,
     payload TEXT NOT NULL, previous_status TEXT, previous_payload TEXT,
@@ -58,8 +58,8 @@ pub fn load(db: &Connection, id: Uuid) -> Result<Option<Task>> {
     statement.query([id.to_string()])?.next()?.map(|row| read(row.try_into()?)).transpose()
 }
 
-/// Stores what became of a task that was loaded at revision `loaded`; false if the revision is
-/// another by now, or the task is gone.
+/// Stores a changed task that was loaded at revision `loaded`; false if the stored revision is
+/// another, or the task is gone.
 pub fn commit(db: &Connection, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
     let sql = "UPDATE tasks SET status = ?2, revision = ?3, run = ?4, payload = ?5,
         previous_status = ?6, previous_payload = ?7 WHERE id = ?1 AND revision = ?8";

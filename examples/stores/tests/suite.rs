@@ -1,5 +1,5 @@
-//! Each store passes the conformance suite on two handles, with
-//! calls that overlap and with threads; and both counters to their ends.
+//! Each store passes the conformance suite on two handles, with overlapping calls and with threads, and
+//! stores both counters to their maximum.
 
 use std::env;
 use std::process::Command;

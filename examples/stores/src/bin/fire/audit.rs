@@ -24,21 +24,21 @@ impl Findings {
     }
 }
 
-pub const KILLS: &str = "the leader was killed and brought back";
-pub const STOPS: &str = "a follower was stopped and continued";
+pub const KILLS: &str = "the leader was killed and restarted";
+pub const STOPS: &str = "a follower was paused and resumed";
 pub const PAUSE: &str = "longest time without an acknowledged change, in ms";
-pub const TASKS: &str = "tasks that there were";
+pub const TASKS: &str = "tasks";
 pub const LOADS: &str = "loads";
 pub const ACKNOWLEDGED: &str = "changes acknowledged at once";
-pub const LOST: &str = "changes refused at once, for another client was faster";
+pub const LOST: &str = "lost races, told at once";
 pub const SILENT: &str = "calls without an answer; of their changes:";
-pub const FOUND: &str = "… found made";
+pub const FOUND: &str = "… found to be made";
 pub const AGAIN: &str = "… committed again, and acknowledged";
-pub const FOUND_LOST: &str = "… found refused, for another client was faster";
-pub const HAPPENED: &str = "… unknown to the client; the history has it";
-pub const NEVER: &str = "… unknown to the client; the history does not have it";
+pub const FOUND_LOST: &str = "… found to have lost";
+pub const HAPPENED: &str = "… unknown to the client; made";
+pub const NEVER: &str = "… unknown to the client; not made";
 pub const REVERTS: &str = "reverts, each exact";
-pub const SHARED: &str = "reverts and deletes that two clients hold to be theirs";
+pub const SHARED: &str = "reverts and deletes that two clients were told were theirs";
 
 /// In the order of the table.
 #[rustfmt::skip]
