@@ -35,7 +35,8 @@ pub(crate) async fn open(url: &str) -> Result<[AnyPool; 2]> {
         // Readers do not wait for the writer; writers wait for each other.
         "PRAGMA busy_timeout = 20000; PRAGMA journal_mode = WAL"
     } else {
-        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
+         SET lock_timeout = '2s'; SET statement_timeout = '30s'"
     };
     let url = format!("{url}{made}");
     // This error names the cause; a pool would keep trying and only report a timeout.
@@ -144,8 +145,8 @@ pub fn is_lasting(fault: &Error) -> bool {
             match code.parse::<u32>() {
                 // SQLite: busy, locked, read-only, an I/O error, full, cannot be opened.
                 Ok(number) if code.len() < 5 => !matches!(number & 0xff, 5 | 6 | 8 | 10 | 13 | 14),
-                // PostgreSQL: connection, rollback, resources, operator, system, read-only.
-                _ => !["08", "40", "53", "57", "58", "25"]
+                // PostgreSQL: connection, rollback, resources, locks, operator, system, read-only.
+                _ => !["08", "40", "53", "55", "57", "58", "25"]
                     .iter()
                     .any(|class| code.starts_with(class)),
             }

@@ -18,7 +18,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tower_http::timeout::{RequestBodyTimeoutLayer, TimeoutLayer};
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+use crate::answer::Refusal;
 
 /// The largest body, in bytes.
 pub const LARGEST_BODY: u32 = 16 << 20;
@@ -44,7 +46,13 @@ pub(crate) fn limited(router: Router) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY as usize))
         .layer(RequestBodyTimeoutLayer::new(SILENCE))
         .layer(from_fn(too_large))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST))
+        .layer(from_fn(too_long))
+}
+
+/// Gives up a request after a while. Whether it has changed anything is then unknown.
+async fn too_long(request: Request, next: Next) -> Response {
+    let answered = timeout(REQUEST, next.run(request)).await;
+    answered.unwrap_or_else(|_| Refusal::Unknown(sqlx::Error::PoolTimedOut).into_response())
 }
 
 /// Refuses a body that is too large as soon as its head says so. If the client sends it all the same,

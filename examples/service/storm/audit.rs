@@ -140,13 +140,30 @@ pub fn audit(
         }
         let mut audit = Audit { kept, records, findings: &mut findings, faults };
         audit.run();
-        let faults = std::mem::take(&mut audit.faults);
+        let mut faults = std::mem::take(&mut audit.faults);
+        if !faults.is_empty() {
+            faults.push(story(kept, &audit.records));
+        }
         findings.violations.extend(faults.iter().map(|fault| format!("task {task}: {fault}")));
         findings.tasks += 1;
     }
     in_order(log, &mut findings.violations);
     to_the_end(log, &mut findings);
     findings
+}
+
+/// The events of a task, and what its clients asked and were told.
+fn story(kept: &Kept, records: &[&Record]) -> String {
+    let mut lines = vec![format!("expires {:?}, row {:?}", kept.expires, kept.row)];
+    lines.extend(kept.events.iter().map(|event| {
+        let Event { at, operation, loaded, revision, by, .. } = event;
+        format!("{at} {operation}: {loaded} -> {revision:?}, {by}")
+    }));
+    lines.extend(records.iter().map(|record| {
+        let answer = record.answer.as_ref().map(|answer| (answer.code, answer.revision));
+        format!("{} to {}: {:?}: {answer:?}", record.sent, record.told, record.ask)
+    }));
+    lines.join("\n    ")
 }
 
 /// A list shows each task of its user once, and nothing else.

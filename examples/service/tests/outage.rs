@@ -68,9 +68,11 @@ fn outage_failed_the_task() {
     // SQLite: busy, locked, read-only, I/O error and one of its kinds, full, cannot be opened.
     let sqlite = ["5", "6", "8", "10", "778", "13", "14"];
     // PostgreSQL: connection lost, serialization failure, deadlock, disk full, too many connections,
-    // restart, I/O error, read-only.
-    let postgres =
-        ["08006", "40001", "40P01", "53100", "53300", "57P01", "57P03", "58030", "25006"];
+    // a lock that somebody holds, a timeout, restart, I/O error, read-only.
+    let postgres = [
+        "08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03", "58030",
+        "25006",
+    ];
     for code in [&sqlite[..], &postgres].concat() {
         assert!(!is_lasting(&Error::Database(Box::new(Reported(code)))), "{code}");
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use sqlx::{AnyConnection, AssertSqlSafe, Connection as _};
+use sqlx::{AssertSqlSafe, Connection as _};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -77,8 +77,7 @@ async fn fill(client: Client, bytes: usize) -> Vec<String> {
 
 /// The status of each task that has its file, as another program reads it.
 async fn stored(service: &Service) -> HashMap<String, String> {
-    sqlx::any::install_default_drivers();
-    let mut database = AnyConnection::connect(&service.database).await.unwrap();
+    let mut database = service.connect().await;
     let tasks = "SELECT task_id, status FROM tasks JOIN files USING (task_id)";
     sqlx::query_as(tasks).fetch_all(&mut database).await.unwrap().into_iter().collect()
 }

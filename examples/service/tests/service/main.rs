@@ -16,6 +16,8 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::any::install_default_drivers;
+use sqlx::{AnyConnection, Connection as _};
 use task_service::store::{Event, Key, Payload, SqlStore, Store as _};
 use task_service::worker::Worker;
 use tempfile::TempDir;
@@ -48,6 +50,12 @@ impl Service {
             Self { _postgres: Some(postgres), database, ..Self::new() }
         });
         [Some(Self::new()), on_postgres].into_iter().flatten().collect()
+    }
+
+    /// A connection of another program.
+    async fn connect(&self) -> AnyConnection {
+        install_default_drivers();
+        AnyConnection::connect(&self.database).await.unwrap()
     }
 
     fn start(&self, arguments: &[&str]) -> Process {

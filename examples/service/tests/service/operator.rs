@@ -113,6 +113,36 @@ fn an_outage_at_start_showed_the_password() {
     assert!(!String::from_utf8(help).unwrap().contains("hunter2"));
 }
 
+/// Somebody holds a lock in the database and forgets about it. Reads go on; changes end with a clear
+/// answer, on PostgreSQL before they have taken all connections.
+#[tokio::test]
+async fn a_lock_was_waited_for_without_end() {
+    for service in Service::everywhere() {
+        let server = service.server();
+        let client = alice(&server);
+        let id = client.create("one", 1).await.unwrap().id();
+        let mut database = service.connect().await;
+        let mut lock = database.begin().await.unwrap();
+        let touch = "UPDATE tasks SET queued_at = queued_at";
+        sqlx::query(touch).execute(&mut *lock).await.unwrap();
+
+        let cancels: Vec<_> = (0..12)
+            .map(|_| {
+                let (client, id) = (client.clone(), id.clone());
+                tokio::spawn(async move { client.cancel(&id).await.unwrap() })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(client.get(&id).await.unwrap().status(), "Starting");
+        for cancel in cancels {
+            let text = "It is not known whether this was done: get the task before you try again";
+            crate::refused(&cancel.await.unwrap(), 503, text);
+        }
+        lock.rollback().await.unwrap();
+        assert_eq!(client.cancel(&id).await.unwrap().code, 200);
+    }
+}
+
 /// Keys can come from a file, and may contain `=`.
 #[tokio::test]
 async fn a_key_was_cut_at_its_first_sign() {
@@ -184,7 +214,7 @@ async fn a_repeated_request_made_two_tasks() {
         assert_eq!(texts.len(), 1, "{texts:?}");
 
         // After a day it is a new request.
-        let mut database = sqlx::AnyConnection::connect(&service.database).await.unwrap();
+        let mut database = service.connect().await;
         let later = "UPDATE requests SET at = at - 86400000001";
         sqlx::query(later).execute(&mut database).await.unwrap();
         let next = client.create("one", 1).await.unwrap();
@@ -206,7 +236,7 @@ async fn the_log_grew_without_end() {
         let client = alice(&server);
         let id = client.create("one", 1).await.unwrap().id();
         client.cancel(&id).await.unwrap();
-        let mut database = sqlx::AnyConnection::connect(&service.database).await.unwrap();
+        let mut database = service.connect().await;
         let old = "UPDATE events SET at = at - 2 * 86400000000 WHERE number = 1";
         sqlx::query(old).execute(&mut database).await.unwrap();
         let _pruning = service.start(&["--workers", "0", "--keep-events-days", "1"]);
