@@ -176,23 +176,24 @@ fn explain_list(
 ) {
     let body = answer.json();
     let tasks = body["tasks"].as_array().into_iter().flatten();
-    let shown: Vec<_> = tasks.filter_map(|task| task["task_id"].as_str()).collect();
-    let distinct: HashSet<_> = shown.iter().copied().collect();
+    let tasks: Vec<_> = tasks.filter_map(|task| Some((task["task_id"].as_str()?, task))).collect();
+    let shown: HashMap<_, _> = tasks.iter().copied().collect();
     let user = name(record.user);
-    if answer.code != 200 || distinct.len() < shown.len() {
+    if answer.code != 200 || shown.len() < tasks.len() {
         violations.push(format!("a list with a task twice, or without an answer: {answer:?}"));
     }
     for (id, kept) in kept {
         let records = told.get(id.as_str()).map_or(&[][..], Vec::as_slice);
         let was_there = records.first().is_some_and(|first| first.told < record.sent);
         let is_there = kept.row.is_some() && kept.expires.is_none_or(|at| at > record.told);
-        let mut gone = kept.expires.into_iter().chain(known_gone(records));
-        let is_gone = gone.any(|at| at <= record.sent);
-        let is_shown = distinct.contains(id.as_str());
-        if is_shown && (kept.user != user || is_gone) {
+        let shown = shown.get(id.as_str());
+        // Until it is committed, an end is not seen, however early it expires.
+        let expires = kept.expires.filter(|_| shown.is_some_and(|task| task["completed"] == true));
+        let mut gone = expires.into_iter().chain(known_gone(records));
+        if shown.is_some() && (kept.user != user || gone.any(|at| at <= record.sent)) {
             violations.push(format!("{user} was shown the task {id}"));
         }
-        if !is_shown && kept.user == user && was_there && is_there {
+        if shown.is_none() && kept.user == user && was_there && is_there {
             violations.push(format!("{user} was not shown the task {id}"));
         }
     }
@@ -304,7 +305,8 @@ fn to_the_end(log: &[(String, Event)], findings: &mut Findings) {
         (place.status, place.run) = (event.status, event.run);
     }
     let Findings { outlasted, lost, .. } = *findings;
-    if lost > outlasted + 4 {
+    // On an overloaded machine, some are not renewed in time.
+    if lost > 2 * outlasted + 4 {
         findings.violations.push(format!(
             "undisturbed workers lost {lost} runs, and finished {outlasted} after the lease"
         ));
@@ -529,6 +531,10 @@ impl<'a> Audit<'a> {
 
         let known_gone = known_gone(&self.records);
         let expires = self.kept.expires;
+        // The revision from which on it is completed for good. Until that is committed nobody sees
+        // it, however early it expires.
+        let last = moments.iter().rev().take_while(|moment| moment.state.status().is_completed());
+        let ended = last.last().map_or(u64::MAX, |moment| moment.revision);
         self.findings.expired += usize::from(known_gone.is_some() && expires.is_some());
         let mut bodies = HashMap::<u64, Value>::new();
         let text = self.text();
@@ -538,8 +544,11 @@ impl<'a> Audit<'a> {
             };
             let floor = known_at(record.sent);
             let is_own = record.ask != Ask::Foreign;
-            let is_gone = known_gone.is_some_and(|told| told < record.sent)
-                || expires.is_some_and(|at| at <= record.sent);
+            let is_gone_at = |revision| {
+                known_gone.is_some_and(|told| told < record.sent)
+                    || revision >= ended && expires.is_some_and(|at| at <= record.sent)
+            };
+            let is_gone = is_gone_at(answer.revision.unwrap_or(floor));
             let mut why = String::new();
             let explained = match answer.code {
                 200 if !is_own || is_gone => {
@@ -568,7 +577,7 @@ impl<'a> Audit<'a> {
                     why = format!("as logged: {shown}, new enough: {current}, as before: {same}");
                     shown && current && same
                 }
-                400 if is_own && !is_gone => {
+                400 if is_own => {
                     if record.ask == Ask::Cancel {
                         self.findings.cancels_lost += 1;
                     }
@@ -583,6 +592,7 @@ impl<'a> Audit<'a> {
                         moments.iter().any(|moment| {
                             let refused = moment.state.apply(operation).err();
                             moment.revision >= floor
+                                && !is_gone_at(moment.revision)
                                 && moment.since <= record.told
                                 && refused.is_some_and(|refused| refused.to_string() == answer.text)
                         })

@@ -326,6 +326,26 @@ async fn a_message_is_claimed_once() {
     }
 }
 
+/// A serialization failure or a deadlock is a lost race, and nothing is unknown.
+#[tokio::test]
+async fn a_race_that_postgresql_decides_is_lost() {
+    let stores = on_each(Duration::ZERO).await;
+    let Some((store, ..)) = stores.get(1) else { return };
+    let mut row = create(store).await;
+    let done = row.task.cancel().unwrap();
+    for code in ["40001", "40P01"] {
+        let raise = format!(
+            "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'lost' USING ERRCODE = '{code}'; END $$;
+             CREATE OR REPLACE TRIGGER fails BEFORE UPDATE ON tasks
+                 FOR EACH ROW EXECUTE FUNCTION fail()"
+        );
+        by_hand(store, &raise).await.unwrap();
+        let event = Event::of(&done, "alice", 0, "");
+        assert!(!store.commit(&row, 0, &event).await.unwrap(), "{code}");
+    }
+}
+
 /// A lease is renewed only while its run is under way.
 #[tokio::test]
 async fn only_a_current_run_is_renewed() {

@@ -4,7 +4,12 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use sqlx::Connection;
-use task_service::store::{Event, Store as _};
+use task_lifecycle::Status;
+use task_service::document::{ChunkProcessing, Configuration, Document, cut};
+use task_service::store::{Event, New, Store as _};
+use task_service::worker::Dropped;
+use tokio::runtime::Runtime;
+use tokio::time::sleep;
 
 use crate::{Service, alice, beside, refused, succeeded, until, until_status};
 
@@ -87,6 +92,44 @@ async fn lost_work_is_stopped() {
     let (lost, ()) = tokio::join!(slow.handle(&message), taken);
     assert_eq!(lost.unwrap_err().to_string(), "the run is over, or another worker's by now");
     assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+/// The work stops in the middle, too: at its end the runtime has to wait for it, and need not.
+#[test]
+fn lost_work_is_stopped_in_the_middle() {
+    let chunks = ChunkProcessing { target_length: 1, ..ChunkProcessing::default() };
+    let configuration =
+        Configuration { chunk_processing: Some(chunks), ..Configuration::default() };
+    let words = b"a ".repeat(4 << 20);
+    let begin = Instant::now();
+    cut(&words, &configuration, || true).unwrap_err(); // at last it is too large
+    let whole = begin.elapsed();
+
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let service = Service::new();
+        let (store, mut worker) = beside(&service, Duration::ZERO).await;
+        worker.lease = Duration::from_millis(30);
+        let document = Document::queued(&configuration, serde_json::Map::new());
+        let new = New::of("alice".to_owned(), "file".to_owned(), document, words);
+        store.create(&new).await.unwrap().unwrap();
+        let message = store.claim("worker").await.unwrap().unwrap();
+        let taken = async {
+            let mut row = store.load(&new.key).await.unwrap().unwrap();
+            while row.task.status() == Status::Starting {
+                row = store.load(&new.key).await.unwrap().unwrap();
+            }
+            sleep(whole / 3).await;
+            let loaded = row.task.revision();
+            let event = Event::of(&row.task.retry().unwrap(), "sweeper", loaded, "");
+            assert!(store.commit(&row, loaded, &event).await.unwrap());
+        };
+        let (lost, ()) = tokio::join!(worker.handle(&message), taken);
+        assert!(matches!(lost, Err(Dropped::Lost)), "{lost:?}");
+    });
+    let begin = Instant::now();
+    drop(runtime);
+    assert!(begin.elapsed() < whole / 3, "{:?} of {whole:?}", begin.elapsed());
 }
 
 /// A run whose worker is alive but never finishes is ended.
