@@ -343,6 +343,13 @@ async fn one_row_stopped_the_queue() {
         // The new task failed, and can be deleted.
         let failed = client.cancel(&bad).await.unwrap();
         refused(&failed, 400, "task cannot be cancelled: status is Failed");
+        for id in [&bad, &updated] {
+            let log = client.call("GET", &format!("/tasks/{id}/events")).await.unwrap().json();
+            assert_eq!(
+                log.as_array().unwrap().last().unwrap()["message"],
+                "The task cannot be read"
+            );
+        }
         sleep(Duration::from_secs(3)).await; // and more than two leases later
         let log = worker.log();
         assert_eq!(log.lines().filter(|line| line.contains("no UUID")).count(), 1, "{log}");

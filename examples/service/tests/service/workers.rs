@@ -147,6 +147,11 @@ async fn a_run_has_an_end() {
         assert_eq!(failed.json()["message"], "The document took too long");
         let reverted = until_status(&client, &before.id(), "Succeeded").await;
         assert_eq!(reverted.json()["output"], before.json()["output"]);
+        let path = format!("/tasks/{}/events", before.id());
+        let log = client.call("GET", &path).await.unwrap().json();
+        let failed = log.as_array().unwrap().last().unwrap();
+        // One change: what reverts need not say why, but in the log.
+        assert_eq!(failed["revision"].as_u64(), failed["loaded"].as_u64().map(|it| it + 1));
     }
 }
 
