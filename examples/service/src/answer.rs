@@ -89,10 +89,7 @@ pub fn body<T: Into<Bytes> + 'static>(
 }
 
 /// JSON that is written as it is sent.
-pub fn streamed(
-    pieces: impl Iterator<Item = String> + Send + 'static,
-    room: Option<Room>,
-) -> Response {
+fn streamed(pieces: impl Iterator<Item = String> + Send + 'static, room: Option<Room>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], body(pieces, room)).into_response()
 }
 
@@ -105,6 +102,19 @@ pub fn answer(
     room: Option<Room>,
 ) -> Response {
     (etag(&row.task), streamed(pieces(row, document, base, with_chunks), room)).into_response()
+}
+
+/// Tasks in pieces, and the rest of their page.
+pub fn listed(
+    tasks: Vec<impl Iterator<Item = String> + Send + 'static>,
+    rest: &Value,
+    room: Option<Room>,
+) -> Response {
+    let begin = "{\"tasks\":[".to_owned();
+    let commas = iter::once("").chain(iter::repeat(",")).map(str::to_owned);
+    let tasks = commas.zip(tasks).flat_map(|(comma, task)| iter::once(comma).chain(task));
+    let end = format!("],{}", &rest.to_string()[1..]);
+    streamed(iter::once(begin).chain(tasks).chain(iter::once(end)), room)
 }
 
 /// The text of a task, in pieces.

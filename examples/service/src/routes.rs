@@ -1,6 +1,5 @@
 //! The routes. Read `cancel` first; the other changes work the same way.
 
-use std::iter;
 use std::time::Duration;
 
 use axum::Json;
@@ -15,7 +14,7 @@ use task_lifecycle::TransitionError;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::answer::{Refusal, answer, body, etag, pieces, streamed};
+use crate::answer::{Refusal, answer, body, etag, listed, pieces};
 use crate::document::Document;
 use crate::openapi::openapi;
 use crate::request::{App, Base, Caller, List, Named, Seen, Shown, Text};
@@ -196,12 +195,7 @@ async fn list(
         "has_more": has_more,
         "next_cursor": next_cursor.filter(|_| has_more),
     });
-    let commas = iter::once("").chain(iter::repeat(","));
-    let tasks = commas.map(str::to_owned).zip(tasks);
-    let tasks = tasks.flat_map(|(comma, task)| iter::once(comma).chain(task));
-    let end = format!("],{}", &rest.to_string()[1..]);
-    let begin = "{\"tasks\":[".to_owned();
-    Ok(streamed(iter::once(begin).chain(tasks).chain(iter::once(end)), page_room))
+    Ok(listed(tasks, &rest, page_room))
 }
 
 /// The log of a task. It keeps the message of a failed update, which the revert removes.
