@@ -55,6 +55,22 @@ async fn a_deep_body_is_read_again() {
     }
 }
 
+/// Only what is nested counts as deep: not what stands side by side, and not what stands in a string.
+#[tokio::test]
+async fn a_flat_body_is_accepted() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    for flat in [format!("[{}1]", "[],{},".repeat(100)), json!("\"[{\\".repeat(100)).to_string()] {
+        let created = client.send("POST", "/tasks/parse", in_form(&flat)).await.unwrap();
+        assert_eq!(created.code, 200, "{created:?}");
+        assert_eq!(
+            created.json()["configuration"]["segment_processing"]["a"]["b"].to_string(),
+            flat
+        );
+    }
+}
+
 /// Numbers come back with every digit, and strings of digits stay strings.
 #[tokio::test]
 async fn a_number_comes_back_as_it_was_sent() {
