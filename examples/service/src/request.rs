@@ -15,6 +15,7 @@ use data_url::{DataUrl, forgiving_base64};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Map;
+use serde_json::value::RawValue;
 use task_lifecycle::{Status, Task, UnknownStatus};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
@@ -218,10 +219,18 @@ pub fn json<T: DeserializeOwned>(body: &str) -> Result<T, Refusal> {
     is_object.then_some(value).ok_or_else(|| Refusal::bad("expected an object"))
 }
 
+/// The file in a request, as it stands there.
+#[derive(Deserialize)]
+struct Unread<'a> {
+    #[serde(borrow)]
+    file: &'a RawValue,
+}
+
 /// The configuration in a request.
-pub fn configuration(body: &str, file: &str) -> Result<Configuration, Refusal> {
-    if body.len() - file.len() > LARGEST_CONFIGURATION {
-        let text = format!("more than {LARGEST_CONFIGURATION} bytes beside the file");
+pub fn configuration(body: &str) -> Result<Configuration, Refusal> {
+    let file = serde_json::from_str::<Unread>(body).map_or(0, |unread| unread.file.get().len());
+    if body.len() - file > LARGEST_CONFIGURATION {
+        let text = format!("more than {LARGEST_CONFIGURATION} bytes besides the file");
         return Err(Refusal::Request(StatusCode::PAYLOAD_TOO_LARGE, text));
     }
     json(body)
@@ -231,7 +240,7 @@ pub fn configuration(body: &str, file: &str) -> Result<Configuration, Refusal> {
 pub async fn new(user: String, name: Option<String>, body: String) -> Result<New, Refusal> {
     let read = spawn_blocking(move || {
         let upload: Upload = json(&body)?;
-        let mut configuration = configuration(&body, &upload.file)?;
+        let mut configuration = configuration(&body)?;
         configuration.chunk_processing.get_or_insert_default();
         let document = Document::queued(&configuration, Map::new());
         let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()).to_string();

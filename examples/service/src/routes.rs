@@ -111,7 +111,7 @@ async fn update(
     Base(base): Base,
     Text(body, _room): Text,
 ) -> Result<impl IntoResponse, Refusal> {
-    let configuration = request::configuration(&body, "")?;
+    let configuration = request::configuration(&body)?;
     loop {
         let (mut row, before, _room) = app.read(&key).await?;
         seen.check(&row.task)?;

@@ -100,7 +100,25 @@ async fn a_configuration_of_a_megabyte_is_refused() {
     let form = in_form(&format!("[{}0]", "0,".repeat(1 << 18)));
     for (method, path) in [("POST", "/tasks/parse"), ("PATCH", &format!("/tasks/{id}/parse"))] {
         let answer = client.send(method, path, form.clone()).await.unwrap();
-        crate::refused(&answer, 413, "more than 262144 bytes beside the file");
+        crate::refused(&answer, 413, "more than 262144 bytes besides the file");
+    }
+}
+
+/// A file counts as it stands in the body, however many of its characters are escaped.
+#[tokio::test]
+async fn an_escaped_file_is_accepted() {
+    let service = Service::new();
+    let server = service.server();
+    let client = alice(&server);
+    for (escaped, plain) in
+        [("\\u0061", "a"), ("YWFh\\r\\n", "aaa"), ("\\/\\/\\/\\/", "\u{fffd}\u{fffd}\u{fffd}")]
+    {
+        let begin = if plain == "a" { "data:," } else { "" };
+        let form = format!(r#"{{"file":"{begin}{}"}}"#, escaped.repeat(100_000));
+        let created = client.send("POST", "/tasks/parse", form).await.unwrap();
+        assert_eq!(created.code, 200, "{created:?}");
+        let path = format!("/tasks/{}/file", created.id());
+        assert_eq!(client.call("GET", &path).await.unwrap().text, plain.repeat(100_000));
     }
 }
 
