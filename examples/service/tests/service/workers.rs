@@ -101,35 +101,40 @@ fn lost_work_is_stopped_in_the_middle() {
     let configuration =
         Configuration { chunk_processing: Some(chunks), ..Configuration::default() };
     let words = b"a ".repeat(4 << 20);
-    let begin = Instant::now();
-    cut(&words, &configuration, || true).unwrap_err(); // at last it is too large
-    let whole = begin.elapsed();
+    // On a busy machine the work may be done before the run is taken away: then once more.
+    let waited = (0..10).find_map(|_| {
+        let begin = Instant::now();
+        cut(&words, &configuration, || true).unwrap_err(); // at last it is too large
+        let whole = begin.elapsed();
 
-    let runtime = Runtime::new().unwrap();
-    runtime.block_on(async {
-        let service = Service::new();
-        let (store, mut worker) = beside(&service, Duration::ZERO).await;
-        worker.lease = Duration::from_millis(30);
-        let document = Document::queued(&configuration, serde_json::Map::new());
-        let new = New::of("alice".to_owned(), "file".to_owned(), document, words);
-        store.create(&new).await.unwrap().unwrap();
-        let message = store.claim("worker").await.unwrap().unwrap();
-        let taken = async {
-            let mut row = store.load(&new.key).await.unwrap().unwrap();
-            while row.task.status() == Status::Starting {
-                row = store.load(&new.key).await.unwrap().unwrap();
-            }
-            sleep(whole / 3).await;
-            let loaded = row.task.revision();
-            let event = Event::of(&row.task.retry().unwrap(), "sweeper", loaded, "");
-            assert!(store.commit(&row, loaded, &event).await.unwrap());
-        };
-        let (lost, ()) = tokio::join!(worker.handle(&message), taken);
-        assert!(matches!(lost, Err(Dropped::Lost)), "{lost:?}");
+        let runtime = Runtime::new().unwrap();
+        let is_taken = runtime.block_on(async {
+            let service = Service::new();
+            let (store, mut worker) = beside(&service, Duration::ZERO).await;
+            worker.lease = Duration::from_millis(30);
+            let document = Document::queued(&configuration, serde_json::Map::new());
+            let new = New::of("alice".to_owned(), "file".to_owned(), document, words.clone());
+            store.create(&new).await.unwrap().unwrap();
+            let message = store.claim("worker").await.unwrap().unwrap();
+            let taken = async {
+                let mut row = store.load(&new.key).await.unwrap().unwrap();
+                while row.task.status() == Status::Starting {
+                    row = store.load(&new.key).await.unwrap().unwrap();
+                }
+                sleep(whole / 5).await;
+                let loaded = row.task.revision();
+                let event = Event::of(&row.task.retry().unwrap(), "sweeper", loaded, "");
+                store.commit(&row, loaded, &event).await.unwrap()
+            };
+            let (lost, is_taken) = tokio::join!(worker.handle(&message), taken);
+            is_taken && matches!(lost, Err(Dropped::Lost))
+        });
+        let begin = Instant::now();
+        drop(runtime);
+        is_taken.then(|| (begin.elapsed(), whole))
     });
-    let begin = Instant::now();
-    drop(runtime);
-    assert!(begin.elapsed() < whole / 3, "{:?} of {whole:?}", begin.elapsed());
+    let (waited, whole) = waited.expect("a run that is taken away in the middle");
+    assert!(waited < whole / 3, "{waited:?} of {whole:?}");
 }
 
 /// A run whose worker is alive but never finishes is ended.
