@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -39,7 +39,7 @@ pub async fn measure() -> anyhow::Result<String> {
             let client = Client::new(&server.url, "try-me");
             let _connections = attacked(attack, &server, &client).await?;
             ensure!(client.call("GET", "/health").await?.code == 200, "it lives");
-            write!(row, " {} MiB |", peak(&server)?)?;
+            write!(row, " {} MiB |", server.peak_memory() >> 10)?;
         }
     }
     Ok(table + &line + &rows.concat())
@@ -131,15 +131,7 @@ async fn at_once(
 }
 
 fn say(server: &Process, text: &[u8]) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://"))?;
+    let mut stream = server.connect()?;
     _ = stream.write_all(text); // which the server need not read
     Ok(stream)
-}
-
-/// In MiB.
-fn peak(server: &Process) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id()))?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM")).context("VmHWM")?;
-    let kib: u64 = line.split_whitespace().nth(1).context("a number")?.parse()?;
-    Ok(kib >> 10)
 }

@@ -9,6 +9,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::{Value, json};
+use sqlx::error::BoxDynError;
 use task_lifecycle::{Status, Task, TransitionError};
 use tokio::task::block_in_place;
 
@@ -30,7 +31,7 @@ pub enum Refusal {
     #[error("Server error")]
     Outage(#[from] sqlx::Error),
     #[error("It is not known whether this was done: get the task before you try again")]
-    Unknown(sqlx::Error),
+    Unknown(BoxDynError),
 }
 
 impl Refusal {

@@ -236,10 +236,8 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String> {
 /// A document as it is stored. It must be readable, or nobody could show the task or work on it.
 pub(crate) fn text(document: &Document) -> Result<String> {
     let text = json(document)?;
-    match serde_json::from_str::<Document>(&text) {
-        Ok(_) => Ok(text),
-        Err(fault) => Err(Error::Encode(fault.into())),
-    }
+    serde_json::from_str::<Document>(&text).map_err(|fault| Error::Encode(fault.into()))?;
+    Ok(text)
 }
 
 pub(crate) fn micros(duration: Duration) -> i64 {

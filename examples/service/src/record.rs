@@ -65,6 +65,7 @@ impl Payload {
 }
 
 /// A new task.
+#[derive(Clone)]
 pub struct New {
     pub key: Key,
     pub file_name: String,
@@ -75,6 +76,7 @@ pub struct New {
 }
 
 /// What identifies a repeated request.
+#[derive(Clone)]
 pub struct Request {
     /// Its `Idempotency-Key`.
     pub key: String,

@@ -100,7 +100,7 @@ impl App {
 
 fn settled<T>(outcome: sqlx::Result<T>) -> Result<T, Refusal> {
     outcome.map_err(|fault| {
-        if is_lasting(&fault) { Refusal::Outage(fault) } else { Refusal::Unknown(fault) }
+        if is_lasting(&fault) { Refusal::Outage(fault) } else { Refusal::Unknown(fault.into()) }
     })
 }
 
@@ -210,9 +210,12 @@ impl<S: Sync> FromRequestParts<S> for Base {
     }
 }
 
+fn check(body: &str) -> Result<(), Refusal> {
+    plain::check(body).map_err(|fault| Refusal::bad(&fault))
+}
+
 /// Parses a body, whatever its content type. Unknown fields are ignored, as the public API does.
-pub fn json<T: DeserializeOwned>(body: &str) -> Result<T, Refusal> {
-    plain::check(body).map_err(|fault| Refusal::bad(&fault))?;
+fn json<T: DeserializeOwned>(body: &str) -> Result<T, Refusal> {
     let Json(value) = Json::from_bytes(body.as_bytes())?;
     // The derive alone would accept an array.
     let is_object = body.trim_start().starts_with('{');
@@ -226,21 +229,30 @@ struct Unread<'a> {
     file: &'a RawValue,
 }
 
-/// The configuration in a request.
-pub fn configuration(body: &str) -> Result<Configuration, Refusal> {
-    let file = serde_json::from_str::<Unread>(body).map_or(0, |unread| unread.file.get().len());
-    if body.len() - file > LARGEST_CONFIGURATION {
+/// Refuses a body that is too large without its file.
+fn limit(body: &str) -> Result<(), Refusal> {
+    let file = || serde_json::from_str::<Unread>(body).map_or(0, |unread| unread.file.get().len());
+    if body.len() > LARGEST_CONFIGURATION && body.len() - file() > LARGEST_CONFIGURATION {
         let text = format!("more than {LARGEST_CONFIGURATION} bytes besides the file");
         return Err(Refusal::Request(StatusCode::PAYLOAD_TOO_LARGE, text));
     }
+    Ok(())
+}
+
+/// The configuration of an update.
+pub fn configuration(body: &str) -> Result<Configuration, Refusal> {
+    limit(body)?;
+    check(body)?;
     json(body)
 }
 
 /// The task that a request creates. The body may be large, so it is parsed on a blocking thread.
 pub async fn new(user: String, name: Option<String>, body: String) -> Result<New, Refusal> {
     let read = spawn_blocking(move || {
+        check(&body)?;
         let upload: Upload = json(&body)?;
-        let mut configuration = configuration(&body)?;
+        limit(&body)?;
+        let mut configuration: Configuration = json(&body)?;
         configuration.chunk_processing.get_or_insert_default();
         let document = Document::queued(&configuration, Map::new());
         let fingerprint = Uuid::new_v5(&Uuid::NAMESPACE_OID, body.as_bytes()).to_string();

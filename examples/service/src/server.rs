@@ -52,7 +52,7 @@ pub(crate) fn limited(router: Router) -> Router {
 /// Gives up a request after a while. Whether it has changed anything is then unknown.
 async fn too_long(request: Request, next: Next) -> Response {
     let answered = timeout(REQUEST, next.run(request)).await;
-    answered.unwrap_or_else(|_| Refusal::Unknown(sqlx::Error::PoolTimedOut).into_response())
+    answered.unwrap_or_else(|elapsed| Refusal::Unknown(elapsed.into()).into_response())
 }
 
 /// Refuses a body that is too large as soon as its head says so. If the client sends it all the same,

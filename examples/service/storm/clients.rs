@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use task_service::store::{Event, Result, SqlStore};
 
+use crate::fault::LOG;
 use crate::testing::client::{Answer, Client};
 
 /// A request. The number is the `target_length` that the client chose.
@@ -266,9 +267,7 @@ async fn mark(store: &SqlStore, task: &str, user: &str) -> Result<bool> {
         ..Event::new(EDITOR, "edit", revision - 1, None)
     };
     let event = serde_json::to_string(&event).map_err(|fault| sqlx::Error::Encode(fault.into()))?;
-    let logged =
-        "INSERT INTO events (task_id, user_id, event, at) SELECT $1, $2, $3, now FROM clock";
-    sqlx::query(logged).bind(task).bind(user).bind(event).execute(&mut *transaction).await?;
+    sqlx::query(LOG).bind(task).bind(user).bind(event).execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(true)
 }

@@ -91,6 +91,10 @@ pub enum Role {
     Steady,
 }
 
+/// Logs an event of a task: its id, its owner, the event.
+pub const LOG: &str =
+    "INSERT INTO events (task_id, user_id, event, at) SELECT $1, $2, $3, now FROM clock";
+
 /// The log entry for a message that a worker has received.
 pub const HANDED: &str = "handed";
 
@@ -125,6 +129,11 @@ pub struct State {
 impl Faulty {
     fn is(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
+    }
+
+    /// Whether a worker goes on with a run that it has lost.
+    fn ignores_losses(&self) -> bool {
+        self.is(Fault::FinishWithoutCheck) || self.is(Fault::FinishesAfterItsLease)
     }
 
     /// The row with its task changed.
@@ -211,11 +220,9 @@ impl Faulty {
         };
         let event = serde_json::to_string(&event).expect("an event");
         let revision = self.store.load(&message.key).await?.map_or(0, |row| row.task.revision());
-        let statement = "INSERT INTO events (task_id, user_id, event, at)
-                         SELECT $1, $2, $3, now FROM clock";
         let id = message.key.id.to_string();
         // From here on the worker has the message, even if the database is down.
-        while sqlx::query(statement)
+        while sqlx::query(LOG)
             .bind(&id)
             .bind(&message.key.user)
             .bind(&event)
@@ -230,8 +237,7 @@ impl Faulty {
             state.runs.insert(message.key.clone(), (message.run, revision));
         }
         // With such a fault, each of them shall lose its run.
-        let loses = [Some(Fault::FinishWithoutCheck), Some(Fault::FinishesAfterItsLease)];
-        let often = if loses.contains(&self.fault) { 1.0 } else { 0.4 };
+        let often = if self.ignores_losses() { 1.0 } else { 0.4 };
         if self.role == Role::Deaf && random_bool(often) {
             state.deaf.push(message.clone());
         }
@@ -338,14 +344,8 @@ impl Store for Faulty {
     }
 
     async fn create(&self, new: &New) -> Result<Option<Row>> {
-        let taken = New {
-            key: Key { user: new.key.user.clone(), ..TAKEN },
-            file_name: new.file_name.clone(),
-            document: new.document.clone(),
-            content: new.content.clone(),
-            request: None,
-            event: new.event.clone(),
-        };
+        let key = Key { user: new.key.user.clone(), ..TAKEN };
+        let taken = New { key, request: None, ..new.clone() };
         let created = self.store.create(if random_bool(0.05) { &taken } else { new }).await;
         let as_if_stored = || new.row(new.key.id, Utc::now());
         match created {
@@ -373,9 +373,7 @@ impl Store for Faulty {
     }
 
     async fn read_within(&self, key: &Key, bytes: u32) -> Result<Option<(Row, Document)>> {
-        if [Some(Fault::FinishWithoutCheck), Some(Fault::FinishesAfterItsLease)]
-            .contains(&self.fault)
-        {
+        if self.ignores_losses() {
             return self.as_if_never_lost(key).await;
         }
         let Some(read) = self.store.read_within(key, bytes).await? else {
@@ -403,7 +401,7 @@ impl Store for Faulty {
             return Ok(true);
         }
         let is_mine = self.store.renew(message).await?;
-        Ok(is_mine || self.is(Fault::FinishWithoutCheck) || self.is(Fault::FinishesAfterItsLease))
+        Ok(is_mine || self.ignores_losses())
     }
 
     async fn file(&self, key: &Key) -> Result<Option<Vec<u8>>> {

@@ -7,6 +7,7 @@ use std::io::{Write as _, stderr};
 pub mod client;
 pub mod postgres;
 pub mod process;
+#[path = "../../stores/src/report.rs"]
 pub mod report;
 
 /// Says what is skipped where a person sees it: the test runner hides what a passing test prints.

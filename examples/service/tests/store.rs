@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
-use task_lifecycle::{Operation, State, Status, Task, conformance};
+use task_lifecycle::{Event as Step, State, Status, Task, conformance};
 use task_service::document::{Configuration, Document};
 use task_service::store::{Event, Key, Message, New, Payload, Row, SqlStore, Store};
 use tempfile::TempDir;
@@ -133,10 +133,9 @@ async fn conforms(url: &str) {
     assert!(report.overlapped > 20 && report.given_up > 5, "{report:?}");
 }
 
-/// A store on SQLite, on which leases expire at once.
-async fn without_leases(dir: &TempDir) -> SqlStore {
+async fn on_sqlite(dir: &TempDir, lease: Duration) -> SqlStore {
     let url = format!("sqlite://{}/tasks.db", dir.path().display());
-    SqlStore::open(&url, Duration::ZERO).await.unwrap()
+    SqlStore::open(&url, lease).await.unwrap()
 }
 
 async fn create(store: &SqlStore) -> Row {
@@ -147,7 +146,7 @@ async fn create(store: &SqlStore) -> Row {
 #[tokio::test]
 async fn every_statement_names_the_owner() {
     let dir = TempDir::new().unwrap();
-    let store = without_leases(&dir).await;
+    let store = on_sqlite(&dir, Duration::ZERO).await;
     let mut row = create(&store).await;
     let own = row.key.clone();
     let other = Key { user: "other".to_owned(), ..own.clone() };
@@ -171,7 +170,7 @@ async fn every_statement_names_the_owner() {
 #[tokio::test]
 async fn a_run_that_is_retried_keeps_its_place() {
     let dir = TempDir::new().unwrap();
-    let store = without_leases(&dir).await;
+    let store = on_sqlite(&dir, Duration::ZERO).await;
     let (first, _second) = (create(&store).await, create(&store).await);
     let mut row = first.clone();
     for (operation, is_overdue) in [("start", false), ("retry", true)] {
@@ -215,7 +214,7 @@ async fn attempts_become_rare() {
 #[tokio::test]
 async fn what_cannot_be_read_back_is_not_written() {
     let dir = TempDir::new().unwrap();
-    let store = without_leases(&dir).await;
+    let store = on_sqlite(&dir, Duration::ZERO).await;
     let mut row = create(&store).await;
     let mut document = Document::queued(&Configuration::default(), Map::new());
     let deep = (0..130).fold(serde_json::Value::Null, |inner, _| vec![inner].into());
@@ -232,8 +231,7 @@ async fn what_cannot_be_read_back_is_not_written() {
 /// A store on each database, and what keeps the database alive.
 async fn on_each(lease: Duration) -> Vec<(SqlStore, TempDir, Option<Postgres>)> {
     let dir = TempDir::new().unwrap();
-    let url = format!("sqlite://{}/tasks.db", dir.path().display());
-    let sqlite = SqlStore::open(&url, lease).await.unwrap();
+    let sqlite = on_sqlite(&dir, lease).await;
     let mut stores = vec![(sqlite, dir, None)];
     if let Some(postgres) = Postgres::start() {
         let store = SqlStore::open(&postgres.database("tasks"), lease).await.unwrap();
@@ -353,15 +351,9 @@ async fn only_a_current_run_is_renewed() {
         let mut row = create(&store).await;
         let message = store.claim("worker").await.unwrap().unwrap();
         let mut renewed = vec![store.renew(&message).await.unwrap()];
-        for operation in [Operation::Start, Operation::Retry, Operation::Start, Operation::Succeed]
-        {
+        for step in [Step::Start, Step::Retry, Step::Start, Step::Succeed] {
             let loaded = row.task.revision();
-            let done = match operation {
-                Operation::Start => row.task.start(),
-                Operation::Retry => row.task.retry(),
-                _ => row.task.succeed(),
-            };
-            let event = Event::of(&done.unwrap(), "worker", loaded, "");
+            let event = Event::of(&row.task.apply(step).unwrap(), "worker", loaded, "");
             assert!(store.commit(&row, loaded, &event).await.unwrap());
             renewed.push(store.renew(&message).await.unwrap());
         }

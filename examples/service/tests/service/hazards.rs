@@ -1,13 +1,12 @@
 //! A test for each fault that real services had.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
 use sqlx::Connection;
-use task_lifecycle::Status;
+use task_lifecycle::{Event as Step, Status};
 use task_service::document::{Configuration, Document};
 use task_service::store::{Event, Key, New, Store as _};
 use task_service::worker::Dropped;
@@ -689,7 +688,7 @@ async fn page_repeated_its_last_row() {
 async fn stop_cut_requests() {
     let service = Service::new();
     let server = service.server();
-    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    let mut stream = server.connect().unwrap();
     let body = json!({ "file": "data:,one" }).to_string();
     let head = format!(
         "POST /tasks/parse HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nContent-Length: {}\r\n\r\n",
@@ -721,11 +720,9 @@ async fn finished_after_its_lease() {
             let next = async {
                 until_status(&client, &id, "Processing").await;
                 let mut row = store.load(&message.key).await.unwrap().unwrap();
-                for operation in ["retry", "start"] {
+                for step in [Step::Retry, Step::Start] {
                     let loaded = row.task.revision();
-                    let done =
-                        if operation == "retry" { row.task.retry() } else { row.task.start() };
-                    let event = Event::of(&done.unwrap(), "next", loaded, "");
+                    let event = Event::of(&row.task.apply(step).unwrap(), "next", loaded, "");
                     assert!(store.commit(&row, loaded, &event).await.unwrap());
                 }
             };

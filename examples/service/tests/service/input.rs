@@ -1,12 +1,12 @@
 //! Bad input on every route gets a clear refusal, and nothing is written.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 
 use serde_json::{Value, json};
 
 use crate::testing::client::Client;
-use crate::{Service, alice, succeeded};
+use crate::testing::process::Process;
+use crate::{Service, alice, said, succeeded};
 
 /// All tasks of a user, and their logs.
 async fn everything(client: &Client) -> Vec<Value> {
@@ -299,12 +299,10 @@ async fn a_wrong_method_or_path_is_refused() {
 }
 
 /// Sends raw bytes and returns the first line of the answer.
-fn raw(url: &str, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+fn raw(server: &Process, request: &[u8]) -> String {
+    let mut stream = server.connect().unwrap();
     _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned()
+    said(stream).lines().next().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -316,7 +314,7 @@ fn an_id_of_a_megabyte_is_refused() {
         let request = format!(
             "GET /tasks/{id}/cancel HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nConnection: close\r\n\r\n"
         );
-        let answer = raw(&server.url, request.as_bytes());
+        let answer = raw(&server, request.as_bytes());
         let expected = match length {
             0..65_535 => "HTTP/1.1 404 Not Found",
             65_535..131_000 => "HTTP/1.1 414 URI Too Long",
@@ -337,7 +335,7 @@ fn what_is_no_http_is_refused() {
         b"GET /tasks/\xff HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nConnection: close\r\n\r\n",
         b"POST /tasks/parse HTTP/1.1\r\nHost: h\r\nAuthorization: a\r\nContent-Length: -1\r\nConnection: close\r\n\r\n",
     ] {
-        let answer = raw(&server.url, request);
+        let answer = raw(&server, request);
         assert!(answer.starts_with("HTTP/1.1 4"), "{}: {answer}", request.escape_ascii());
     }
 }

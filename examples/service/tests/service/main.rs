@@ -13,6 +13,8 @@ mod program;
 mod seed;
 mod workers;
 
+use std::io::Read as _;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,6 +86,13 @@ impl Service {
 
 fn alice(server: &Process) -> Client {
     Client::new(&server.url, "a")
+}
+
+/// Everything the server sent until it closed the connection.
+fn said(mut stream: TcpStream) -> String {
+    let mut said = Vec::new();
+    _ = stream.read_to_end(&mut said); // a reset tells no more
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// Polls until the answer is `done`.

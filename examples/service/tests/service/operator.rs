@@ -1,6 +1,6 @@
 //! What an operator meets at night.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,18 +12,7 @@ use tokio::time::timeout;
 
 use crate::testing::client::Client;
 use crate::testing::process::Process;
-use crate::{PROGRAM, Service, alice, until_status, workers};
-
-/// Everything the server sent until it closed the connection.
-fn said(mut stream: TcpStream) -> String {
-    let mut said = Vec::new();
-    _ = stream.read_to_end(&mut said); // a reset tells no more
-    String::from_utf8_lossy(&said).into_owned()
-}
-
-fn connect(server: &Process) -> TcpStream {
-    TcpStream::connect(server.url.trim_start_matches("http://")).unwrap()
-}
+use crate::{PROGRAM, Service, alice, said, until_status, workers};
 
 /// A log that cannot be written stops nothing.
 #[tokio::test]
@@ -256,7 +245,7 @@ async fn the_log_grew_without_end() {
 async fn a_body_too_large_was_waited_for() {
     let service = Service::new();
     let server = service.server();
-    let mut stream = connect(&server);
+    let mut stream = server.connect().unwrap();
     let head = "POST /tasks/parse HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nConnection: close\r\n\
                 Expect: 100-continue\r\nContent-Length: 99999999999\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
@@ -274,7 +263,7 @@ async fn a_silent_client_was_served_for_good() {
     let body =
         "POST /tasks/parse HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nContent-Length: 100\r\n\r\n{";
     let silent = ["", "GET /tasks HTTP/1.1\r\nHost:", body].map(|said_first| {
-        let mut stream = connect(&server);
+        let mut stream = server.connect().unwrap();
         stream.write_all(said_first.as_bytes()).unwrap();
         spawn_blocking(move || said(stream))
     });
@@ -293,7 +282,7 @@ async fn an_answer_that_nobody_read_was_kept() {
     let service = Service::new();
     let server = service.server();
     let id = large(&service, &server).await;
-    let mut stream = connect(&server);
+    let mut stream = server.connect().unwrap();
     let head = format!("GET /tasks/{id} HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     tokio::time::sleep(Duration::from_secs(14)).await;
@@ -375,7 +364,7 @@ async fn a_page_of_large_tasks_had_no_end() {
 /// Sends the same on so many connections, as far as the server reads it, and then nothing.
 fn stall(server: &Process, times: usize, said: &str) -> Vec<JoinHandle<TcpStream>> {
     let stalled = (0..times).map(|_| {
-        let (mut stream, said) = (connect(server), said.to_owned());
+        let (mut stream, said) = (server.connect().unwrap(), said.to_owned());
         spawn_blocking(move || {
             stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
             _ = stream.write_all(said.as_bytes());
@@ -394,9 +383,7 @@ async fn stalled_uploads_took_all_memory() {
     let body = " ".repeat(15_000_000);
     let _stalled = stall(&server, 40, &format!("{head}Content-Length: 16000000\r\n\r\n{body}"));
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
-    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-    let kib: u32 = peak.split_whitespace().nth(1).unwrap().parse().unwrap();
+    let kib = server.peak_memory();
     assert!(kib < 200 << 10, "{kib} KiB");
 }
 
@@ -452,7 +439,7 @@ async fn addresses_were_wrong_behind_tls() {
 async fn idle_connections_shut_everybody_out() {
     let service = Service::new();
     let server = service.server();
-    let idle: Vec<TcpStream> = (0..600).map(|_| connect(&server)).collect();
+    let idle: Vec<TcpStream> = (0..600).map(|_| server.connect().unwrap()).collect();
     let client = alice(&server);
     let answer = timeout(Duration::from_secs(25), client.call("GET", "/tasks")).await;
     assert_eq!(answer.unwrap().unwrap().code, 200);
