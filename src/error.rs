@@ -1,6 +1,6 @@
 use core::fmt;
 
-use crate::{Operation, State, Status, Task};
+use crate::{Operation, Revision, Run, State, Status, Task};
 
 /// An operation was refused: the task's status does not accept it.
 ///
@@ -22,7 +22,6 @@ use crate::{Operation, State, Status, Task};
 #[error("task cannot be {}: status is {}", .operation.participle(), .state.status())]
 pub struct TransitionError {
     operation: Operation,
-    // The state, which is at hand; its status is asked for by whoever reads the error.
     state: State,
 }
 
@@ -37,6 +36,13 @@ impl TransitionError {
     #[inline]
     pub const fn operation(self) -> Operation {
         self.operation
+    }
+
+    /// Returns the state that the task had, and still has.
+    #[must_use]
+    #[inline]
+    pub const fn state(self) -> State {
+        self.state
     }
 
     /// Returns the status that the task had, and still has.
@@ -140,35 +146,71 @@ pub enum SnapshotError {
     },
 }
 
-/// The task has changed since the caller read it.
+/// The task is not at the revision that the caller named.
 ///
 /// A server answers a request that named a revision with 412 Precondition Failed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("stale revision: expected {expected}, but the task is at {actual}")]
 pub struct StaleRevision {
     /// The revision that the caller named.
-    pub expected: u64,
+    pub expected: Revision,
     /// The revision of the task.
-    pub actual: u64,
+    pub actual: Revision,
 }
 
-/// The run that the caller holds is over, or was taken away.
+impl StaleRevision {
+    /// Returns whether the caller knows a newer task than this one: what was loaded is
+    /// [behind](crate::_documentation::embedding#loads-are-current).
+    #[must_use]
+    #[inline]
+    pub const fn is_ahead(self) -> bool {
+        self.expected.is_after(self.actual)
+    }
+}
+
+/// The run that the caller holds is not current: it is over, was taken away, or is newer than the
+/// task that was loaded.
 ///
-/// A worker drops the message, or what it has worked on.
+/// A worker drops the message, or what it has worked on, unless the run [is
+/// ahead](Self::is_ahead).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 #[error("stale run: expected {expected}, but the task is {status} in run {actual}")]
 pub struct StaleRun {
     /// The run that the caller named.
-    pub expected: u64,
+    pub expected: Run,
     /// The run of the task.
-    pub actual: u64,
+    pub actual: Run,
     /// The status of the task: it may be completed in the run that the caller named.
     pub status: Status,
 }
 
-/// The text is not one of the five words of a [`Status`].
+impl StaleRun {
+    /// Returns whether the caller knows a newer run than this task's: the message is early, or
+    /// what was loaded is [behind](crate::_documentation::embedding#loads-are-current). Such a
+    /// message goes back to the queue; acknowledged, it would be lost.
+    ///
+    /// ```
+    /// # use task_lifecycle::{Run, Task};
+    /// let mut task = Task::new("payload");
+    /// task.fail()?;
+    /// assert!(!task.check_run(Run::new(0)).unwrap_err().is_ahead(), "it is over");
+    ///
+    /// let behind = task.clone(); // what a replica still shows
+    /// task.update("second")?;
+    /// assert_eq!(task.check_run(Run::new(1)), Ok(()));
+    /// assert!(behind.check_run(Run::new(1)).unwrap_err().is_ahead());
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
+    /// ```
+    #[must_use]
+    #[inline]
+    pub const fn is_ahead(self) -> bool {
+        self.expected.is_after(self.actual)
+    }
+}
+
+/// The text is not one of the words of a [`Status`]. The message lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("unknown status: expected Starting, Processing, Succeeded, Failed or Cancelled")]
+#[error("unknown status: expected {}", AnyOf(Status::ALL))]
 #[non_exhaustive]
 pub struct UnknownStatus;
 
@@ -178,14 +220,33 @@ impl UnknownStatus {
     }
 }
 
-/// The text is not one of the seven words of an [`Operation`].
+/// The text is not one of the words of an [`Operation`]. The message lists them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
-#[error("unknown operation: expected start, retry, succeed, fail, cancel, update or delete")]
+#[error("unknown operation: expected {}", AnyOf(Operation::ALL))]
 #[non_exhaustive]
 pub struct UnknownOperation;
 
 impl UnknownOperation {
     pub(crate) const fn new(_: &str) -> Self {
         Self
+    }
+}
+
+/// `a, b or c`
+pub(crate) struct AnyOf<W: 'static>(pub(crate) &'static [W]);
+
+impl<W: fmt::Display> fmt::Display for AnyOf<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut left = self.0.len();
+        for word in self.0 {
+            left = left.saturating_sub(1);
+            let separator = match left {
+                0 => "",
+                1 => " or ",
+                _ => ", ",
+            };
+            write!(f, "{word}{separator}")?;
+        }
+        Ok(())
     }
 }

@@ -3,7 +3,6 @@
 //! [Embedding]: _documentation::embedding
 //! [the stores]: _documentation::embedding#to-copy
 //! [the service]: _documentation::embedding#to-copy
-//! [`conformance`]: mod@conformance
 //! [Stored form]: _documentation::stored_form
 //! [the grid]: _documentation::verification#enumeration
 //! [the laws]: _documentation::verification
@@ -36,8 +35,8 @@ extern crate std;
 
 #[cfg(any(doc, doctest))]
 pub mod _documentation;
-#[cfg(feature = "conformance")]
-pub mod conformance;
+mod counter;
+mod draft;
 mod error;
 mod operation;
 mod snapshot;
@@ -50,6 +49,8 @@ mod transition;
 #[cfg(feature = "serde")]
 mod words;
 
+pub use counter::{Revision, Run};
+pub use draft::{Draft, Outcome};
 pub use error::{
     DeleteError, SnapshotError, StaleRevision, StaleRun, TransitionError, UnknownOperation,
     UnknownStatus,

@@ -1,6 +1,6 @@
-use crate::Status;
 #[cfg(feature = "serde")]
 use crate::Task;
+use crate::{Revision, Run, Status};
 #[cfg(feature = "serde")]
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeStruct as _,
@@ -63,9 +63,9 @@ pub struct Snapshot<T> {
     /// What a client sees.
     pub status: Status,
     /// How many changes the task has accepted.
-    pub revision: u64,
+    pub revision: Revision,
     /// How often the task was queued again.
-    pub run: u64,
+    pub run: Run,
     /// The current payload.
     // `deserialize_with` is what makes a field required for every `T`: without it serde reads an
     // absent `Option` as `None`.

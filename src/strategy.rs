@@ -21,7 +21,7 @@
 //! });
 //! ```
 //!
-//! `Status`, `Operation`, `State`, `Event<T>` and `Task<T>` also implement
+//! `Status`, `Operation`, `State`, `Revision`, `Run`, `Event<T>` and `Task<T>` also implement
 //! [`Arbitrary`], so that `any::<Task<String>>()` is a task in any state.
 
 use core::fmt::Debug;
@@ -35,7 +35,7 @@ use proptest::prop_oneof;
 use proptest::sample::{Select, select};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
-use crate::{Event, Operation, Previous, Snapshot, State, Status, Task};
+use crate::{Draft, Event, Operation, Previous, Revision, Run, Snapshot, State, Status, Task};
 
 /// Any status.
 pub fn status() -> Select<Status> {
@@ -53,13 +53,13 @@ pub fn state() -> Select<State> {
 }
 
 /// Any revision, the ends of the range more often than chance would have them.
-pub fn revision() -> impl Strategy<Value = u64> + Clone {
-    counter()
+pub fn revision() -> impl Strategy<Value = Revision> + Clone {
+    counter().prop_map(Revision::new)
 }
 
 /// Any run, as [`revision`].
-pub fn run() -> impl Strategy<Value = u64> + Clone {
-    counter()
+pub fn run() -> impl Strategy<Value = Run> + Clone {
+    counter().prop_map(Run::new)
 }
 
 fn counter() -> impl Strategy<Value = u64> + Clone {
@@ -102,6 +102,19 @@ pub fn task_in<T: Debug>(
             .ok()
         },
     )
+}
+
+/// A task as it was loaded, of `payload`, and up to two events on it, accepted or refused.
+pub fn draft<T: Debug>(
+    payload: impl Strategy<Value = T> + Clone,
+) -> impl Strategy<Value = Draft<T>> {
+    (task(payload.clone()), vec(event(payload), 0..=2)).prop_map(|(task, events)| {
+        let mut draft = Draft::new(task);
+        for event in events {
+            let _ = draft.apply(event);
+        }
+        draft
+    })
 }
 
 /// What a history is like.
@@ -200,7 +213,7 @@ pub fn broken_snapshot<T: Debug>(
 }
 
 /// The operations that are events.
-pub(crate) const EVENTS: &[Operation] = &[
+const EVENTS: &[Operation] = &[
     Operation::Start,
     Operation::Retry,
     Operation::Succeed,
@@ -233,6 +246,24 @@ impl Arbitrary for State {
 
     fn arbitrary_with((): ()) -> Self::Strategy {
         state()
+    }
+}
+
+impl Arbitrary for Revision {
+    type Parameters = ();
+    type Strategy = BoxedStrategy<Self>;
+
+    fn arbitrary_with((): ()) -> Self::Strategy {
+        revision().boxed()
+    }
+}
+
+impl Arbitrary for Run {
+    type Parameters = ();
+    type Strategy = BoxedStrategy<Self>;
+
+    fn arbitrary_with((): ()) -> Self::Strategy {
+        run().boxed()
     }
 }
 

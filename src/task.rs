@@ -2,8 +2,8 @@ use core::fmt;
 use core::mem;
 
 use crate::{
-    DeleteError, Event, Operation, Previous, Released, Snapshot, SnapshotError, StaleRevision,
-    StaleRun, State, Status, Transition, TransitionError,
+    DeleteError, Event, Operation, Previous, Released, Revision, Run, Snapshot, SnapshotError,
+    StaleRevision, StaleRun, State, Status, Transition, TransitionError,
 };
 
 /// A document-processing task: its [`State`], its payload, the previous payload while it is
@@ -31,16 +31,16 @@ use crate::{
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Task<T> {
-    revision: u64,
-    run: u64,
+    revision: Revision,
+    run: Run,
     state: State,
+    /// The payload of the update. It is `Some` exactly while `state.is_update()`; only this file
+    /// can touch either.
+    update: Option<T>,
     // law: identity
     /// The payload of a task that is not updating; of an updating one, the previous payload. An
     /// update is laid beside it and leaves it untouched, so a revert is exact.
     base: T,
-    /// The payload of the update. It is `Some` exactly while `state.is_update()`; only this file
-    /// can touch either.
-    update: Option<T>,
 }
 
 // law: parametric
@@ -50,15 +50,16 @@ impl<T> Task<T> {
     /// ```
     /// # use task_lifecycle::{Status, Task};
     /// let task = Task::new("payload");
-    /// assert_eq!((task.status(), task.revision(), task.run()), (Status::Starting, 0, 0));
+    /// assert_eq!(task.status(), Status::Starting);
+    /// assert_eq!((task.revision().get(), task.run().get()), (0, 0));
     /// assert!(task.delete().is_err(), "it is not completed");
     /// ```
     #[must_use]
     #[inline]
     pub const fn new(payload: T) -> Self {
         Self {
-            revision: 0,
-            run: 0,
+            revision: Revision::new(0),
+            run: Run::new(0),
             state: State::NEW,
             base: payload,
             update: None,
@@ -94,50 +95,40 @@ impl<T> Task<T> {
         self.state.status()
     }
 
-    /// Returns how many changes the task has accepted: operations and edits. A commit compares and
-    /// swaps it, `WHERE id = ? AND revision = ?` with the revision that was loaded, and `If-Match`
-    /// carries it.
-    ///
-    /// A revert does not bring an old number back, so no two moments of a task's life share one.
-    /// (It wraps after `u64::MAX`. An id must not be used again after a delete.) What happens to a
-    /// store that does not compare it is a story of the
-    /// [model](crate::_documentation::verification#commit-without-comparing-the-revision).
+    /// Returns how many changes the task has accepted: operations and edits. (An id must not be
+    /// used again after a delete, or a revision would mean two things.)
     ///
     /// ```
     /// # use task_lifecycle::Task;
     /// let mut task = Task::new("payload");
     /// task.start().unwrap();
-    /// assert_eq!(task.revision(), 1);
+    /// assert_eq!(task.revision().get(), 1);
     /// assert!(task.cancel().is_err());
-    /// assert_eq!(task.revision(), 1, "a refusal changes nothing");
+    /// assert_eq!(task.revision().get(), 1, "a refusal changes nothing");
     /// ```
     #[must_use]
     #[inline]
-    pub const fn revision(&self) -> u64 {
+    pub const fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// Returns how often the task was queued again: `update` and `retry` add one, nothing else
-    /// touches it. It is the fencing token that a message carries and a worker holds, from the
-    /// message to the result: see [`check_run`](Self::check_run).
-    ///
-    /// It also counts attempts, for a limit on them. A revert does not bring an old number back.
-    /// (It wraps after `u64::MAX`.)
+    /// Returns how often the task was queued again: the token that a message carries and a worker
+    /// holds. [`check_run`](Self::check_run) asks whether it is current.
     ///
     /// ```
     /// # use task_lifecycle::Task;
     /// let mut task = Task::new("payload");
     /// task.start().unwrap();
     /// task.edit(|payload| *payload = "half done");
-    /// assert_eq!(task.run(), 0);
+    /// assert_eq!(task.run().get(), 0);
     /// task.retry().unwrap();
-    /// assert_eq!(task.run(), 1);
+    /// assert_eq!(task.run().get(), 1);
     /// assert!(task.retry().is_err());
-    /// assert_eq!(task.run(), 1);
+    /// assert_eq!(task.run().get(), 1);
     /// ```
     #[must_use]
     #[inline]
-    pub const fn run(&self) -> u64 {
+    pub const fn run(&self) -> Run {
         self.run
     }
 
@@ -173,9 +164,9 @@ impl<T> Task<T> {
     /// let mut task = Task::new(String::from("queued"));
     /// let message = task.run();
     /// task.edit(|text| text.push_str(", third in line"));
-    /// assert_eq!((task.payload().as_str(), task.revision()), ("queued, third in line", 1));
+    /// assert_eq!(task.payload(), "queued, third in line");
     /// assert_eq!(task.check_run(message), Ok(()));
-    /// assert!(task.check_revision(0).is_err());
+    /// assert_eq!(task.revision().get(), 1);
     /// ```
     #[inline]
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
@@ -221,8 +212,8 @@ impl<T> Task<T> {
         })
     }
 
-    /// Changes how payloads are represented, the previous one first, then the current. It is no
-    /// change of the task, so it counts nothing and refuses nothing.
+    /// Changes how the payloads are represented, the previous one first, then the current. It is
+    /// no change of the task, so it counts nothing and refuses nothing.
     ///
     /// ```
     /// # use task_lifecycle::Task;
@@ -230,7 +221,7 @@ impl<T> Task<T> {
     /// task.fail().unwrap();
     /// task.update("2").unwrap();
     /// let mut parsed = task.map(|text| text.parse::<u8>());
-    /// assert_eq!((parsed.payload(), parsed.revision()), (&Ok(2), 2));
+    /// assert_eq!((parsed.payload(), parsed.revision().get()), (&Ok(2), 2));
     /// assert!(parsed.update(Ok(3)).is_err(), "it is still updating");
     /// ```
     #[inline]
@@ -242,6 +233,30 @@ impl<T> Task<T> {
             base: change(self.base),
             update: self.update.map(change),
         }
+    }
+
+    /// As [`map`](Self::map), for a change that can fail, such as parsing. The payload that comes
+    /// second is then dropped.
+    ///
+    /// # Errors
+    ///
+    /// The first error that `change` returns.
+    ///
+    /// ```
+    /// # use task_lifecycle::Task;
+    /// let parsed = Task::new("1").try_map(|text| text.parse::<u8>());
+    /// assert_eq!(parsed, Ok(Task::new(1)));
+    /// assert!(Task::new("one").try_map(|text| text.parse::<u8>()).is_err());
+    /// ```
+    #[inline]
+    pub fn try_map<U, E>(self, mut change: impl FnMut(T) -> Result<U, E>) -> Result<Task<U>, E> {
+        Ok(Task {
+            revision: self.revision,
+            run: self.run,
+            state: self.state,
+            base: change(self.base)?,
+            update: self.update.map(change).transpose()?,
+        })
     }
 
     /// Marks the task as started by a worker: `Starting` becomes `Processing`.
@@ -284,7 +299,7 @@ impl<T> Task<T> {
     /// assert_eq!(refused.to_string(), "task cannot be retried: status is Starting");
     /// task.start()?;
     /// task.retry()?;
-    /// assert_eq!((task.status(), task.run()), (Status::Starting, 1));
+    /// assert_eq!((task.status(), task.run().get()), (Status::Starting, 1));
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
     #[inline]
@@ -393,13 +408,14 @@ impl<T> Task<T> {
     /// assert_eq!(refused.to_string(), "task cannot be updated: status is Starting");
     /// task.fail()?;
     /// task.update("second")?;
-    /// assert_eq!((task.status(), task.run()), (Status::Starting, 1));
+    /// assert_eq!((task.status(), task.run().get()), (Status::Starting, 1));
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
     #[inline]
     pub fn update(&mut self, payload: T) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Update)?;
-        self.update = Some(payload); // none was there
+        // None was there, so there is nothing to drop; an assignment would compile a drop.
+        mem::forget(self.update.replace(payload));
         Ok(self.record(Operation::Update, from, Released::Nothing))
     }
 
@@ -427,27 +443,29 @@ impl<T> Task<T> {
         }
     }
 
-    /// Returns the status that the task would have after `operation`, or `None` if it would be
-    /// gone. It changes nothing: a dry run.
+    /// Returns the state that the task would have after `operation`, or `None` if it would be gone.
+    /// It changes nothing: a dry run.
     ///
     /// # Errors
     ///
     /// The [`TransitionError`] that the operation would return.
     ///
     /// ```
-    /// # use task_lifecycle::{Operation, Status, Task};
+    /// # use task_lifecycle::{Operation, State, Status, Task};
     /// let task = Task::new("payload");
-    /// assert_eq!(task.check(Operation::Cancel), Ok(Some(Status::Cancelled)));
+    /// let after = task.check(Operation::Cancel)?;
+    /// assert_eq!(after.map(State::status), Some(Status::Cancelled));
     /// assert!(task.check(Operation::Delete).is_err());
+    /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
     #[inline]
-    pub fn check(&self, operation: Operation) -> Result<Option<Status>, TransitionError> {
+    pub const fn check(&self, operation: Operation) -> Result<Option<State>, TransitionError> {
         // law: dry_run
-        Ok(self.state.apply(operation)?.map(State::status))
+        self.state.apply(operation)
     }
 
-    /// Checks that the task has not changed since a client saw it at revision `expected`: for a
-    /// request that names what it saw (`If-Match`).
+    /// Checks that the task is at revision `expected`: for a request that names what its client
+    /// saw (`If-Match`).
     ///
     /// For a worker it is too strict, since an edit by somebody else changes the revision too:
     /// that is what [`check_run`](Self::check_run) is for.
@@ -457,36 +475,36 @@ impl<T> Task<T> {
     /// [`StaleRevision`] unless `expected` is the task's revision.
     ///
     /// ```
-    /// # use task_lifecycle::{StaleRevision, Task};
+    /// # use task_lifecycle::Task;
     /// let mut task = Task::new("payload");
     /// let seen = task.revision();
     /// assert_eq!(task.check_revision(seen), Ok(()));
     ///
     /// task.edit(|payload| *payload = "changed");
-    /// assert_eq!(task.check_revision(seen), Err(StaleRevision { expected: 0, actual: 1 }));
+    /// let stale = task.check_revision(seen).unwrap_err();
+    /// assert_eq!(stale.to_string(), "stale revision: expected 0, but the task is at 1");
     /// ```
     #[inline]
-    pub const fn check_revision(&self, expected: u64) -> Result<(), StaleRevision> {
-        if self.revision == expected {
+    pub const fn check_revision(&self, expected: Revision) -> Result<(), StaleRevision> {
+        let actual = self.revision;
+        if actual.get() == expected.get() {
             Ok(())
         } else {
-            Err(StaleRevision {
-                expected,
-                actual: self.revision,
-            })
+            Err(StaleRevision { expected, actual })
         }
     }
 
     /// Checks that run `expected` is current: the task is active, and in that run.
     ///
-    /// A worker asks before it starts, with the run that its message carries, and again with the
-    /// same run before every commit that it makes in the run's name: its edits, and its end. So a
-    /// stale message starts nothing, and a worker that lost its run ends nothing; an edit by
-    /// somebody else in between costs neither. `tests/README.md` tells what follows without it.
+    /// Whoever acts in a run's name asks this of the task as it is loaded: a worker before it
+    /// starts, with the run that its message carries, and again before each commit of an edit or
+    /// a result; a server or sweeper before it fails a run. So a stale message starts nothing, and
+    /// a worker that lost its run ends nothing; an edit by somebody else costs neither.
     ///
     /// # Errors
     ///
-    /// [`StaleRun`] if the task is completed, or in another run.
+    /// [`StaleRun`] if the task is completed, or in another run. If the error
+    /// [is ahead](StaleRun::is_ahead), the message is not over.
     ///
     /// ```
     /// # use task_lifecycle::Task;
@@ -501,21 +519,25 @@ impl<T> Task<T> {
     /// assert_eq!(stale.to_string(), "stale run: expected 0, but the task is Succeeded in run 0");
     /// ```
     #[inline]
-    pub const fn check_run(&self, expected: u64) -> Result<(), StaleRun> {
+    pub const fn check_run(&self, expected: Run) -> Result<(), StaleRun> {
         // law: fenced
-        let status = self.status();
-        if self.run == expected && status.is_active() {
+        let (actual, status) = (self.run, self.status());
+        if actual.get() == expected.get() && status.is_active() {
             Ok(())
         } else {
             Err(StaleRun {
                 expected,
-                actual: self.run,
+                actual,
                 status,
             })
         }
     }
 
-    /// Does what `event` asks for. Replaying an event log is a fold over it.
+    /// Does what `event` asks for.
+    ///
+    /// A fold over the events of a log gives the states back, and the payloads as far as no
+    /// [`edit`](Self::edit) changed them: an edit is no event, so a log that is to be replayed
+    /// keeps a note of each, or the payload.
     ///
     /// # Errors
     ///
@@ -554,7 +576,7 @@ impl<T> Task<T> {
         } // else it is a delete, which takes the rest
         self.count();
         if matches!(operation, Operation::Retry | Operation::Update) {
-            self.run = self.run.wrapping_add(1);
+            self.run = self.run.next();
         }
         Ok(from)
     }
@@ -586,11 +608,9 @@ impl<T> Task<T> {
         }
     }
 
-    /// Counts a change. At the end it wraps: a counter that stayed would protect nothing.
     #[inline]
     const fn count(&mut self) {
-        // law: counted
-        self.revision = self.revision.wrapping_add(1);
+        self.revision = self.revision.next();
     }
 }
 

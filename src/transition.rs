@@ -1,4 +1,4 @@
-use crate::{Operation, State};
+use crate::{Operation, Revision, Run, State};
 
 /// What an accepted operation did. The layout in memory is no promise.
 ///
@@ -32,9 +32,9 @@ pub struct Transition<T> {
     /// The state after.
     pub to: State,
     /// The task's revision after.
-    pub revision: u64,
+    pub revision: Revision,
     /// The task's run after.
-    pub run: u64,
+    pub run: Run,
     /// The payload that the task no longer holds.
     pub released: Released<T>,
 }
@@ -51,7 +51,10 @@ impl<T> Transition<T> {
 /// The payload that an operation took out of a task. Closed.
 ///
 /// What it points to, such as an output file, can be removed once the commit has won.
+/// The layout in memory is no promise.
+// The tag is one byte: as wide as a payload of eight bytes, it would be taken apart with it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
 pub enum Released<T> {
     /// None: the task holds what it held.
     Nothing,

@@ -1,0 +1,5 @@
+//! A conformance suite for whatever keeps your tasks.
+
+mod store;
+
+pub use store::Store;
