@@ -64,26 +64,20 @@ benches! {
 
 #[divan::bench]
 fn update(bencher: Bencher<'_, '_>) {
-    bencher
-        .with_inputs(|| (after(&[Fail]), payload()))
-        .bench_values(|(mut task, payload)| {
-            let done = task.update(payload);
-            (task, done)
-        });
+    bencher.with_inputs(|| (after(&[Fail]), payload())).bench_values(|(mut task, payload)| {
+        let done = task.update(payload);
+        (task, done)
+    });
 }
 
 #[divan::bench]
 fn delete(bencher: Bencher<'_, '_>) {
-    bencher
-        .with_inputs(|| after(&[Cancel]))
-        .bench_values(Task::delete);
+    bencher.with_inputs(|| after(&[Cancel])).bench_values(Task::delete);
 }
 
 #[divan::bench]
 fn map(bencher: Bencher<'_, '_>) {
-    bencher
-        .with_inputs(|| after(UPDATING))
-        .bench_values(|task| task.map(Some));
+    bencher.with_inputs(|| after(UPDATING)).bench_values(|task| task.map(Some));
 }
 
 #[cfg(feature = "serde")]

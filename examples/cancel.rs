@@ -88,9 +88,7 @@ pub(crate) fn cancel_all(
             }
             Err(fault) => {
                 report.broken += 1;
-                let fault = fault
-                    .to_string()
-                    .replace(" at line 1 column ", " at column ");
+                let fault = fault.to_string().replace(" at line 1 column ", " at column ");
                 writeln!(out, "no task: {fault}")?;
                 after.write_all(line)?;
             }
@@ -132,16 +130,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            cancelled,
-            reverted,
-            refused,
-            broken,
-        } = self;
-        write!(
-            f,
-            "{cancelled} cancelled, {reverted} reverted, {refused} refused, {broken} no task"
-        )
+        let Self { cancelled, reverted, refused, broken } = self;
+        write!(f, "{cancelled} cancelled, {reverted} reverted, {refused} refused, {broken} no task")
     }
 }
 

@@ -39,12 +39,7 @@ impl<T> Draft<T> {
     #[must_use]
     #[inline]
     pub const fn new(task: Task<T>) -> Self {
-        Self {
-            loaded: task.revision(),
-            loaded_run: task.run(),
-            before: task.state(),
-            task,
-        }
+        Self { loaded: task.revision(), loaded_run: task.run(), before: task.state(), task }
     }
 
     /// Returns the revision that was loaded: what the commit compares, whatever was decided since.

@@ -115,9 +115,7 @@ impl<T> DeleteError<T> {
 
 impl<T> fmt::Debug for DeleteError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeleteError")
-            .field("reason", &self.reason)
-            .finish_non_exhaustive()
+        f.debug_struct("DeleteError").field("reason", &self.reason).finish_non_exhaustive()
     }
 }
 

@@ -18,10 +18,7 @@ pub struct Previous<T> {
     /// `Succeeded` or `Failed`.
     pub status: Status,
     /// The whole payload that the task had in that status.
-    #[cfg_attr(
-        feature = "serde",
-        serde(deserialize_with = "Deserialize::deserialize")
-    )]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "Deserialize::deserialize"))]
     pub payload: T,
 }
 
@@ -69,10 +66,7 @@ pub struct Snapshot<T> {
     /// The current payload.
     // `deserialize_with` is what makes a field required for every `T`: without it serde reads an
     // absent `Option` as `None`.
-    #[cfg_attr(
-        feature = "serde",
-        serde(deserialize_with = "Deserialize::deserialize")
-    )]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "Deserialize::deserialize"))]
     pub payload: T,
     /// What the task would revert to, exactly while it is updating.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -111,8 +105,6 @@ impl<T: Serialize> Serialize for Task<T> {
 #[cfg(feature = "serde")]
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Task<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Snapshot::deserialize(deserializer)?
-            .try_into()
-            .map_err(D::Error::custom)
+        Snapshot::deserialize(deserializer)?.try_into().map_err(D::Error::custom)
     }
 }

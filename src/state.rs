@@ -281,16 +281,9 @@ impl fmt::Display for State {
 const _: () = {
     let mut states = State::ALL;
     while let [state, rest @ ..] = states {
-        match (
-            state.status(),
-            state.previous(),
-            state.apply(Operation::Cancel),
-        ) {
+        match (state.status(), state.previous(), state.apply(Operation::Cancel)) {
             (Status::Starting, None, Ok(Some(after))) => {
-                assert!(
-                    matches!(after.0, Repr::Cancelled),
-                    "a new task becomes Cancelled"
-                );
+                assert!(matches!(after.0, Repr::Cancelled), "a new task becomes Cancelled");
             }
             (Status::Starting, Some(previous), Ok(Some(after))) => {
                 assert!(

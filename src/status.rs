@@ -41,13 +41,8 @@ pub enum Status {
 
 impl Status {
     /// Every status, in the order of a task's life.
-    pub const ALL: &'static [Self] = &[
-        Self::Starting,
-        Self::Processing,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-    ];
+    pub const ALL: &'static [Self] =
+        &[Self::Starting, Self::Processing, Self::Succeeded, Self::Failed, Self::Cancelled];
 
     /// Returns the wire string.
     ///

@@ -88,18 +88,9 @@ pub fn task_in<T: Debug>(
     (revision(), run(), payload, previous).prop_filter_map(
         "every state has a stored form",
         move |(revision, run, payload, previous)| {
-            let previous = state.previous().map(|status| Previous {
-                status,
-                payload: previous,
-            });
-            Task::try_from(Snapshot {
-                status: state.status(),
-                revision,
-                run,
-                payload,
-                previous,
-            })
-            .ok()
+            let previous = state.previous().map(|status| Previous { status, payload: previous });
+            Task::try_from(Snapshot { status: state.status(), revision, run, payload, previous })
+                .ok()
         },
     )
 }
@@ -153,12 +144,7 @@ pub fn history<T: Debug>(
             };
             // The next that is wanted, and not one of those that are: so that what is left out in
             // shrinking does not change what follows.
-            let mut turns = EVENTS
-                .iter()
-                .copied()
-                .cycle()
-                .skip(first)
-                .take(EVENTS.len());
+            let mut turns = EVENTS.iter().copied().cycle().skip(first).take(EVENTS.len());
             let operation = turns.find(wanted).unwrap_or(EVENTS[first]);
             if let Ok(Some(next)) = state.apply(operation) {
                 state = next;
@@ -186,30 +172,15 @@ pub fn snapshot<T: Debug>(
 pub fn broken_snapshot<T: Debug>(
     payload: impl Strategy<Value = T> + Clone,
 ) -> impl Strategy<Value = Snapshot<T>> {
-    let pairs = Status::ALL
-        .iter()
-        .flat_map(|&now| Status::ALL.iter().map(move |&old| (now, old)));
+    let pairs = Status::ALL.iter().flat_map(|&now| Status::ALL.iter().map(move |&old| (now, old)));
     let faults = pairs.filter(|&(now, old)| State::from_parts(now, Some(old)).is_err());
     let payloads = (payload.clone(), payload);
-    (
-        select(faults.collect::<Vec<_>>()),
-        revision(),
-        run(),
-        payloads,
+    (select(faults.collect::<Vec<_>>()), revision(), run(), payloads).prop_map(
+        |((status, old), revision, run, (payload, previous))| {
+            let previous = Some(Previous { status: old, payload: previous });
+            Snapshot { status, revision, run, payload, previous }
+        },
     )
-        .prop_map(|((status, old), revision, run, (payload, previous))| {
-            let previous = Some(Previous {
-                status: old,
-                payload: previous,
-            });
-            Snapshot {
-                status,
-                revision,
-                run,
-                payload,
-                previous,
-            }
-        })
 }
 
 /// The operations that are events.

@@ -206,10 +206,7 @@ impl<T> Task<T> {
     #[must_use]
     #[inline]
     pub fn previous(&self) -> Option<Previous<&T>> {
-        self.state.previous().map(|status| Previous {
-            status,
-            payload: &self.base,
-        })
+        self.state.previous().map(|status| Previous { status, payload: &self.base })
     }
 
     /// Changes how the payloads are represented, the previous one first, then the current. It is
@@ -525,11 +522,7 @@ impl<T> Task<T> {
         if actual.get() == expected.get() && status.is_active() {
             Ok(())
         } else {
-            Err(StaleRun {
-                expected,
-                actual,
-                status,
-            })
+            Err(StaleRun { expected, actual, status })
         }
     }
 
@@ -582,10 +575,7 @@ impl<T> Task<T> {
     }
 
     /// A step after which an updating task is as it was before the update.
-    #[expect(
-        clippy::inline_always,
-        reason = "else the answer is packed and unpacked"
-    )]
+    #[expect(clippy::inline_always, reason = "else the answer is packed and unpacked")]
     #[inline(always)]
     fn step_back(&mut self, operation: Operation) -> Result<Transition<T>, TransitionError> {
         let from = self.step(operation)?;
@@ -614,10 +604,7 @@ impl<T> Task<T> {
     }
 }
 
-#[expect(
-    clippy::missing_fields_in_debug,
-    reason = "it shows the stored form, which has them all"
-)]
+#[expect(clippy::missing_fields_in_debug, reason = "it shows the stored form, which has them all")]
 impl<T: fmt::Debug> fmt::Debug for Task<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task")
@@ -640,13 +627,7 @@ impl<T> From<Task<T>> for Snapshot<T> {
             }
             _ => (task.base, None),
         };
-        Self {
-            status,
-            revision: task.revision,
-            run: task.run,
-            payload,
-            previous,
-        }
+        Self { status, revision: task.revision, run: task.run, payload, previous }
     }
 }
 
@@ -675,12 +656,6 @@ impl<T> TryFrom<Snapshot<T>> for Task<T> {
             None => (snapshot.payload, None),
             Some(previous) => (previous.payload, Some(snapshot.payload)),
         };
-        Ok(Self {
-            revision: snapshot.revision,
-            run: snapshot.run,
-            state,
-            base,
-            update,
-        })
+        Ok(Self { revision: snapshot.revision, run: snapshot.run, state, base, update })
     }
 }

@@ -12,9 +12,7 @@ use std::fs;
 use std::path::Path;
 
 fn replay(target: &str, try_on: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fuzz/corpus")
-        .join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
     let mut files = 0;
     for entry in fs::read_dir(&folder).unwrap() {
         let file = entry.unwrap().path();

@@ -19,12 +19,8 @@ fn cancelled(text: &[u8]) -> (String, Vec<u8>) {
 }
 
 fn tasks(text: &[u8]) -> Vec<Task<serde_json::Value>> {
-    let lines = text
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty());
-    lines
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect()
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
 }
 
 #[test]
@@ -102,9 +98,7 @@ line 21: Starting -> Cancelled
     let (printed, after) = cancelled(BROKEN);
     assert_eq!(printed, expected);
     let lines = |text: &[u8]| -> Vec<Vec<u8>> {
-        text.split(|&byte| byte == b'\n')
-            .map(<[u8]>::to_vec)
-            .collect()
+        text.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
     };
     assert_eq!(lines(&after)[..20], lines(BROKEN)[..20]);
 }
@@ -117,26 +111,11 @@ fn arguments() {
         report.map(|_| String::from_utf8(out).unwrap())
     };
     assert!(run(&["--help"]).unwrap().starts_with("usage: cancel"));
-    assert!(
-        run(&["--wirte", "f"])
-            .unwrap_err()
-            .starts_with("unknown option --wirte")
-    );
-    assert!(
-        run(&["a", "b"])
-            .unwrap_err()
-            .starts_with("more than one input: b")
-    );
+    assert!(run(&["--wirte", "f"]).unwrap_err().starts_with("unknown option --wirte"));
+    assert!(run(&["a", "b"]).unwrap_err().starts_with("more than one input: b"));
     assert_eq!(run(&["--write"]).unwrap_err(), "--write needs a file");
-    assert!(
-        run(&["no such file"])
-            .unwrap_err()
-            .starts_with("no such file: ")
-    );
-    assert_eq!(
-        cancelled(b"").0,
-        "0 cancelled, 0 reverted, 0 refused, 0 no task\n"
-    );
+    assert!(run(&["no such file"]).unwrap_err().starts_with("no such file: "));
+    assert_eq!(cancelled(b"").0, "0 cancelled, 0 reverted, 0 refused, 0 no task\n");
 }
 
 /// The file that is read may be the one that is written.

@@ -81,10 +81,9 @@ fn tasks<T: Clone>(payload: &T, previous: &T) -> Vec<Task<T>> {
             revision: u64::MAX,
             run: 300,
             payload: payload.clone(),
-            previous: state.previous().map(|status| task_lifecycle::Previous {
-                status,
-                payload: previous.clone(),
-            }),
+            previous: state
+                .previous()
+                .map(|status| task_lifecycle::Previous { status, payload: previous.clone() }),
         };
         Task::try_from(snapshot).unwrap()
     });
@@ -193,10 +192,7 @@ fn json_leaves_the_absent_previous_state_out_and_binary_formats_do_not() {
     let task = Task::new("p".to_owned());
     let text = r#"{"status":"Starting","revision":0,"run":0,"payload":"p"}"#;
     assert_eq!(serde_json::to_string(&task).unwrap(), text);
-    assert_eq!(
-        serde_json::to_value(&task).unwrap().to_string().len(),
-        text.len()
-    );
+    assert_eq!(serde_json::to_value(&task).unwrap().to_string().len(), text.len());
 
     // A map or a list of five, not of four.
     assert_eq!(rmp_serde::to_vec(&task).unwrap()[0], 0x95);
@@ -204,10 +200,7 @@ fn json_leaves_the_absent_previous_state_out_and_binary_formats_do_not() {
     let mut cbor = Vec::new();
     ciborium::into_writer(&task, &mut cbor).unwrap();
     assert_eq!(cbor[0], 0xa5);
-    assert_eq!(
-        postcard::to_allocvec(&task).unwrap(),
-        b"\x08Starting\x00\x00\x01p\x00"
-    );
+    assert_eq!(postcard::to_allocvec(&task).unwrap(), b"\x08Starting\x00\x00\x01p\x00");
 }
 
 #[test]

@@ -53,10 +53,7 @@ fn cancelled_task_was_started() {
     let mut task = Task::new(queued(1));
     task.cancel().unwrap();
     let refused = task.start().unwrap_err();
-    assert_eq!(
-        (refused.operation(), refused.status()),
-        (Operation::Start, Status::Cancelled)
-    );
+    assert_eq!((refused.operation(), refused.status()), (Operation::Start, Status::Cancelled));
     assert_eq!(task.status(), Status::Cancelled);
 }
 
@@ -88,11 +85,8 @@ fn partial_revert() {
 #[test]
 fn forgotten_revert() {
     // An initialisation error, a worker that reports a time-out, a sweeper's time-out.
-    let paths: [&[Event<Document>]; 3] = [
-        &[Event::Fail],
-        &[Event::Start, Event::Fail],
-        &[Event::Start, Event::Retry, Event::Fail],
-    ];
+    let paths: [&[Event<Document>]; 3] =
+        [&[Event::Fail], &[Event::Start, Event::Fail], &[Event::Start, Event::Retry, Event::Fail]];
     for path in paths {
         let mut task = updating();
         for event in path {
@@ -142,15 +136,9 @@ fn completed_while_retrying() {
 
 #[test]
 fn guard_always_true() {
-    let deletable: Vec<Status> = Status::ALL
-        .iter()
-        .copied()
-        .filter(|status| status.accepts(Operation::Delete))
-        .collect();
-    assert_eq!(
-        deletable,
-        [Status::Succeeded, Status::Failed, Status::Cancelled]
-    );
+    let deletable: Vec<Status> =
+        Status::ALL.iter().copied().filter(|status| status.accepts(Operation::Delete)).collect();
+    assert_eq!(deletable, [Status::Succeeded, Status::Failed, Status::Cancelled]);
 }
 
 #[test]
@@ -167,10 +155,7 @@ fn terminal_overwritten() {
         task.apply(end).unwrap();
         let status = task.status();
         let late = task.succeed().unwrap_err();
-        assert_eq!(
-            (late.operation(), late.status()),
-            (Operation::Succeed, status)
-        );
+        assert_eq!((late.operation(), late.status()), (Operation::Succeed, status));
         assert_eq!(task.status(), status);
     }
 }
@@ -219,10 +204,7 @@ fn aba_after_exact_revert() {
 #[test]
 fn stringly_errors() {
     let refused: TransitionError = Task::new(queued(1)).succeed().unwrap_err();
-    assert_eq!(
-        (refused.operation(), refused.status()),
-        (Operation::Succeed, Status::Starting)
-    );
+    assert_eq!((refused.operation(), refused.status()), (Operation::Succeed, Status::Starting));
 }
 
 #[test]
@@ -232,10 +214,7 @@ fn wrong_reason_for_refusal() {
         for &operation in Operation::ALL {
             if let Err(refused) = state.apply(operation) {
                 assert_eq!(refused.status(), state.status(), "{operation} in {state:?}");
-                assert!(
-                    !refused.status().accepts(operation),
-                    "{operation} in {state:?}"
-                );
+                assert!(!refused.status().accepts(operation), "{operation} in {state:?}");
             }
         }
     }
@@ -289,10 +268,7 @@ fn unknown_status_became_new() {
 
 #[test]
 fn stored_form_with_no_run() {
-    let previous = Some(Previous {
-        status: Status::Succeeded,
-        payload: queued(1),
-    });
+    let previous = Some(Previous { status: Status::Succeeded, payload: queued(1) });
     for status in [Status::Succeeded, Status::Failed, Status::Cancelled] {
         let stored = Snapshot {
             status,
@@ -301,10 +277,7 @@ fn stored_form_with_no_run() {
             payload: queued(2),
             previous: previous.clone(),
         };
-        assert_eq!(
-            Task::try_from(stored),
-            Err(SnapshotError::UnexpectedPrevious { status })
-        );
+        assert_eq!(Task::try_from(stored), Err(SnapshotError::UnexpectedPrevious { status }));
     }
 }
 
@@ -325,10 +298,7 @@ fn positional_options() {
     // One method per operation, and a payload that is changed by name: what is set can be cleared.
     let mut task = succeeded();
     task.edit(|document| document.finished_at = None);
-    assert_eq!(
-        (task.payload().started_at, task.payload().finished_at),
-        (Some(10), None)
-    );
+    assert_eq!((task.payload().started_at, task.payload().finished_at), (Some(10), None));
 }
 
 /// The one who edits and the ones who wait for the task are different people: an edit takes
@@ -451,10 +421,7 @@ fn older_binary_dropped_fields() {
         r#"{"status":"Failed","revision":4,"run":1,"payload":{"configuration":1,"pages":9}}"#;
     assert_eq!(cancelled::<Keeps>(stored), exact);
     assert_eq!(cancelled::<serde_json::Value>(stored), exact);
-    assert_eq!(
-        cancelled::<Forgets>(stored),
-        exact.replace(r#","pages":9"#, "")
-    );
+    assert_eq!(cancelled::<Forgets>(stored), exact.replace(r#","pages":9"#, ""));
 }
 
 /// [`Task`] is comparable, so after an unknown outcome a load tells what happened.
@@ -477,10 +444,7 @@ fn status_by_position() {
     for bytes in [&[0_u8][..], &[1], &[4]] {
         assert!(postcard::from_bytes::<Status>(bytes).is_err(), "{bytes:?}");
     }
-    assert_eq!(
-        postcard::to_allocvec(&Status::Failed).unwrap(),
-        b"\x06Failed"
-    );
+    assert_eq!(postcard::to_allocvec(&Status::Failed).unwrap(), b"\x06Failed");
     for text in ["0", r#"{"Failed":null}"#, r#"["Failed"]"#, "null"] {
         assert!(serde_json::from_str::<Status>(text).is_err(), "{text}");
     }
@@ -494,8 +458,5 @@ fn skipped_field_shifted_the_rest() {
     let bytes = postcard::to_allocvec(&row).unwrap();
     assert_eq!(postcard::from_bytes(&bytes), Ok(row.clone()));
     let bytes = rmp_serde::to_vec(&row).unwrap();
-    assert_eq!(
-        rmp_serde::from_slice::<(u8, Task<String>, u8)>(&bytes).unwrap(),
-        row
-    );
+    assert_eq!(rmp_serde::from_slice::<(u8, Task<String>, u8)>(&bytes).unwrap(), row);
 }

@@ -44,40 +44,32 @@ fn prop_identity() {
         ("retried", 40),
         ("edited", 40),
     ];
-    check(
-        (finished, 2000..3000_u32, rounds, ends),
-        &floors,
-        |case, tally| {
-            let (mut task, mut payload, rounds, (end, events)) = case;
-            let before = task.clone();
-            task.update(payload).unwrap();
-            for edits in rounds {
-                tally.hit("retried");
-                task.start().unwrap();
-                for edit in edits {
-                    tally.hit("edited");
-                    task.edit(|current| *current = edit);
-                    payload = edit;
-                }
-                task.retry().unwrap();
+    check((finished, 2000..3000_u32, rounds, ends), &floors, |case, tally| {
+        let (mut task, mut payload, rounds, (end, events)) = case;
+        let before = task.clone();
+        task.update(payload).unwrap();
+        for edits in rounds {
+            tally.hit("retried");
+            task.start().unwrap();
+            for edit in edits {
+                tally.hit("edited");
+                task.edit(|current| *current = edit);
+                payload = edit;
             }
-            let last = events
-                .into_iter()
-                .map(|event| task.apply(event).unwrap())
-                .last()
-                .unwrap();
+            task.retry().unwrap();
+        }
+        let last = events.into_iter().map(|event| task.apply(event).unwrap()).last().unwrap();
 
-            prop_assert_eq!(task.status(), before.status());
-            prop_assert_eq!(task.payload(), before.payload());
-            prop_assert_eq!(task.previous(), None);
-            prop_assert_eq!(last.to, before.state());
-            prop_assert!(last.reverted());
-            prop_assert_eq!(last.released, Released::Update(payload));
-            tally.hit(end);
-            tally.hit(before.status().as_str());
-            Ok(())
-        },
-    );
+        prop_assert_eq!(task.status(), before.status());
+        prop_assert_eq!(task.payload(), before.payload());
+        prop_assert_eq!(task.previous(), None);
+        prop_assert_eq!(last.to, before.state());
+        prop_assert!(last.reverted());
+        prop_assert_eq!(last.released, Released::Update(payload));
+        tally.hit(end);
+        tally.hit(before.status().as_str());
+        Ok(())
+    });
 }
 
 #[test]
@@ -128,10 +120,7 @@ fn prop_nothing_lost() {
         let mut made = 0;
         let mut payload = || {
             made += 1;
-            Counted {
-                id: made,
-                dropped: Rc::clone(&dropped),
-            }
+            Counted { id: made, dropped: Rc::clone(&dropped) }
         };
         let mut task = start.map(|_| payload());
 
@@ -146,11 +135,7 @@ fn prop_nothing_lost() {
             let Step::Apply(event) = step.map(|_| payload()) else {
                 continue;
             };
-            let offered = if let Event::Update(payload) = &event {
-                Some(payload.id)
-            } else {
-                None
-            };
+            let offered = if let Event::Update(payload) = &event { Some(payload.id) } else { None };
             match task.apply(event) {
                 Ok(done) => {
                     match &done.released {
@@ -176,9 +161,7 @@ fn prop_nothing_lost() {
             }
             Err(kept) => {
                 tally.hit("refused delete");
-                let Snapshot {
-                    payload, previous, ..
-                } = kept.into_task().into();
+                let Snapshot { payload, previous, .. } = kept.into_task().into();
                 handed_out.push(payload);
                 handed_out.extend(previous.map(|old| old.payload));
             }
@@ -245,27 +228,12 @@ fn prop_counted() {
 #[test]
 fn prop_stored_form() {
     let stored = prop_oneof![snapshot(0..1000_u32), broken_snapshot(0..1000_u32)];
-    let floors = [
-        ("valid", 5),
-        ("updating", 5),
-        ("unexpected", 5),
-        ("not finished", 1),
-    ];
+    let floors = [("valid", 5), ("updating", 5), ("unexpected", 5), ("not finished", 1)];
     check(stored, &floors, |snapshot: Snapshot<u32>, tally| {
-        let Snapshot {
-            status,
-            revision,
-            run,
-            payload,
-            ..
-        } = snapshot;
+        let Snapshot { status, revision, run, payload, .. } = snapshot;
         match Task::try_from(snapshot.clone()) {
             Ok(task) => {
-                tally.hit(if task.is_update() {
-                    "updating"
-                } else {
-                    "valid"
-                });
+                tally.hit(if task.is_update() { "updating" } else { "valid" });
                 prop_assert!(State::ALL.contains(&task.state()));
                 prop_assert_eq!((task.revision(), task.run()), (revision, run));
                 prop_assert_eq!(task.payload(), &payload);
@@ -275,10 +243,7 @@ fn prop_stored_form() {
                 prop_assert_eq!(borrowed.payload, &snapshot.payload);
                 prop_assert_eq!(
                     borrowed.previous.map(|old| (old.status, *old.payload)),
-                    snapshot
-                        .previous
-                        .clone()
-                        .map(|old| (old.status, old.payload))
+                    snapshot.previous.clone().map(|old| (old.status, old.payload))
                 );
                 #[cfg(feature = "serde")]
                 {
@@ -310,32 +275,28 @@ fn prop_no_panic() {
     let text = prop_oneof![any::<String>(), "[A-Z]?[a-z]{4,9}"];
     let floors = [("end", 5), ("word", 1)];
     let words = prop_oneof![text, status().prop_map(|word| word.to_string())];
-    check(
-        (history(24), words),
-        &floors,
-        |((mut task, steps), text), tally| {
-            if text.parse::<Status>().is_ok() || text.parse::<Operation>().is_ok() {
-                tally.hit("word");
-            }
-            #[cfg(feature = "serde")]
-            let _ = serde_json::from_str::<Task<u32>>(&text);
-            for step in steps {
-                let _ = take(&mut task, step);
-                let _ = format!("{task:?} {:?} {}", task.state(), task.state());
-                let _ = (task.check_run(task.run()), task.check_run(7));
-                for &operation in Operation::ALL {
-                    if let Err(refused) = task.check(operation) {
-                        let _ = (refused.to_string(), refused.is_repeat());
-                    }
-                }
-                if task.revision() == u64::MAX || task.run() == u64::MAX {
-                    tally.hit("end");
+    check((history(24), words), &floors, |((mut task, steps), text), tally| {
+        if text.parse::<Status>().is_ok() || text.parse::<Operation>().is_ok() {
+            tally.hit("word");
+        }
+        #[cfg(feature = "serde")]
+        let _ = serde_json::from_str::<Task<u32>>(&text);
+        for step in steps {
+            let _ = take(&mut task, step);
+            let _ = format!("{task:?} {:?} {}", task.state(), task.state());
+            let _ = (task.check_run(task.run()), task.check_run(7));
+            for &operation in Operation::ALL {
+                if let Err(refused) = task.check(operation) {
+                    let _ = (refused.to_string(), refused.is_repeat());
                 }
             }
-            let _ = task.delete().map_err(|kept| format!("{kept} {kept:?}"));
-            Ok(())
-        },
-    );
+            if task.revision() == u64::MAX || task.run() == u64::MAX {
+                tally.hit("end");
+            }
+        }
+        let _ = task.delete().map_err(|kept| format!("{kept} {kept:?}"));
+        Ok(())
+    });
 }
 
 /// A payload with no trait at all.
@@ -347,12 +308,7 @@ fn prop_parametric() {
         let mut task = task.clone().map(&payload);
         let answers = steps.iter().cloned().map(|step| {
             let did = take(&mut task, step.map(&payload)).map(|did| did.map(|done| record(&done)));
-            format!(
-                "{did:?} {:?} {} {}",
-                task.state(),
-                task.revision(),
-                task.run()
-            )
+            format!("{did:?} {:?} {} {}", task.state(), task.revision(), task.run())
         });
         answers.collect()
     }
@@ -365,10 +321,7 @@ fn prop_parametric() {
             Released::Update(_) => "update",
         };
         let (from, to) = (done.from, done.to);
-        format!(
-            "{} {from} {to} {} {} {released}",
-            done.operation, done.revision, done.run
-        )
+        format!("{} {from} {to} {} {} {released}", done.operation, done.revision, done.run)
     }
 
     check(history(16), &[("steps", 50)], |(task, steps), tally| {
@@ -379,10 +332,7 @@ fn prop_parametric() {
         prop_assert_eq!(&replay(&task, &steps, |_| ()), &answers);
         prop_assert_eq!(&replay(&task, &steps, |_| Opaque), &answers);
         prop_assert_eq!(&replay(&task, &steps, |value| vec![value; 3]), &answers);
-        prop_assert_eq!(
-            &replay(&task, &steps, |value| Some(Box::new(value))),
-            &answers
-        );
+        prop_assert_eq!(&replay(&task, &steps, |value| Some(Box::new(value))), &answers);
         Ok(())
     });
 }
@@ -414,11 +364,7 @@ fn prop_fenced() {
                 tally.hit("edited");
             }
             let (actual, status) = (task.run(), task.status());
-            let stale = Err(StaleRun {
-                expected: run,
-                actual,
-                status,
-            });
+            let stale = Err(StaleRun { expected: run, actual, status });
             let expected = if is_current { Ok(()) } else { stale };
             prop_assert_eq!(task.check_run(run), expected, "run {} of {:?}", run, &task);
             tally.hit(match (is_current, run == actual) {

@@ -72,20 +72,9 @@ fn sizes() {
 #[test]
 fn orders() {
     let words: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
-    assert_eq!(
-        words,
-        ["Starting", "Processing", "Succeeded", "Failed", "Cancelled"]
-    );
-    let words: Vec<&str> = Operation::ALL
-        .iter()
-        .map(|operation| operation.as_str())
-        .collect();
-    assert_eq!(
-        words,
-        [
-            "start", "retry", "succeed", "fail", "cancel", "update", "delete"
-        ]
-    );
+    assert_eq!(words, ["Starting", "Processing", "Succeeded", "Failed", "Cancelled"]);
+    let words: Vec<&str> = Operation::ALL.iter().map(|operation| operation.as_str()).collect();
+    assert_eq!(words, ["start", "retry", "succeed", "fail", "cancel", "update", "delete"]);
     assert!(Status::ALL.is_sorted() && Operation::ALL.is_sorted());
     let words: Vec<String> = State::ALL.iter().map(State::to_string).collect();
     assert_eq!(
@@ -110,11 +99,7 @@ fn words() {
     for &status in Status::ALL {
         assert_eq!(status.to_string(), status.as_str());
         assert_eq!(status.as_str().parse(), Ok(status));
-        for other in [
-            status.as_str().to_lowercase(),
-            format!("{status} "),
-            String::new(),
-        ] {
+        for other in [status.as_str().to_lowercase(), format!("{status} "), String::new()] {
             let fault = other.parse::<Status>().unwrap_err();
             assert_eq!(
                 fault.to_string(),
@@ -146,11 +131,7 @@ fn predicates() {
         (Status::Cancelled,  [false, true,     false]),
     ];
     for (status, answers) in expected {
-        let seen = [
-            status.is_active(),
-            status.is_completed(),
-            status.is_finished(),
-        ];
+        let seen = [status.is_active(), status.is_completed(), status.is_finished()];
         assert_eq!(seen, answers, "{status}");
     }
 }
@@ -214,10 +195,7 @@ fn edit_changes_the_current_payload_and_returns_what_the_closure_does() {
     task.succeed().unwrap();
     task.update(10).unwrap();
     task.edit(|payload| *payload += 1);
-    let previous = Previous {
-        status: Status::Succeeded,
-        payload: &1,
-    };
+    let previous = Previous { status: Status::Succeeded, payload: &1 };
     assert_eq!((task.payload(), task.previous()), (&11, Some(previous)));
 }
 
@@ -251,10 +229,7 @@ fn map_changes_the_previous_payload_first_and_counts_nothing() {
         text.len()
     });
     assert_eq!(order, ["first", "second"]);
-    assert_eq!(
-        (mapped.payload(), mapped.previous().unwrap().payload),
-        (&6, &5)
-    );
+    assert_eq!((mapped.payload(), mapped.previous().unwrap().payload), (&6, &5));
     let counters = |revision, run, state| (revision, run, state);
     assert_eq!(
         counters(mapped.revision(), mapped.run(), mapped.state()),
@@ -274,17 +249,8 @@ fn an_event_is_made_of_its_operation() {
 #[test]
 fn errors_say_what_is_wrong_and_show_no_payload() {
     let stale = Task::new(()).check_revision(4).unwrap_err();
-    assert_eq!(
-        stale,
-        StaleRevision {
-            expected: 4,
-            actual: 0
-        }
-    );
-    assert_eq!(
-        stale.to_string(),
-        "stale revision: expected 4, but the task is at 0"
-    );
+    assert_eq!(stale, StaleRevision { expected: 4, actual: 0 });
+    assert_eq!(stale.to_string(), "stale revision: expected 4, but the task is at 0");
 
     let mut task = Task::new(());
     task.start().unwrap();
@@ -301,10 +267,7 @@ fn errors_say_what_is_wrong_and_show_no_payload() {
     );
 
     let refused = Task::new("secret").delete().unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "task cannot be deleted: status is Starting"
-    );
+    assert_eq!(refused.to_string(), "task cannot be deleted: status is Starting");
     assert_eq!(refused.reason().to_string(), refused.to_string());
     assert_eq!(
         format!("{refused:?}"),
@@ -314,20 +277,10 @@ fn errors_say_what_is_wrong_and_show_no_payload() {
     assert!(refused.source().is_none());
     assert_eq!(refused.into_task(), Task::new("secret"));
 
-    let fault = SnapshotError::UnexpectedPrevious {
-        status: Status::Failed,
-    };
-    assert_eq!(
-        fault.to_string(),
-        "a task in status Failed cannot have a previous state"
-    );
-    let fault = SnapshotError::PreviousNotFinished {
-        status: Status::Cancelled,
-    };
-    assert_eq!(
-        fault.to_string(),
-        "a previous state must be Succeeded or Failed, not Cancelled"
-    );
+    let fault = SnapshotError::UnexpectedPrevious { status: Status::Failed };
+    assert_eq!(fault.to_string(), "a task in status Failed cannot have a previous state");
+    let fault = SnapshotError::PreviousNotFinished { status: Status::Cancelled };
+    assert_eq!(fault.to_string(), "a previous state must be Succeeded or Failed, not Cancelled");
 }
 
 #[test]

@@ -61,10 +61,7 @@ fn in_state<T>(state: State, make: impl Fn() -> T) -> Task<T> {
         }
         task
     });
-    tasks
-        .into_iter()
-        .find(|task| task.state() == state)
-        .unwrap()
+    tasks.into_iter().find(|task| task.state() == state).unwrap()
 }
 
 #[test]
@@ -112,44 +109,19 @@ fn the_normal_dependencies_are_derives() {
     let tree = |features: &[&str]| -> BTreeSet<String> {
         let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let output = Command::new(cargo)
-            .args([
-                "tree",
-                "--edges=normal",
-                "--prefix=none",
-                "--format={p}",
-                "--offline",
-            ])
-            .args([
-                "--manifest-path",
-                concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-            ])
+            .args(["tree", "--edges=normal", "--prefix=none", "--format={p}", "--offline"])
+            .args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
             .args(features)
             .output()
             .expect("cargo");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let names = String::from_utf8(output.stdout).unwrap();
-        names
-            .lines()
-            .filter_map(|line| line.split(' ').next())
-            .map(str::to_owned)
-            .collect()
+        names.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     };
-    let at_compile_time = [
-        "heck",
-        "proc-macro2",
-        "quote",
-        "strum_macros",
-        "syn",
-        "thiserror-impl",
-        "unicode-ident",
-    ];
-    let mut expected: BTreeSet<String> = ["strum", "thiserror", "task-lifecycle"]
-        .map(str::to_owned)
-        .into();
+    let at_compile_time =
+        ["heck", "proc-macro2", "quote", "strum_macros", "syn", "thiserror-impl", "unicode-ident"];
+    let mut expected: BTreeSet<String> =
+        ["strum", "thiserror", "task-lifecycle"].map(str::to_owned).into();
     expected.extend(at_compile_time.map(str::to_owned));
     assert_eq!(tree(&["--no-default-features"]), expected);
     expected.extend(["serde", "serde_core", "serde_derive"].map(str::to_owned));

@@ -11,10 +11,7 @@ const MANIFEST: &str = include_str!("../Cargo.toml");
 
 /// The lines between `start` and the next line that is `end`.
 fn block<'a>(start: &str, end: &str) -> impl Iterator<Item = &'a str> {
-    let lines = README
-        .lines()
-        .skip_while(move |line| *line != start)
-        .skip(1);
+    let lines = README.lines().skip_while(move |line| *line != start).skip(1);
     let lines: Vec<_> = lines.take_while(|line| *line != end).collect();
     assert!(!lines.is_empty(), "no block after {start}");
     lines.into_iter()
@@ -27,15 +24,7 @@ fn words(cell: &str) -> Vec<&str> {
 /// The drawing, with the end of each arrow as the relation has it.
 #[test]
 fn the_diagram_is_the_relation() {
-    let [
-        starting,
-        processing,
-        succeeded,
-        failed,
-        cancelled,
-        updates @ ..,
-    ] = State::ALL
-    else {
+    let [starting, processing, succeeded, failed, cancelled, updates @ ..] = State::ALL else {
         panic!("nine states")
     };
     let (waiting, working) = updates.split_at(2);
@@ -48,11 +37,7 @@ fn the_diagram_is_the_relation() {
                 None => "gone".to_owned(),
                 Some(next) if !next.is_update() && operation != Operation::Succeed => {
                     let reverts = state.previous() == Some(next.status());
-                    let end = if reverts {
-                        "reverts"
-                    } else {
-                        next.status().as_str()
-                    };
+                    let end = if reverts { "reverts" } else { next.status().as_str() };
                     end.to_owned()
                 }
                 Some(next) => next.status().to_string(),
@@ -107,10 +92,7 @@ new
         failed = to(waiting, Operation::Fail),
         gone = to(&[*succeeded, *failed, *cancelled], Operation::Delete),
     );
-    assert_eq!(
-        to(working, Operation::Retry),
-        to(&[*processing], Operation::Retry)
-    );
+    assert_eq!(to(working, Operation::Retry), to(&[*processing], Operation::Retry));
     let shown: Vec<&str> = block("```text", "```").collect();
     assert_eq!(shown.join("\n") + "\n", new + &update);
 
@@ -118,11 +100,7 @@ new
     for &state in State::ALL {
         for &operation in Operation::ALL {
             let is_drawn = drawn.contains(&(state, operation));
-            assert_eq!(
-                state.apply(operation).is_ok(),
-                is_drawn,
-                "{operation} in {state}"
-            );
+            assert_eq!(state.apply(operation).is_ok(), is_drawn, "{operation} in {state}");
         }
     }
 }
@@ -136,22 +114,15 @@ fn the_table_is_the_relation() {
         .collect();
     assert_eq!(rows.len(), Operation::ALL.len());
     for (row, &operation) in rows.iter().zip(Operation::ALL) {
-        let [named, accepted_in, new, update] = row[..] else {
-            panic!("{row:?}")
-        };
+        let [named, accepted_in, new, update] = row[..] else { panic!("{row:?}") };
         assert_eq!(words(named), [operation.as_str()]);
-        let statuses: Vec<&str> = operation
-            .accepted_in()
-            .iter()
-            .map(|status| status.as_str())
-            .collect();
+        let statuses: Vec<&str> =
+            operation.accepted_in().iter().map(|status| status.as_str()).collect();
         assert_eq!(accepted_in, statuses.join(", "), "{operation}");
 
         // What it becomes, over all the states in which it is accepted.
         let becomes = |is_update: bool| -> String {
-            let states = State::ALL
-                .iter()
-                .filter(|state| state.is_update() == is_update);
+            let states = State::ALL.iter().filter(|state| state.is_update() == is_update);
             let ends: BTreeSet<String> = states
                 .filter_map(|&state| {
                     let next = state.apply(operation).ok()?;
@@ -218,23 +189,14 @@ fn every_law_has_its_test_and_its_place_in_the_source() {
         names.sort();
         names
     };
-    assert_eq!(
-        sorted(laws(&source("src"), "// law: ", "\n")),
-        sorted(named.clone())
-    );
+    assert_eq!(sorted(laws(&source("src"), "// law: ", "\n")), sorted(named.clone()));
 
     let in_the_model = laws(&source("tests/model/src"), "// law: ", "\n");
     let mut distinct = in_the_model.clone();
     distinct.sort();
     distinct.dedup();
-    assert!(
-        distinct.len() == in_the_model.len() && distinct.len() >= 3,
-        "{in_the_model:?}"
-    );
-    assert!(
-        distinct.iter().all(|law| named.contains(law)),
-        "{in_the_model:?}"
-    );
+    assert!(distinct.len() == in_the_model.len() && distinct.len() >= 3, "{in_the_model:?}");
+    assert!(distinct.iter().all(|law| named.contains(law)), "{in_the_model:?}");
 }
 
 #[test]
@@ -246,13 +208,7 @@ fn versions_and_features_are_the_manifests() {
         .skip(1)
         .map(|row| words(row)[0])
         .collect();
-    let features = MANIFEST
-        .split("[features]")
-        .nth(1)
-        .unwrap()
-        .split("\n[")
-        .next()
-        .unwrap();
+    let features = MANIFEST.split("[features]").nth(1).unwrap().split("\n[").next().unwrap();
     let declared: Vec<&str> = features
         .lines()
         .filter_map(|line| line.split_once(" = ["))
@@ -275,10 +231,7 @@ fn figures_are_those_of_the_pages() {
     let states = README.split(" states in a [model checker]").next();
     let states = states.and_then(|text| text.split_whitespace().last());
     let states = states.unwrap_or_default().replace(',', "");
-    assert!(
-        include_str!("README.md").contains(&format!("| {states} |")),
-        "{states}"
-    );
+    assert!(include_str!("README.md").contains(&format!("| {states} |")), "{states}");
 
     let costs = README.split("## Alternatives").nth(1).unwrap_or_default();
     let rows: Vec<&str> = costs.lines().filter(|line| line.starts_with('|')).collect();

@@ -7,9 +7,7 @@ use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
 
 /// A state is the first two letters of its status, then `<` and those of what it would revert to.
 /// `.` is a refusal, `gone` the end of the task.
-const COLUMNS: [&str; 9] = [
-    "St", "Pr", "Su", "Fa", "Ca", "St<Su", "St<Fa", "Pr<Su", "Pr<Fa",
-];
+const COLUMNS: [&str; 9] = ["St", "Pr", "Su", "Fa", "Ca", "St<Su", "St<Fa", "Pr<Su", "Pr<Fa"];
 
 #[rustfmt::skip]
 const GRID: [(Operation, [&str; 9]); 7] = [
@@ -47,10 +45,9 @@ fn cell(answer: Result<Option<State>, TransitionError>) -> &'static str {
     match answer {
         Err(_) => ".",
         Ok(None) => "gone",
-        Ok(Some(next)) => COLUMNS
-            .iter()
-            .find(|column| state(column) == next)
-            .expect("a state of the grid"),
+        Ok(Some(next)) => {
+            COLUMNS.iter().find(|column| state(column) == next).expect("a state of the grid")
+        }
     }
 }
 
@@ -154,29 +151,19 @@ fn prop_dry_run() {
 fn prop_one_table() {
     for (index, task) in tasks().into_iter().enumerate() {
         let (status, state) = (task.status(), task.state());
-        assert_eq!(
-            (status, task.is_update()),
-            (state.status(), state.is_update())
-        );
+        assert_eq!((status, task.is_update()), (state.status(), state.is_update()));
         assert_eq!(task.previous().map(|old| old.status), state.previous());
         for (operation, row) in GRID {
             let case = format!("{operation} in {state}");
             let accepted = row[index] != ".";
             assert_eq!(status.accepts(operation), accepted, "{case}");
-            assert_eq!(
-                operation.accepted_in().contains(&status),
-                accepted,
-                "{case}"
-            );
+            assert_eq!(operation.accepted_in().contains(&status), accepted, "{case}");
             assert_eq!(task.check(operation).is_ok(), accepted, "{case}");
         }
     }
     for &operation in Operation::ALL {
         let listed = operation.accepted_in();
-        assert!(
-            listed.is_sorted_by(|one, next| one < next),
-            "each once, in order: {listed:?}"
-        );
+        assert!(listed.is_sorted_by(|one, next| one < next), "each once, in order: {listed:?}");
     }
 }
 
@@ -250,18 +237,11 @@ fn from_parts_knows_the_nine_states_and_names_the_fault_of_every_other_pair() {
 
     let mut states = Vec::new();
     for &status in Status::ALL {
-        for previous in [None]
-            .into_iter()
-            .chain(Status::ALL.iter().copied().map(Some))
-        {
+        for previous in [None].into_iter().chain(Status::ALL.iter().copied().map(Some)) {
             let case = format!("{status} after {previous:?}");
             match State::from_parts(status, previous) {
                 Ok(state) => {
-                    assert_eq!(
-                        (state.status(), state.previous()),
-                        (status, previous),
-                        "{case}"
-                    );
+                    assert_eq!((state.status(), state.previous()), (status, previous), "{case}");
                     assert_eq!(state.is_update(), previous.is_some(), "{case}");
                     states.push(state);
                 }

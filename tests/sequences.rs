@@ -71,12 +71,7 @@ impl Walk {
         match task.delete() {
             Ok(payload) => {
                 assert!(accepted, "{:?}", self.path);
-                assert_eq!(
-                    Some(payload),
-                    client.now().map(|now| now.1),
-                    "{:?}",
-                    self.path
-                );
+                assert_eq!(Some(payload), client.now().map(|now| now.1), "{:?}", self.path);
             }
             Err(refused) => {
                 assert!(!accepted, "{:?}", self.path);
@@ -90,9 +85,7 @@ impl Walk {
         assert_eq!(shown.as_ref(), client.now(), "{:?}", self.path);
         assert_eq!(task.revision(), client.revision(), "{:?}", self.path);
         assert_eq!(task.run(), client.run(), "{:?}", self.path);
-        let previous = task
-            .previous()
-            .map(|previous| (previous.status, *previous.payload));
+        let previous = task.previous().map(|previous| (previous.status, *previous.payload));
         assert_eq!(previous.as_ref(), client.before_update(), "{:?}", self.path);
     }
 }
@@ -103,9 +96,7 @@ fn every_sequence_shows_what_a_client_expects() {
     let length = length.map_or(6, |length| length.parse().expect("a length"));
     let mut walk = Walk::default();
     walk.walk(&Task::new(0), &mut Client::new(0), length);
-    let Walk {
-        sequences, reverts, ..
-    } = walk;
+    let Walk { sequences, reverts, .. } = walk;
     println!("{sequences} sequences up to length {length}, {reverts} of them end in a revert");
     // Pinned: fewer would mean that something is no longer tried.
     match length {

@@ -45,13 +45,7 @@ fn a_previous_of_null_is_none() {
 fn fields_may_come_in_any_order() {
     let text = r#"{"previous":{"payload":1,"status":"Failed"},"payload":2,"revision":3,"run":0,"status":"Starting"}"#;
     let task: Task<u8> = from_str(text).unwrap();
-    assert_eq!(
-        task.previous(),
-        Some(Previous {
-            status: Status::Failed,
-            payload: &1
-        })
-    );
+    assert_eq!(task.previous(), Some(Previous { status: Status::Failed, payload: &1 }));
     assert_eq!((task.payload(), task.revision()), (&2, 3));
 }
 
@@ -120,15 +114,10 @@ fn what_is_no_task_is_refused_and_the_fault_is_named() {
         for message in [
             from_str::<Task<u8>>(text).expect_err(text).to_string(),
             // `Option` must not make a missing payload `None`.
-            from_str::<Task<Option<u8>>>(text)
-                .expect_err(text)
-                .to_string(),
+            from_str::<Task<Option<u8>>>(text).expect_err(text).to_string(),
             from_str::<Task<Value>>(text).expect_err(text).to_string(),
         ] {
-            assert!(
-                message.contains(fault),
-                "{text}\n  says: {message}\n  not:  {fault}"
-            );
+            assert!(message.contains(fault), "{text}\n  says: {message}\n  not:  {fault}");
         }
     }
 }
@@ -141,22 +130,13 @@ fn an_optional_payload_is_null_but_not_absent() {
     assert_eq!(to_string(&task).unwrap(), text);
     let snapshot =
         from_str::<Snapshot<Option<u8>>>(r#"{"status":"Starting","revision":1,"run":0}"#);
-    assert!(
-        snapshot
-            .unwrap_err()
-            .to_string()
-            .contains("missing field `payload`")
-    );
+    assert!(snapshot.unwrap_err().to_string().contains("missing field `payload`"));
 }
 
 #[test]
 fn hostile_payloads_come_back_as_they_were() {
-    for payload in [
-        "",
-        "'; DROP TABLE tasks; --",
-        "\"\\\u{0}\u{7f}\n",
-        "Größe 寸法 🦀\u{202e}",
-    ] {
+    for payload in ["", "'; DROP TABLE tasks; --", "\"\\\u{0}\u{7f}\n", "Größe 寸法 🦀\u{202e}"]
+    {
         let mut task = Task::new(payload.to_owned());
         task.start().unwrap();
         task.succeed().unwrap();
@@ -176,10 +156,7 @@ fn a_float_that_is_hard_to_read_is_the_payloads_own_matter() {
     let task: Task<Box<serde_json::value::RawValue>> = from_str(text).unwrap();
     assert_eq!(to_string(&task).unwrap(), text);
     let task: Task<f64> = from_str(text).unwrap();
-    assert_eq!(
-        from_str::<Task<f64>>(&to_string(&task).unwrap()).unwrap(),
-        task
-    );
+    assert_eq!(from_str::<Task<f64>>(&to_string(&task).unwrap()).unwrap(), task);
 }
 
 #[test]
@@ -245,20 +222,10 @@ fn flatten_takes_the_refusals_away() {
     // Nested, both are refused, with the fields of a document store beside them.
     for task in [broken, &text.replace(r#""id":7,"#, "")] {
         let row = format!(r#"{{"_id":"1","pk":"user","task":{task}}}"#);
-        assert!(
-            from_str::<Nested>(&row)
-                .unwrap_err()
-                .to_string()
-                .contains("expected")
-        );
+        assert!(from_str::<Nested>(&row).unwrap_err().to_string().contains("expected"));
     }
     let row = format!(r#"{{"_id":"1","pk":"user","task":{}}}"#, STORED[5]);
-    assert!(
-        from_str::<Nested>(&row)
-            .unwrap()
-            .task
-            .is_some_and(|task| task.is_update())
-    );
+    assert!(from_str::<Nested>(&row).unwrap().task.is_some_and(|task| task.is_update()));
 }
 
 /// An older reader refuses what it does not know, so readers are deployed before writers.
@@ -280,11 +247,7 @@ fn a_list_of_the_fields_is_read() {
     assert_eq!(to_string(&new).unwrap(), STORED[0]);
     let update: Task<String> = from_str(r#"["Starting",3,1,"n",["Failed","p"]]"#).unwrap();
     assert_eq!(to_string(&update).unwrap(), STORED[6]);
-    for list in [
-        r#"["Starting",0,0]"#,
-        r#"["Starting",0,0,"p",null,1]"#,
-        r#"[0,0,0,"p"]"#,
-    ] {
+    for list in [r#"["Starting",0,0]"#, r#"["Starting",0,0,"p",null,1]"#, r#"[0,0,0,"p"]"#] {
         assert!(from_str::<Task<String>>(list).is_err(), "{list}");
     }
 }

@@ -25,50 +25,33 @@ fn a_task_is_in_the_state_that_was_asked_for() {
 
 #[test]
 fn any_reaches_every_state_operation_and_event() {
-    let floors = [
-        ("an update", 5),
-        ("a delete", 5),
-        ("Cancelled", 5),
-        ("Update", 5),
-        ("status", 5),
-    ];
+    let floors =
+        [("an update", 5), ("a delete", 5), ("Cancelled", 5), ("Update", 5), ("status", 5)];
     let any = any::<(Task<u8>, Operation, State, Event<u8>, Status)>();
-    check(
-        any,
-        &floors,
-        |(task, operation, state, event, status), tally| {
-            let seen = [
-                (task.is_update(), "an update"),
-                (operation == Operation::Delete, "a delete"),
-                (state.status() == Status::Cancelled, "Cancelled"),
-                (event.operation() == Operation::Update, "Update"),
-                (status == Status::Failed, "status"),
-            ];
-            for (_, what) in seen.into_iter().filter(|(hit, _)| *hit) {
-                tally.hit(what);
-            }
-            Ok(())
-        },
-    );
+    check(any, &floors, |(task, operation, state, event, status), tally| {
+        let seen = [
+            (task.is_update(), "an update"),
+            (operation == Operation::Delete, "a delete"),
+            (state.status() == Status::Cancelled, "Cancelled"),
+            (event.operation() == Operation::Update, "Update"),
+            (status == Status::Failed, "status"),
+        ];
+        for (_, what) in seen.into_iter().filter(|(hit, _)| *hit) {
+            tally.hit(what);
+        }
+        Ok(())
+    });
 }
 
 #[test]
 fn a_history_is_as_it_was_aimed() {
     let aims = prop::sample::select(&[Aim::Legal, Aim::Racing, Aim::Updating][..]);
-    let states = strategy::state().prop_filter("it accepts an event", |state| {
-        state.status() != Status::Cancelled
-    });
+    let states = strategy::state()
+        .prop_filter("it accepts an event", |state| state.status() != Status::Cancelled);
     let histories = (aims, states).prop_flat_map(|(aim, from)| {
-        (
-            Just((aim, from)),
-            strategy::history(from, aim, 8..=8, 0..100_u32),
-        )
+        (Just((aim, from)), strategy::history(from, aim, 8..=8, 0..100_u32))
     });
-    let floors = [
-        ("Legal, accepted", 100),
-        ("Racing, refused", 50),
-        ("Updating", 20),
-    ];
+    let floors = [("Legal, accepted", 100), ("Racing, refused", 50), ("Updating", 20)];
     let (legal, accepted) = (Cell::new(0), Cell::new(0));
     check(histories, &floors, |((aim, from), events), tally| {
         let mut state = from;
@@ -103,19 +86,11 @@ fn a_history_is_as_it_was_aimed() {
 #[test]
 fn an_update_is_reached_from_nothing() {
     let of = |status| State::from_parts(status, None).unwrap();
-    for (from, length) in [
-        (State::NEW, 2),
-        (of(Status::Processing), 2),
-        (of(Status::Failed), 1),
-    ] {
-        check(
-            strategy::history(from, Aim::Updating, 0, 0..9_u8),
-            &[],
-            |events, _| {
-                prop_assert_eq!(events.len(), length);
-                Ok(())
-            },
-        );
+    for (from, length) in [(State::NEW, 2), (of(Status::Processing), 2), (of(Status::Failed), 1)] {
+        check(strategy::history(from, Aim::Updating, 0, 0..9_u8), &[], |events, _| {
+            prop_assert_eq!(events.len(), length);
+            Ok(())
+        });
     }
 }
 
@@ -135,10 +110,7 @@ fn a_broken_snapshot_is_no_task() {
 /// the fewest.
 #[test]
 fn a_history_shrinks_to_the_shortest() {
-    let config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { failure_persistence: None, ..Config::default() };
     let histories = strategy::history(State::NEW, Aim::Legal, 0..30, 0..100_u32);
     let found = TestRunner::new(config).run(&histories, |events| {
         let mut task = Task::new(0);
@@ -146,8 +118,6 @@ fn a_history_shrinks_to_the_shortest() {
         prop_assert!(!events.into_iter().any(reverted));
         Ok(())
     });
-    let Err(TestError::Fail(_, events)) = found else {
-        panic!("a revert happens: {found:?}")
-    };
+    let Err(TestError::Fail(_, events)) = found else { panic!("a revert happens: {found:?}") };
     assert!(events.len() <= 8, "{events:?}");
 }

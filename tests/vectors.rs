@@ -13,20 +13,14 @@ use task_lifecycle::{Event, Operation, State, Status, Task};
 
 /// Compares a file with what it should hold, one entry a line.
 fn compare(name: &str, entries: &[Value]) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(name);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
     let lines: Vec<String> = entries.iter().map(Value::to_string).collect();
     let text = format!("[\n{}\n]\n", lines.join(",\n"));
     if env::var_os("WRITE_VECTORS").is_some() {
         fs::write(&file, &text).unwrap();
     }
     let written = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        written == text,
-        "{} is not what the crate does",
-        file.display()
-    );
+    assert!(written == text, "{} is not what the crate does", file.display());
 }
 
 #[test]
@@ -70,11 +64,7 @@ fn histories() {
     }
     // Updates of both kinds, with a retry in between, and each end of them.
     for first in [Event::Succeed, Event::Fail] {
-        for end in [
-            vec![Event::Cancel],
-            vec![Event::Fail],
-            vec![Event::Start, Event::Succeed],
-        ] {
+        for end in [vec![Event::Cancel], vec![Event::Fail], vec![Event::Start, Event::Succeed]] {
             let mut history = vec![Event::Start, first.clone(), Event::Update("new".to_owned())];
             history.extend([Event::Start, Event::Retry]);
             history.extend(end);
@@ -112,10 +102,7 @@ fn histories() {
 fn stored() {
     let mut entries = Vec::new();
     for &status in Status::ALL {
-        for previous in [None]
-            .into_iter()
-            .chain(Status::ALL.iter().copied().map(Some))
-        {
+        for previous in [None].into_iter().chain(Status::ALL.iter().copied().map(Some)) {
             let mut stored = json!({ "status": status, "revision": 3, "run": 1, "payload": "new" });
             if let Some(previous) = previous {
                 stored["previous"] = json!({ "status": previous, "payload": "old" });
@@ -147,10 +134,7 @@ fn stored() {
         json!({ "status": "Starting", "revision": 3, "run": 1, "payload": "new", "previous": { "status": "Failed" } }),
         json!({ "status": "Starting", "revision": 3, "run": 1, "payload": "new", "previous": { "status": "Failed", "payload": "old", "revision": 2 } }),
     ] {
-        assert!(
-            serde_json::from_value::<Task<String>>(stored.clone()).is_err(),
-            "{stored}"
-        );
+        assert!(serde_json::from_value::<Task<String>>(stored.clone()).is_err(), "{stored}");
         entries.push(json!({ "stored": stored, "error": "any" }));
     }
     compare("stored.json", &entries);

@@ -11,9 +11,7 @@ pub(crate) struct Client<T> {
 
 impl<T: Clone + PartialEq> Client<T> {
     pub(crate) fn new(payload: T) -> Self {
-        Self {
-            shown: vec![(Status::Starting, payload)],
-        }
+        Self { shown: vec![(Status::Starting, payload)] }
     }
 
     /// What is shown now.
@@ -30,9 +28,7 @@ impl<T: Clone + PartialEq> Client<T> {
     pub(crate) fn run(&self) -> u64 {
         let waits = |(status, _): &(Status, T)| *status == Status::Starting;
         let pairs = self.shown.windows(2);
-        pairs
-            .filter(|pair| !waits(&pair[0]) && waits(&pair[1]))
-            .count() as u64
+        pairs.filter(|pair| !waits(&pair[0]) && waits(&pair[1])).count() as u64
     }
 
     /// What was shown before the update that is under way. A task that is at work, and was
@@ -53,11 +49,7 @@ impl<T: Clone + PartialEq> Client<T> {
         let starting = status == Status::Starting;
         let processing = status == Status::Processing;
         // "For updating tasks: task will revert to the previous state."
-        let back_or = |status| {
-            self.before_update()
-                .cloned()
-                .unwrap_or((status, payload.clone()))
-        };
+        let back_or = |status| self.before_update().cloned().unwrap_or((status, payload.clone()));
         match operation {
             // "Task must have status `Starting`."
             Operation::Cancel if starting => Some(Some(back_or(Status::Cancelled))),

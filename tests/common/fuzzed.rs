@@ -36,23 +36,14 @@ pub(crate) fn json(bytes: &[u8]) {
         assert!(read.is_err(), "read what has not the form");
         return;
     };
-    let Unchecked {
-        status,
-        revision,
-        run,
-        payload,
-        previous,
-    } = unchecked;
+    let Unchecked { status, revision, run, payload, previous } = unchecked;
     let previous = previous.map(|UncheckedPrevious { status, payload }| (status, payload));
     match read {
         Ok(task) => {
             let text = serde_json::to_string(&task).expect("a task can be written");
             let again = serde_json::from_str::<Task<Value>>(&text).expect("and read");
             assert_eq!(task, again);
-            assert_eq!(
-                (task.status(), task.revision(), task.run()),
-                (status, revision, run)
-            );
+            assert_eq!((task.status(), task.revision(), task.run()), (status, revision, run));
             assert_eq!(task.payload(), &payload);
             obeys(&task, previous.as_ref());
         }
@@ -78,11 +69,7 @@ pub(crate) fn history(bytes: &[u8]) {
         };
         let expected = client.after(operation, payload);
         let before = task.clone();
-        assert_eq!(
-            task.check(operation).is_ok(),
-            expected.is_some(),
-            "{operation}"
-        );
+        assert_eq!(task.check(operation).is_ok(), expected.is_some(), "{operation}");
         let did = match Event::new(operation, payload) {
             Some(event) => task.apply(event),
             None => match task.delete() {
@@ -120,9 +107,7 @@ fn compare(task: &Task<u64>, client: &Client<u64>) {
     assert_eq!(client.now(), Some(&shown));
     assert_eq!(client.revision(), task.revision());
     assert_eq!(client.run(), task.run());
-    let previous = task
-        .previous()
-        .map(|previous| (previous.status, *previous.payload));
+    let previous = task.previous().map(|previous| (previous.status, *previous.payload));
     assert_eq!(client.before_update(), previous.as_ref());
 }
 
@@ -137,16 +122,10 @@ pub(crate) fn snapshot(bytes: &[u8]) {
         *to = *from;
     }
     let number = u64::from_le_bytes(number);
-    let revision = if at_the_end % 2 == 1 {
-        u64::MAX - number % 3
-    } else {
-        number
-    };
+    let revision = if at_the_end % 2 == 1 { u64::MAX - number % 3 } else { number };
     let payload = rest.to_vec();
-    let previous = (previous % 3 > 0).then(|| Previous {
-        status: word(previous / 3),
-        payload: payload.repeat(2),
-    });
+    let previous = (previous % 3 > 0)
+        .then(|| Previous { status: word(previous / 3), payload: payload.repeat(2) });
     let snapshot = Snapshot {
         status: word(status),
         revision,
@@ -155,10 +134,7 @@ pub(crate) fn snapshot(bytes: &[u8]) {
         previous,
     };
 
-    let previous = snapshot
-        .previous
-        .clone()
-        .map(|old| (old.status, old.payload));
+    let previous = snapshot.previous.clone().map(|old| (old.status, old.payload));
     match Task::try_from(snapshot.clone()) {
         Ok(task) => {
             assert_eq!(Snapshot::from(task.clone()), snapshot);
@@ -193,9 +169,7 @@ fn obeys<T: Clone + PartialEq + Debug>(task: &Task<T>, previous: Option<&(Status
         let did = after.apply(event);
         assert_eq!(
             task.check(operation),
-            did.as_ref()
-                .map(|done| Some(done.to.status()))
-                .map_err(|e| *e)
+            did.as_ref().map(|done| Some(done.to.status())).map_err(|e| *e)
         );
         match did {
             Ok(done) => {

@@ -32,10 +32,7 @@ pub(crate) fn check<S: Strategy>(
 ) where
     S::Value: Debug,
 {
-    let config = Config {
-        failure_persistence: None,
-        ..Config::default()
-    };
+    let config = Config { failure_persistence: None, ..Config::default() };
     let cases = config.cases;
     let tally = Tally::default();
     if let Err(fault) = TestRunner::new(config).run(&strategy, |value| property(value, &tally)) {
@@ -90,8 +87,6 @@ pub(crate) fn history(longest: usize) -> impl Strategy<Value = (Task<u32>, Vec<S
 
 /// Every event.
 pub(crate) fn events<T: Clone>(payload: T) -> Vec<Event<T>> {
-    let events = Operation::ALL
-        .iter()
-        .map(|&op| Event::new(op, payload.clone()));
+    let events = Operation::ALL.iter().map(|&op| Event::new(op, payload.clone()));
     events.flatten().collect()
 }
