@@ -1,0 +1,239 @@
+//! The laws about whole histories, and the list of all laws.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use task_lifecycle::strategy::{state, task_in};
+use task_lifecycle::{Draft, Event, Operation, Outcome, Released, State, Status};
+
+use crate::client::Watched;
+use crate::common::{PATHS, Tally, check, counted, task_in_each_state};
+
+/// In the order of the crate's promises. Each is a test `prop_…` here, a tag `// law: …` in the
+/// source where it is kept, and a tag in the model where the model has a property of that meaning.
+const LAWS: [&str; 14] = [
+    "relation",
+    "starting_only",
+    "identity",
+    "unchanged_on_refusal",
+    "nothing_lost",
+    "counted",
+    "dry_run",
+    "one_table",
+    "stored_form",
+    "no_panic",
+    "parametric",
+    "fenced",
+    "drafted",
+    "seed",
+];
+
+/// Every Rust file of a folder, as one text.
+fn source(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.map(|path| match path.extension() {
+        Some(extension) if extension == "rs" => fs::read_to_string(path).unwrap(),
+        _ if path.is_dir() => source(&path),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
+#[test]
+fn each_law_has_a_test_and_its_place_in_the_source() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let names = |folder: &str, before: &str, after: char| -> Vec<String> {
+        let text = source(&root.join(folder));
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix(before));
+        lines.filter_map(|rest| Some(rest.split(after).next()?.to_owned())).collect()
+    };
+    let sorted = |mut names: Vec<String>| {
+        names.sort_unstable();
+        names
+    };
+    let laws = sorted(LAWS.map(str::to_owned).to_vec());
+    assert_eq!(sorted(names("tests/it", "fn prop_", '(')), laws);
+    assert_eq!(sorted(names("src", "// law: ", ' ')), laws);
+    let in_the_model = names("tests/model/src", "// law: ", ' ');
+    assert!(in_the_model.len() >= 3, "{in_the_model:?}");
+    assert!(in_the_model.iter().all(|law| laws.contains(law)), "{in_the_model:?}");
+}
+
+#[test]
+fn prop_identity() {
+    let ends = select(vec![
+        ("cancel", vec![Event::Cancel]),
+        ("fail", vec![Event::Fail]),
+        ("start, fail", vec![Event::Start, Event::Fail]),
+    ]);
+    let rounds = vec(vec(3000..4000_u32, 0..3), 0..4);
+    let finished = select(vec![Status::Succeeded, Status::Failed])
+        .prop_flat_map(|status| task_in(State::from_parts(status, None).unwrap(), 0..2000_u32));
+    let floors =
+        [("cancel", 10), ("fail", 10), ("start, fail", 10), ("retried", 40), ("edited", 40)];
+    check((finished, rounds, ends), &floors, |(mut task, rounds, (end, events)), tally| {
+        let (before, mut payload) = (task.clone(), 2000);
+        task.update(payload).unwrap();
+        for edits in rounds {
+            tally.hit("retried");
+            task.start().unwrap();
+            for edit in edits {
+                tally.hit("edited");
+                task.edit(|current| *current = edit);
+                payload = edit;
+            }
+            task.retry().unwrap();
+        }
+        let last = events.into_iter().map(|event| task.apply(event).unwrap()).last().unwrap();
+        tally.hit(end);
+        prop_assert_eq!((task.state(), task.payload()), (before.state(), before.payload()));
+        prop_assert_eq!((last.to, last.reverted()), (before.state(), true));
+        prop_assert_eq!(last.released, Released::Update(payload));
+        Ok(())
+    });
+}
+
+/// The floors are real: a property that reaches nothing fails.
+#[test]
+#[should_panic(expected = "nothing: reached 0 times")]
+fn a_floor_that_is_not_reached_fails() {
+    check(state(), &[("nothing", 1)], |_, _: &Tally| Ok(()));
+}
+
+/// Tries every operation and an edit, and goes on from what the task becomes. Counts sequences.
+fn walk(watched: &Watched, left: u32) -> u64 {
+    if left == 0 {
+        return 0;
+    }
+    let operations = Operation::ALL.iter().copied().map(Some).chain([None]);
+    let longer = operations.map(|operation| {
+        let mut next = watched.clone();
+        1 + if next.step(operation) { walk(&next, left - 1) } else { 0 }
+    });
+    longer.sum()
+}
+
+/// Every sequence up to a length: 6, or `TASK_LIFECYCLE_LENGTH`.
+#[test]
+fn every_sequence_shows_what_a_client_expects() {
+    let length = std::env::var("TASK_LIFECYCLE_LENGTH");
+    let length = length.map_or(6, |length| length.parse().expect("a length"));
+    let sequences = walk(&Watched::new(), length);
+    println!("{sequences} sequences up to length {length}");
+    if length == 6 {
+        assert_eq!(sequences, 242_672, "other sequences are tried than before");
+    }
+}
+
+/// From each state, every sequence of four on a draft of it.
+#[test]
+fn prop_drafted() {
+    for path in PATHS {
+        let mut watched = Watched::new();
+        for &operation in path {
+            assert!(watched.step(Some(operation)));
+        }
+        watched.load();
+        assert!(walk(&watched, 4) > 2000);
+    }
+}
+
+/// Equal: made. Else by the revision that was found, counted from the loaded one.
+#[test]
+fn outcome_is_by_equality_and_then_by_revision() {
+    use Outcome::{Lost, Made, Open, Unknown};
+    #[rustfmt::skip]
+    let table = [
+        // changes in the draft, found at the loaded revision and … more
+        //     -1       0     1        2        3
+        (0_u64, [Unknown, Open, Unknown, Unknown, Unknown]),
+        (1,     [Unknown, Open, Lost,    Unknown, Unknown]),
+        (2,     [Unknown, Open, Lost,    Lost,    Unknown]),
+    ];
+    let loads = [0, 7, u64::MAX - 1, u64::MAX];
+    for (task, loaded) in
+        task_in_each_state(|number| number).flat_map(|task| loads.map(|at| (task.clone(), at)))
+    {
+        for (changes, row) in table {
+            let mut draft = Draft::new(counted(task.clone(), loaded, 3));
+            (0..changes).for_each(|_| draft.edit(|payload| *payload += 10));
+            let made = draft.clone().into_task();
+            assert_eq!(draft.outcome(Some(&made)), Made);
+            assert_eq!(draft.outcome(None), Unknown);
+            for (found, more) in task_in_each_state(|number| number + 99)
+                .flat_map(|task| (0..5).map(move |more| (task.clone(), more)))
+            {
+                let found = counted(found, loaded.wrapping_add(more).wrapping_sub(1), 3);
+                let expected = row[usize::try_from(more).unwrap()];
+                assert_eq!(draft.outcome(Some(&found)), expected, "{found:?} for {draft:?}");
+            }
+            // At the draft's own revision, and equal to it in all but the run.
+            let found = counted(made.clone(), made.revision().get(), 4);
+            assert_eq!(draft.outcome(Some(&found)), row[usize::try_from(changes).unwrap() + 1]);
+        }
+    }
+}
+
+/// The three rules of the Cancel Task page are asserted where the relation stands: with any of them
+/// broken, `src/state.rs` does not compile. Its neighbours are made of the lists `ALL`, so it does
+/// not compile either when one of those is incomplete.
+#[test]
+fn prop_seed() {
+    let words = |names: Vec<String>| names.join(", ");
+    let neighbours = format!(
+        "#![no_std]
+        mod state;
+        pub use state::State;
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum Status {{ {} }}
+        impl core::fmt::Display for Status {{
+            fn fmt(&self, _: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {{ Ok(()) }}
+        }}
+        #[derive(Clone, Copy)]
+        pub enum Operation {{ {} }}
+        pub enum SnapshotError {{
+            UnexpectedPrevious {{ status: Status }},
+            PreviousNotFinished {{ status: Status }},
+        }}
+        pub struct TransitionError;
+        impl TransitionError {{ const fn new(_: Operation, _: State) -> Self {{ Self }} }}",
+        words(Status::ALL.iter().map(|status| format!("{status:?}")).collect()),
+        words(Operation::ALL.iter().map(|operation| format!("{operation:?}")).collect()),
+    );
+    let folder = std::env::temp_dir().join(format!("task-lifecycle-seed-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("lib.rs"), neighbours).unwrap();
+    let compile = |state: &str| {
+        fs::write(folder.join("state.rs"), state).unwrap();
+        let rustc = Path::new(env!("CARGO")).with_file_name("rustc");
+        let mut command = Command::new(rustc);
+        command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "lib.rs"]);
+        let output = command.current_dir(&folder).output().expect("rustc beside cargo");
+        String::from_utf8(output.stderr).unwrap()
+    };
+
+    let state = include_str!("../../src/state.rs");
+    let faults = [
+        ("pick(Repr::Cancelled,  Repr::Succeeded", "pick(Repr::Failed, Repr::Succeeded"),
+        ("pick(Repr::Cancelled,  Repr::Succeeded", "pick(Repr::Cancelled, Repr::Failed"),
+        ("(Cancel,  Starting)", "(Cancel, Starting | Processing)"),
+    ];
+    let said = faults.map(|(cell, broken)| {
+        assert!(state.contains(cell), "{cell} is not in src/state.rs");
+        compile(&state.replace(cell, broken))
+    });
+    let whole = compile(state);
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(!whole.contains("error"), "{whole}");
+    for (said, rule) in said.iter().zip([
+        "a new task becomes Cancelled",
+        "an updating task reverts to its previous state",
+        "a task can be cancelled only in status Starting",
+    ]) {
+        assert!(said.contains(rule), "{rule}: {said}");
+    }
+}

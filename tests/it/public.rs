@@ -1,0 +1,276 @@
+//! The public types: their traits, sizes, words and messages, and what the compiler keeps.
+
+use core::error::Error;
+use core::fmt::{Debug, Display};
+use core::hash::Hash;
+use core::mem::size_of;
+use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::str::FromStr;
+
+use expect_test::expect_file;
+use task_lifecycle::{
+    DeleteError, Draft, Event, Operation, Outcome, Previous, Released, Revision, Run, Snapshot,
+    SnapshotError, StaleRevision, StaleRun, State, Status, Task, Transition, TransitionError,
+    UnknownOperation, UnknownStatus,
+};
+
+use crate::common::{counted, task_in_each_state};
+
+/// Applies a macro to every type that holds payloads.
+macro_rules! holders {
+    ($each:ident) => {
+        $each!(Task Draft Transition Released Event Previous Snapshot);
+    };
+}
+
+#[test]
+fn traits() {
+    fn value<T: Copy + Eq + Hash + Debug + Send + Sync + Unpin + UnwindSafe + 'static>() {}
+    fn error<T: Error + Send + Sync + 'static>() {}
+    fn word<T: Ord + Display + FromStr<Err = E>, E: Error>() {}
+    fn counter<T: Default + Display + FromStr + From<u64> + Into<u64>>() {}
+    fn holder<T: Clone + Debug + Eq + Hash>() {}
+    struct Opaque;
+
+    (value::<State>(), value::<Outcome>(), value::<Revision>(), value::<Run>());
+    (value::<Status>(), word::<Status, UnknownStatus>());
+    (value::<Operation>(), word::<Operation, UnknownOperation>());
+    (counter::<Revision>(), counter::<Run>());
+    macro_rules! is_error { ($($Error:ident)*) => { $(value::<$Error>(); error::<$Error>();)* } }
+    is_error!(TransitionError SnapshotError StaleRevision StaleRun UnknownStatus UnknownOperation);
+    error::<DeleteError<Opaque>>();
+    macro_rules! is_holder { ($($Holder:ident)*) => { $(holder::<$Holder<String>>();)* } }
+    holders!(is_holder);
+}
+
+/// Each is covariant in its payload, and has the auto traits that the payload has.
+#[test]
+fn variance_and_auto_traits() {
+    macro_rules! are_as_the_payload {
+        ($($Holder:ident)*) => { $({
+            fn shorter<'a>(long: $Holder<&'static str>) -> $Holder<&'a str> {
+                long
+            }
+            fn send<T: Send>() -> impl Fn($Holder<T>) -> Box<dyn Send> where T: 'static { |it| Box::new(it) }
+            fn sync<T: Sync>() -> impl Fn($Holder<T>) -> Box<dyn Sync> where T: 'static { |it| Box::new(it) }
+            fn unpin<T: Unpin>() -> impl Fn($Holder<T>) -> Box<dyn Unpin> where T: 'static { |it| Box::new(it) }
+            fn unwind<T: UnwindSafe>() -> impl Fn($Holder<T>) -> Box<dyn UnwindSafe> where T: 'static { |it| Box::new(it) }
+            fn by_ref<T: RefUnwindSafe>() -> impl Fn($Holder<T>) -> Box<dyn RefUnwindSafe> where T: 'static { |it| Box::new(it) }
+            let _ = (shorter, send::<()>, sync::<()>, unpin::<()>, unwind::<()>, by_ref::<()>);
+        })* };
+    }
+    holders!(are_as_the_payload);
+}
+
+/// Does not compile if one of these is not `const` or has lost its `must_use`.
+#[test]
+#[deny(unfulfilled_lint_expectations)]
+fn is_const_and_must_be_used() {
+    macro_rules! must_use {
+        ($($call:expr;)*) => { $( const _: () = { #[expect(unused_must_use)] { $call; } }; )* };
+    }
+    const STATE: State = State::NEW;
+    const TASK: Task<&str> = Task::new("payload");
+    const DRAFT: Draft<&str> = Draft::new(TASK);
+    const STALE: StaleRun =
+        StaleRun { expected: Run::new(1), actual: Run::new(0), status: Status::Starting };
+    const REFUSED: TransitionError = match STATE.apply(Operation::Succeed) {
+        Err(refused) => refused,
+        Ok(_) => panic!(),
+    };
+    must_use! {
+        Status::Starting.as_str();
+        Status::Starting.is_active();
+        Status::Starting.is_completed();
+        Status::Starting.is_finished();
+        Status::Starting.accepts(Operation::Start);
+        Operation::Start.as_str();
+        Operation::Start.accepted_in();
+        STATE.status();
+        STATE.previous();
+        STATE.is_update();
+        STATE.apply(Operation::Start);
+        State::from_parts(Status::Starting, None);
+        Revision::new(1);
+        Revision::from_i64(1);
+        Revision::new(1).get();
+        Revision::new(1).to_i64();
+        Revision::new(1).since(Revision::new(0));
+        Revision::new(1).is_after(Revision::new(0));
+        Task::new(1);
+        TASK.state();
+        TASK.status();
+        TASK.revision();
+        TASK.run();
+        TASK.payload();
+        TASK.is_update();
+        TASK.check(Operation::Start);
+        TASK.check_revision(Revision::new(0));
+        TASK.check_run(Run::new(0));
+        Draft::new(Task::new(1));
+        DRAFT.loaded();
+        DRAFT.loaded_run();
+        DRAFT.before();
+        DRAFT.queued();
+        DRAFT.taken();
+        Event::Update(1).operation();
+        REFUSED.operation();
+        REFUSED.status();
+        REFUSED.state();
+        REFUSED.is_repeat();
+        STALE.is_ahead();
+    }
+    let (task, done) = (TASK, TASK.cancel().unwrap());
+    let kept = TASK.delete().unwrap_err();
+    macro_rules! at_run_time {
+        ($($call:expr;)*) => { $( #[expect(unused_must_use)] { $call; } )* };
+    }
+    at_run_time! {
+        task.previous();
+        done.reverted();
+        done.released.into_payload();
+        kept.reason();
+        kept.into_task();
+        DRAFT.outcome(None);
+        DRAFT.into_task();
+        Event::new(Operation::Start, 1);
+        task.check_revision(Revision::new(0)).unwrap_err().is_ahead();
+    }
+}
+
+#[test]
+fn sizes() {
+    const {
+        assert!(size_of::<State>() == 1 && size_of::<Option<State>>() == 1);
+        assert!(size_of::<Status>() == 1 && size_of::<TransitionError>() == 2);
+        assert!(size_of::<Task<()>>() <= 24 && size_of::<Task<Box<[u8; 500]>>>() <= 40);
+        assert!(size_of::<Task<[u64; 8]>>() <= 160);
+        assert!(size_of::<DeleteError<[u64; 8]>>() <= size_of::<Task<[u64; 8]>>() + 128);
+    }
+}
+
+/// A new status or operation does not compile before it is in the list here, which is then
+/// compared with `ALL`; `relation.rs` does the same for states.
+#[test]
+fn all_are_listed_in_order() {
+    macro_rules! compare {
+        ($Type:ident: $($Variant:ident $word:literal)*) => {
+            let listed = |it| match it { $($Type::$Variant => $word),* };
+            assert_eq!($Type::ALL, [$($Type::$Variant),*]);
+            assert!($Type::ALL.is_sorted());
+            for &it in $Type::ALL {
+                let word = listed(it);
+                assert_eq!((it.as_str(), it.to_string(), word.parse()), (word, word.to_owned(), Ok(it)));
+                for other in [
+                    word.to_uppercase(), format!("{word}\0"), format!(" {word}"), format!("{word} "),
+                    word[1..].to_owned(), format!("{word}{word}"), String::new(),
+                ] {
+                    assert!(other.parse::<$Type>().is_err(), "{other:?}");
+                }
+                assert_eq!(format!("[{it:>10}]"), format!("[{word:>10}]"));
+            }
+        };
+    }
+    compare!(Status: Starting "Starting" Processing "Processing" Succeeded "Succeeded" Failed "Failed"
+        Cancelled "Cancelled");
+    compare!(Operation: Start "start" Retry "retry" Succeed "succeed" Fail "fail" Cancel "cancel"
+        Update "update" Delete "delete");
+    let states: Vec<String> = State::ALL.iter().map(State::to_string).collect();
+    let updates = ["Starting", "Processing"].map(|status| {
+        ["Succeeded", "Failed"].map(|previous| format!("{status} (an update, was {previous})"))
+    });
+    let expected = Status::ALL.iter().map(Status::to_string).chain(updates.into_iter().flatten());
+    assert_eq!(states, expected.collect::<Vec<_>>());
+    assert_eq!(State::NEW, State::ALL[0]);
+}
+
+#[test]
+fn predicates() {
+    let ask = |status: &Status| [status.is_active(), status.is_completed(), status.is_finished()];
+    #[rustfmt::skip]
+    let expected = [
+        // active completed finished
+        [true,  false,    false], // Starting
+        [true,  false,    false], // Processing
+        [false, true,     true ], // Succeeded
+        [false, true,     true ], // Failed
+        [false, true,     false], // Cancelled
+    ];
+    assert!(Status::ALL.iter().map(ask).eq(expected));
+}
+
+#[test]
+fn counters_wrap_and_fit_a_signed_column() {
+    for number in [0, 1, (1 << 53) + 1, (1 << 63) - 1, 1 << 63, u64::MAX] {
+        let (revision, run) = (Revision::new(number), Run::from(number));
+        assert_eq!((revision.get(), u64::from(run)), (number, number));
+        assert_eq!(
+            (revision.to_string().parse(), run.to_string().parse()),
+            (Ok(revision), Ok(run))
+        );
+        assert_eq!(Revision::from_i64(revision.to_i64()), revision);
+        assert_eq!(run.to_i64(), number.cast_signed());
+        let later = Revision::new(number.wrapping_add(3));
+        assert_eq!((later.since(revision), revision.since(later)), (3, u64::MAX - 2));
+        assert!(later.is_after(revision) && !revision.is_after(later) && !run.is_after(run));
+    }
+    assert_eq!((Revision::default().get(), Run::default().get()), (0, 0));
+    assert!(
+        ["", "-1", "1.0", " 1", "18446744073709551616"]
+            .iter()
+            .all(|text| text.parse::<Run>().is_err())
+    );
+}
+
+#[test]
+fn map_changes_the_previous_payload_first_and_counts_nothing() {
+    for task in task_in_each_state(|number| number) {
+        let mut order = Vec::new();
+        let mapped = counted(task.clone(), 7, 3).map(|number| {
+            order.push(number);
+            number.to_string()
+        });
+        assert_eq!(order, if task.is_update() { vec![0, 1] } else { vec![0] });
+        assert_eq!((mapped.revision().get(), mapped.run().get()), (7, 3));
+        let parsed = mapped.clone().try_map(|text| text.parse());
+        assert_eq!(parsed, Ok(counted(task.clone(), 7, 3)));
+        for fault in 0..2 {
+            let failed = mapped
+                .clone()
+                .try_map(|text| if text == fault.to_string() { Err(fault) } else { Ok(text) });
+            assert_eq!(failed.is_err(), fault == 0 || task.is_update());
+        }
+    }
+}
+
+/// Every message, and what `Debug` shows. None shows a payload but that of the task itself.
+#[test]
+fn messages() {
+    let mut text = String::new();
+    let mut line = |message: &dyn Display| text += &format!("{message}\n");
+    for &operation in Operation::ALL {
+        for &status in Status::ALL {
+            if let Err(refused) = State::from_parts(status, None).unwrap().apply(operation) {
+                let repeat = if refused.is_repeat() { ", a repeat" } else { "" };
+                line(&format!("{refused}{repeat}"));
+            }
+        }
+    }
+    for task in task_in_each_state(|number| number) {
+        line(&format!("{task:?}"));
+        if let Err(stale) = counted(task.clone(), 4, 1).check_run(Run::new(2)) {
+            line(&stale);
+        }
+        if let Err(kept) = task.map(|_| "secret").delete() {
+            assert_eq!(TransitionError::from(kept.clone()), kept.reason());
+            assert!(kept.source().is_none() && !format!("{kept:?}").contains("secret"));
+            line(&format!("{kept}; {kept:?}"));
+        }
+    }
+    line(&Task::new(()).check_revision(Revision::new(4)).unwrap_err());
+    line(&SnapshotError::UnexpectedPrevious { status: Status::Failed });
+    line(&SnapshotError::PreviousNotFinished { status: Status::Cancelled });
+    line(&"?".parse::<Status>().unwrap_err());
+    line(&"?".parse::<Operation>().unwrap_err());
+    expect_file!["messages.txt"].assert_eq(&text);
+}

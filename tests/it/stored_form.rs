@@ -1,0 +1,279 @@
+//! The stored form, to the letter, and in every kind of format: alone, in a list, and in the middle
+//! of a row, where a field too few would shift what follows.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, from_str, to_string};
+use task_lifecycle::{Event, Operation, Previous, Revision, Run, Snapshot, State, Status, Task};
+
+use crate::common::{counted, events, task_in_each_state};
+
+/// There and back, in each format. Formats that are asked for their bytes must use all of them.
+fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    let text = to_string(value).unwrap();
+    assert_eq!(&from_str::<T>(&text).unwrap(), value, "JSON: {text}");
+    let tree = serde_json::to_value(value).unwrap();
+    let read: T = serde_json::from_value(tree.clone()).unwrap();
+    assert_eq!(&read, value, "a JSON value: {tree}");
+    in_binary(value);
+}
+
+fn in_binary<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+    let counted = rmp_serde::to_vec(value).unwrap();
+    let read: T = rmp_serde::from_slice(&counted).unwrap();
+    assert_eq!(&read, value, "MessagePack, fields counted: {counted:?}");
+
+    let named = rmp_serde::to_vec_named(value).unwrap();
+    let read: T = rmp_serde::from_slice(&named).unwrap();
+    assert_eq!(&read, value, "MessagePack, fields named: {named:?}");
+
+    let read: T = ciborium::from_reader(&cbor(value)[..]).unwrap();
+    assert_eq!(&read, value, "CBOR: {:?}", cbor(value));
+
+    let bytes = postcard::to_allocvec(value).unwrap();
+    let (read, rest) = postcard::take_from_bytes::<T>(&bytes).unwrap();
+    assert_eq!((&read, rest), (value, &[][..]), "postcard: {bytes:?}");
+}
+
+fn cbor<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).unwrap();
+    bytes
+}
+
+/// Alone, in a list of two, and between fields of one byte.
+fn in_a_row<T: Clone>(value: &T) -> (T, Vec<T>, u8, T, bool) {
+    (value.clone(), vec![value.clone(), value.clone()], 1, value.clone(), true)
+}
+
+/// A task in each state, its counters beyond one byte and at the end of their range.
+fn tasks<T: Clone>(payload: &T, previous: &T) -> Vec<Task<T>> {
+    let payloads = |number| if number == 0 { previous.clone() } else { payload.clone() };
+    task_in_each_state(payloads).map(|task| counted(task, u64::MAX, 300)).collect()
+}
+
+#[test]
+fn prop_stored_form() {
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    enum Nested {
+        Unit,
+        One(Option<u8>),
+        Two(String, i64),
+        Named { list: Vec<Nested>, unit: () },
+    }
+    fn payload<T>(payload: &T, previous: &T)
+    where
+        T: Serialize + DeserializeOwned + PartialEq + Debug + Clone,
+    {
+        for task in tasks(payload, previous) {
+            assert_eq!(Task::try_from(Snapshot::from(task.clone())).as_ref(), Ok(&task));
+            let borrowed = Task::try_from(Snapshot::from(&task)).unwrap().map(T::clone);
+            assert_eq!(borrowed, task);
+            comes_back(&in_a_row(&task));
+            comes_back(&Snapshot::from(task));
+        }
+        for event in events(payload.clone()) {
+            comes_back(&in_a_row(&event));
+        }
+    }
+
+    payload(&(), &());
+    payload(&None::<u8>, &Some(1));
+    payload(&Some(2_u64), &None);
+    payload(&String::new(), &"Größe\0\"".to_owned());
+    payload(&vec![0_u8, 255], &vec![]);
+    payload(&f64::MIN_POSITIVE, &-0.1);
+    payload(&'🦀', &'\0');
+    payload(&BTreeMap::from([("a".to_owned(), 1)]), &BTreeMap::new());
+    payload(&Nested::Unit, &Nested::Two(String::new(), i64::MIN));
+    let list = vec![Nested::Unit, Nested::One(None), Nested::One(Some(0))];
+    payload(&Nested::Named { list, unit: () }, &Nested::One(None));
+    payload(&tasks(&1_u8, &2), &vec![]);
+    // A JSON value has no numbers of 128 bits; the other formats have.
+    for task in tasks(&i128::MIN, &i128::MAX) {
+        assert_eq!(from_str::<Task<i128>>(&to_string(&task).unwrap()).unwrap(), task);
+        in_binary(&in_a_row(&task));
+    }
+}
+
+/// A stored task of each state.
+const STORED: [&str; 9] = [
+    r#"{"status":"Starting","revision":0,"run":0,"payload":"p"}"#,
+    r#"{"status":"Processing","revision":1,"run":0,"payload":"p"}"#,
+    r#"{"status":"Succeeded","revision":2,"run":0,"payload":"p"}"#,
+    r#"{"status":"Failed","revision":2,"run":0,"payload":"p"}"#,
+    r#"{"status":"Cancelled","revision":1,"run":0,"payload":"p"}"#,
+    r#"{"status":"Starting","revision":3,"run":1,"payload":"n","previous":{"status":"Succeeded","payload":"p"}}"#,
+    r#"{"status":"Starting","revision":3,"run":1,"payload":"n","previous":{"status":"Failed","payload":"p"}}"#,
+    r#"{"status":"Processing","revision":4,"run":1,"payload":"n","previous":{"status":"Succeeded","payload":"p"}}"#,
+    r#"{"status":"Processing","revision":18446744073709551615,"run":18446744073709551615,"payload":"n","previous":{"status":"Failed","payload":"p"}}"#,
+];
+
+#[test]
+fn every_state_is_read_and_written_to_the_letter() {
+    let states = STORED.map(|text| {
+        let task: Task<&str> = from_str(text).expect(text);
+        assert_eq!(to_string(&task).unwrap(), text);
+        let snapshot: Snapshot<&str> = from_str(text).expect(text);
+        assert_eq!(to_string(&snapshot).unwrap(), text);
+        assert_eq!(Snapshot::from(task.clone()), snapshot);
+        task.state()
+    });
+    assert_eq!(states, State::ALL);
+}
+
+#[test]
+fn other_texts_of_the_same_task() {
+    for text in [
+        r#"{"status":"Starting","revision":0,"run":0,"payload":"p","previous":null}"#,
+        r#"{"payload":"p","previous":null,"run":0,"status":"Starting","revision":0}"#,
+        r#"["Starting",0,0,"p"]"#,
+        "\n{\"status\" : \"\\u0053tarting\", \"revision\":0, \"run\":0, \"payload\":\"p\"}\t",
+    ] {
+        assert_eq!(from_str::<Task<String>>(text).unwrap(), Task::new("p".to_owned()), "{text}");
+    }
+    let update: Task<String> = from_str(r#"["Starting",3,1,"n",["Failed","p"]]"#).unwrap();
+    assert_eq!(to_string(&update).unwrap(), STORED[6]);
+    // `Option` is null, and not absent: see examples/broken.jsonl.
+    let text = r#"{"status":"Starting","revision":1,"run":0,"payload":null,"previous":{"status":"Failed","payload":null}}"#;
+    assert_eq!(to_string(&from_str::<Task<Option<u8>>>(text).unwrap()).unwrap(), text);
+}
+
+/// In bytes, fields and events are known by their position alone.
+#[test]
+fn positions_are_pinned() {
+    let task = Task::new("p");
+    assert_eq!(postcard::to_allocvec(&task).unwrap(), b"\x08Starting\x00\x00\x01p\x00");
+    let update = b"\x08Starting\x03\x01\x01n\x01\x06Failed\x01p";
+    let stored: Task<&str> = from_str(STORED[6]).unwrap();
+    assert_eq!(postcard::to_allocvec(&stored).unwrap(), update);
+    let expected: [&[u8]; 6] = [&[0], &[1], &[2], &[3], &[4], &[5, 7]];
+    let events = [
+        Event::Start,
+        Event::Retry,
+        Event::Succeed,
+        Event::Fail,
+        Event::Cancel,
+        Event::Update(7_u8),
+    ];
+    assert_eq!(events.clone().map(|event| postcard::to_allocvec(&event).unwrap()), expected);
+    let text = r#"["start","retry","succeed","fail","cancel",{"update":7}]"#;
+    assert_eq!(to_string(&events).unwrap(), text);
+    // A format that counts fields always has five.
+    assert_eq!(rmp_serde::to_vec(&task).unwrap()[0], 0x95);
+    assert_eq!(rmp_serde::to_vec_named(&task).unwrap()[0], 0x85);
+    assert_eq!(cbor(&task)[0], 0xa5);
+    for text in [r#""update""#, r#""delete""#, r#""Start""#, r#"{"start":1}"#, "0"] {
+        assert!(from_str::<Event<u8>>(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn words_and_counters_are_read_from_nothing_else() {
+    fn is_word<T>(word: &T, text: &str, listed: &str)
+    where
+        T: Serialize + DeserializeOwned + PartialEq + Debug + Clone + Ord,
+    {
+        comes_back(&in_a_row(word));
+        comes_back(&BTreeMap::from([(word.clone(), 1_u8)]));
+        assert_eq!(to_string(word).unwrap(), format!("{text:?}"));
+        assert_eq!(postcard::to_allocvec(word), postcard::to_allocvec(text));
+        for other in [
+            format!("{:?}", text.to_uppercase()),
+            format!("\"{text}\\u0000\""),
+            format!("\" {text}\""),
+            format!("{{{text:?}:null}}"),
+            format!("[{text:?}]"),
+            format!("\"{}\"", r"\u0000\u202e".repeat(1000)),
+            "\"\"".to_owned(),
+            "0".to_owned(),
+            "null".to_owned(),
+        ] {
+            let fault = from_str::<T>(&other).unwrap_err().to_string();
+            assert!(fault.contains(listed), "{other}: {fault}");
+            let is_plain = !fault.contains(|c: char| c.is_control() || c == '\u{202e}');
+            assert!(fault.len() < 400 && is_plain, "{fault:?}");
+        }
+        // Not from a position, and not from bytes that spell it.
+        assert!(
+            rmp_serde::from_slice::<T>(&[0]).is_err() && postcard::from_bytes::<T>(&[1]).is_err()
+        );
+        let bytes = [&[0xc4, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        assert!(rmp_serde::from_slice::<T>(&bytes).is_err());
+    }
+    for status in Status::ALL {
+        is_word(status, status.as_str(), "Starting, Processing, Succeeded, Failed or Cancelled");
+    }
+    for operation in Operation::ALL {
+        let listed = "start, retry, succeed, fail, cancel, update or delete";
+        is_word(operation, operation.as_str(), listed);
+    }
+    for number in [0, 1 << 53, u64::MAX] {
+        comes_back(&in_a_row(&(Revision::new(number), Run::new(number))));
+        assert_eq!(to_string(&Run::new(number)).unwrap(), number.to_string());
+        assert!(from_str::<Revision>(&format!("\"{number}\"")).is_err());
+    }
+}
+
+/// What `examples/broken.jsonl` holds is no task, for whatever payload; `example.rs` says why not.
+#[test]
+fn broken_lines_are_refused_for_every_payload() {
+    let mut lines = include_bytes!("../../examples/broken.jsonl").split(|&byte| byte == b'\n');
+    assert_eq!(lines.next_back(), Some(&b""[..]));
+    assert_eq!(
+        lines.next_back().map(|line| serde_json::from_slice::<Task<Value>>(line).is_ok()),
+        Some(true)
+    );
+    for line in lines {
+        let text = String::from_utf8_lossy(line);
+        assert!(serde_json::from_slice::<Task<Value>>(line).is_err(), "{text}");
+        assert!(serde_json::from_slice::<Task<Option<Value>>>(line).is_err(), "{text}");
+        assert!(serde_json::from_slice::<Task<Option<Box<RawValue>>>>(line).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn hostile_payloads_come_back_as_they_were() {
+    for payload in ["", "'; DROP TABLE tasks; --", "\"\\\u{0}\u{7f}\n", "Größe 寸法 🦀\u{202e}"]
+    {
+        for task in tasks(&payload.repeat(1000), &payload.to_owned()) {
+            assert_eq!(from_str::<Task<String>>(&to_string(&task).unwrap()).unwrap(), task);
+        }
+    }
+    // A number that is hard to read is the payload's own matter.
+    let text = r#"{"status":"Starting","revision":0,"run":0,"payload":50000000000000000000000000000000000000000000000000000000000000000000000000000000000.000000000000000000012}"#;
+    let task: Task<Box<RawValue>> = from_str(text).unwrap();
+    assert_eq!(to_string(&task).unwrap(), text);
+}
+
+/// The page about the stored form warns of it.
+#[test]
+fn flatten_takes_the_refusals_away() {
+    #[derive(Deserialize)]
+    struct Flat<T> {
+        #[serde(flatten)]
+        task: T,
+    }
+    #[derive(Deserialize, Debug)]
+    struct Nested {
+        task: Option<Task<String>>,
+    }
+    // An unknown field is passed over, here a previous state that was misspelt; and a broken task
+    // is shown as none.
+    let misspelt = r#"{"status":"Starting","revision":1,"run":0,"payload":"p","prevoius":null}"#;
+    assert_eq!(from_str::<Flat<Task<String>>>(misspelt).unwrap().task.state(), State::NEW);
+    let unknown = r#"{"status":"Paused","revision":1,"run":0,"payload":"p"}"#;
+    assert!(from_str::<Flat<Option<Task<String>>>>(unknown).unwrap().task.is_none());
+    // Nested, both are refused, with the fields of a document store beside them.
+    for task in [misspelt, unknown] {
+        let row = format!(r#"{{"_id":"1","pk":"user","task":{task}}}"#);
+        assert!(from_str::<Nested>(&row).unwrap_err().to_string().contains("expected"));
+    }
+    let row = format!(r#"{{"_id":"1","pk":"user","task":{}}}"#, STORED[5]);
+    let previous = Previous { status: Status::Succeeded, payload: &"p".to_owned() };
+    assert_eq!(from_str::<Nested>(&row).unwrap().task.unwrap().previous(), Some(previous));
+}
