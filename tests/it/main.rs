@@ -2,13 +2,20 @@
 
 mod client;
 mod common;
+mod laws;
+mod pages;
+mod public;
+mod pure;
+mod relation;
+mod strategy;
+
 #[cfg(feature = "serde")]
 mod example;
 #[cfg(feature = "serde")]
 mod fuzzed;
-mod laws;
-mod pages;
-mod public;
-mod relation;
+#[cfg(feature = "serde")]
+mod hazards;
 #[cfg(feature = "serde")]
 mod stored_form;
+#[cfg(feature = "serde")]
+mod vectors;

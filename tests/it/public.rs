@@ -46,17 +46,26 @@ fn traits() {
 /// Each is covariant in its payload, and has the auto traits that the payload has.
 #[test]
 fn variance_and_auto_traits() {
+    macro_rules! has {
+        ($Holder:ident $Auto:ident) => {{
+            fn is<T: $Auto>() {}
+            fn holder<T: $Auto>() {
+                is::<$Holder<T>>();
+            }
+            holder::<()>();
+        }};
+    }
     macro_rules! are_as_the_payload {
         ($($Holder:ident)*) => { $({
             fn shorter<'a>(long: $Holder<&'static str>) -> $Holder<&'a str> {
                 long
             }
-            fn send<T: Send>() -> impl Fn($Holder<T>) -> Box<dyn Send> where T: 'static { |it| Box::new(it) }
-            fn sync<T: Sync>() -> impl Fn($Holder<T>) -> Box<dyn Sync> where T: 'static { |it| Box::new(it) }
-            fn unpin<T: Unpin>() -> impl Fn($Holder<T>) -> Box<dyn Unpin> where T: 'static { |it| Box::new(it) }
-            fn unwind<T: UnwindSafe>() -> impl Fn($Holder<T>) -> Box<dyn UnwindSafe> where T: 'static { |it| Box::new(it) }
-            fn by_ref<T: RefUnwindSafe>() -> impl Fn($Holder<T>) -> Box<dyn RefUnwindSafe> where T: 'static { |it| Box::new(it) }
-            let _ = (shorter, send::<()>, sync::<()>, unpin::<()>, unwind::<()>, by_ref::<()>);
+            let _ = shorter;
+            has!($Holder Send);
+            has!($Holder Sync);
+            has!($Holder Unpin);
+            has!($Holder UnwindSafe);
+            has!($Holder RefUnwindSafe);
         })* };
     }
     holders!(are_as_the_payload);
@@ -66,75 +75,46 @@ fn variance_and_auto_traits() {
 #[test]
 #[deny(unfulfilled_lint_expectations)]
 fn is_const_and_must_be_used() {
-    macro_rules! must_use {
+    macro_rules! in_const {
         ($($call:expr;)*) => { $( const _: () = { #[expect(unused_must_use)] { $call; } }; )* };
+    }
+    macro_rules! at_run_time {
+        ($($call:expr;)*) => { $( #[expect(unused_must_use)] { $call; } )* };
     }
     const STATE: State = State::NEW;
     const TASK: Task<&str> = Task::new("payload");
     const DRAFT: Draft<&str> = Draft::new(TASK);
-    const STALE: StaleRun =
+    const REVISION: Revision = Revision::new(1);
+    const AHEAD: StaleRun =
         StaleRun { expected: Run::new(1), actual: Run::new(0), status: Status::Starting };
+    const STALE: StaleRevision = StaleRevision { expected: REVISION, actual: REVISION };
     const REFUSED: TransitionError = match STATE.apply(Operation::Succeed) {
         Err(refused) => refused,
         Ok(_) => panic!(),
     };
-    must_use! {
-        Status::Starting.as_str();
-        Status::Starting.is_active();
-        Status::Starting.is_completed();
-        Status::Starting.is_finished();
-        Status::Starting.accepts(Operation::Start);
-        Operation::Start.as_str();
-        Operation::Start.accepted_in();
-        STATE.status();
-        STATE.previous();
-        STATE.is_update();
-        STATE.apply(Operation::Start);
+    in_const! {
+        Status::Starting.as_str(); Status::Starting.is_active(); Status::Starting.is_completed();
+        Status::Starting.is_finished(); Status::Starting.accepts(Operation::Start);
+        Operation::Start.as_str(); Operation::Start.accepted_in();
+        STATE.status(); STATE.previous(); STATE.is_update(); STATE.apply(Operation::Start);
         State::from_parts(Status::Starting, None);
-        Revision::new(1);
-        Revision::from_i64(1);
-        Revision::new(1).get();
-        Revision::new(1).to_i64();
-        Revision::new(1).since(Revision::new(0));
-        Revision::new(1).is_after(Revision::new(0));
-        Task::new(1);
-        TASK.state();
-        TASK.status();
-        TASK.revision();
-        TASK.run();
-        TASK.payload();
-        TASK.is_update();
-        TASK.check(Operation::Start);
-        TASK.check_revision(Revision::new(0));
+        Revision::new(1); Revision::from_i64(1); REVISION.get(); REVISION.to_i64();
+        REVISION.since(REVISION); REVISION.is_after(REVISION);
+        Task::new(1); TASK.state(); TASK.status(); TASK.revision(); TASK.run(); TASK.payload();
+        TASK.is_update(); TASK.check(Operation::Start); TASK.check_revision(REVISION);
         TASK.check_run(Run::new(0));
-        Draft::new(Task::new(1));
-        DRAFT.loaded();
-        DRAFT.loaded_run();
-        DRAFT.before();
-        DRAFT.queued();
-        DRAFT.taken();
+        Draft::new(Task::new(1)); DRAFT.loaded(); DRAFT.loaded_run(); DRAFT.before();
+        DRAFT.queued(); DRAFT.taken();
         Event::Update(1).operation();
-        REFUSED.operation();
-        REFUSED.status();
-        REFUSED.state();
-        REFUSED.is_repeat();
-        STALE.is_ahead();
+        REFUSED.operation(); REFUSED.status(); REFUSED.state(); REFUSED.is_repeat();
+        AHEAD.is_ahead(); STALE.is_ahead();
     }
-    let (task, done) = (TASK, TASK.cancel().unwrap());
+    let mut task = TASK;
+    let done = task.cancel().unwrap();
     let kept = TASK.delete().unwrap_err();
-    macro_rules! at_run_time {
-        ($($call:expr;)*) => { $( #[expect(unused_must_use)] { $call; } )* };
-    }
     at_run_time! {
-        task.previous();
-        done.reverted();
-        done.released.into_payload();
-        kept.reason();
-        kept.into_task();
-        DRAFT.outcome(None);
-        DRAFT.into_task();
-        Event::new(Operation::Start, 1);
-        task.check_revision(Revision::new(0)).unwrap_err().is_ahead();
+        task.previous(); DRAFT.outcome(None); DRAFT.into_task(); Event::new(Operation::Start, 1);
+        done.reverted(); done.released.into_payload(); kept.reason(); kept.into_task();
     }
 }
 
@@ -185,21 +165,6 @@ fn all_are_listed_in_order() {
 }
 
 #[test]
-fn predicates() {
-    let ask = |status: &Status| [status.is_active(), status.is_completed(), status.is_finished()];
-    #[rustfmt::skip]
-    let expected = [
-        // active completed finished
-        [true,  false,    false], // Starting
-        [true,  false,    false], // Processing
-        [false, true,     true ], // Succeeded
-        [false, true,     true ], // Failed
-        [false, true,     false], // Cancelled
-    ];
-    assert!(Status::ALL.iter().map(ask).eq(expected));
-}
-
-#[test]
 fn counters_wrap_and_fit_a_signed_column() {
     for number in [0, 1, (1 << 53) + 1, (1 << 63) - 1, 1 << 63, u64::MAX] {
         let (revision, run) = (Revision::new(number), Run::from(number));
@@ -224,21 +189,18 @@ fn counters_wrap_and_fit_a_signed_column() {
 
 #[test]
 fn map_changes_the_previous_payload_first_and_counts_nothing() {
-    for task in task_in_each_state(|number| number) {
-        let mut order = Vec::new();
-        let mapped = counted(task.clone(), 7, 3).map(|number| {
-            order.push(number);
-            number.to_string()
-        });
-        assert_eq!(order, if task.is_update() { vec![0, 1] } else { vec![0] });
-        assert_eq!((mapped.revision().get(), mapped.run().get()), (7, 3));
-        let parsed = mapped.clone().try_map(|text| text.parse());
-        assert_eq!(parsed, Ok(counted(task.clone(), 7, 3)));
-        for fault in 0..2 {
-            let failed = mapped
-                .clone()
-                .try_map(|text| if text == fault.to_string() { Err(fault) } else { Ok(text) });
-            assert_eq!(failed.is_err(), fault == 0 || task.is_update());
+    for task in task_in_each_state(|number| number).map(|task| counted(task, 7, 3)) {
+        let expected = if task.is_update() { vec![0, 1] } else { vec![0] };
+        for fault in 0..3 {
+            let mut order = Vec::new();
+            let parsed = task.clone().map(|number| number.to_string()).try_map(|text| {
+                let number = text.parse().unwrap();
+                order.push(number);
+                if number == fault { Err("fault") } else { Ok(number) }
+            });
+            let until = expected.iter().position(|&number| number == fault);
+            assert_eq!(order, expected[..until.map_or(expected.len(), |at| at + 1)]);
+            assert_eq!(parsed, if until.is_some() { Err("fault") } else { Ok(task.clone()) });
         }
     }
 }
@@ -248,6 +210,10 @@ fn map_changes_the_previous_payload_first_and_counts_nothing() {
 fn messages() {
     let mut text = String::new();
     let mut line = |message: &dyn Display| text += &format!("{message}\n");
+    for status in Status::ALL {
+        let asked = [status.is_active(), status.is_completed(), status.is_finished()];
+        line(&format!("{status}: active, completed, finished {asked:?}"));
+    }
     for &operation in Operation::ALL {
         for &status in Status::ALL {
             if let Err(refused) = State::from_parts(status, None).unwrap().apply(operation) {

@@ -84,7 +84,7 @@ fn prop_stored_form() {
     payload(&(), &());
     payload(&None::<u8>, &Some(1));
     payload(&Some(2_u64), &None);
-    payload(&String::new(), &"Größe\0\"".to_owned());
+    payload(&String::new(), &"Größe\0\"'; DROP TABLE tasks; --🦀\u{202e}".repeat(99));
     payload(&vec![0_u8, 255], &vec![]);
     payload(&f64::MIN_POSITIVE, &-0.1);
     payload(&'🦀', &'\0');
@@ -236,44 +236,21 @@ fn broken_lines_are_refused_for_every_payload() {
     }
 }
 
-#[test]
-fn hostile_payloads_come_back_as_they_were() {
-    for payload in ["", "'; DROP TABLE tasks; --", "\"\\\u{0}\u{7f}\n", "Größe 寸法 🦀\u{202e}"]
-    {
-        for task in tasks(&payload.repeat(1000), &payload.to_owned()) {
-            assert_eq!(from_str::<Task<String>>(&to_string(&task).unwrap()).unwrap(), task);
-        }
-    }
-    // A number that is hard to read is the payload's own matter.
-    let text = r#"{"status":"Starting","revision":0,"run":0,"payload":50000000000000000000000000000000000000000000000000000000000000000000000000000000000.000000000000000000012}"#;
-    let task: Task<Box<RawValue>> = from_str(text).unwrap();
-    assert_eq!(to_string(&task).unwrap(), text);
-}
-
 /// The page about the stored form warns of it.
 #[test]
 fn flatten_takes_the_refusals_away() {
-    #[derive(Deserialize)]
+    #[derive(Deserialize, Debug)]
     struct Flat<T> {
         #[serde(flatten)]
         task: T,
     }
-    #[derive(Deserialize, Debug)]
-    struct Nested {
-        task: Option<Task<String>>,
+    // A misspelt field is passed over, and a broken task is shown as none.
+    let misspelt = r#"{"status":"Starting","revision":1,"run":0,"payload":1,"prevoius":null}"#;
+    assert_eq!(from_str::<Flat<Task<u8>>>(misspelt).unwrap().task.state(), State::NEW);
+    let unknown = r#"{"status":"Paused","revision":1,"run":0,"payload":1}"#;
+    assert_eq!(from_str::<Flat<Option<Task<u8>>>>(unknown).unwrap().task, None);
+    // Nested, both are refused.
+    for text in [misspelt, unknown] {
+        assert!(from_str::<BTreeMap<String, Task<u8>>>(&format!(r#"{{"task":{text}}}"#)).is_err());
     }
-    // An unknown field is passed over, here a previous state that was misspelt; and a broken task
-    // is shown as none.
-    let misspelt = r#"{"status":"Starting","revision":1,"run":0,"payload":"p","prevoius":null}"#;
-    assert_eq!(from_str::<Flat<Task<String>>>(misspelt).unwrap().task.state(), State::NEW);
-    let unknown = r#"{"status":"Paused","revision":1,"run":0,"payload":"p"}"#;
-    assert!(from_str::<Flat<Option<Task<String>>>>(unknown).unwrap().task.is_none());
-    // Nested, both are refused, with the fields of a document store beside them.
-    for task in [misspelt, unknown] {
-        let row = format!(r#"{{"_id":"1","pk":"user","task":{task}}}"#);
-        assert!(from_str::<Nested>(&row).unwrap_err().to_string().contains("expected"));
-    }
-    let row = format!(r#"{{"_id":"1","pk":"user","task":{}}}"#, STORED[5]);
-    let previous = Previous { status: Status::Succeeded, payload: &"p".to_owned() };
-    assert_eq!(from_str::<Nested>(&row).unwrap().task.unwrap().previous(), Some(previous));
 }
