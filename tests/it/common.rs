@@ -1,11 +1,5 @@
-//! What several subjects need: a task in each state, every event, and properties with floors.
+//! What several subjects need: a task in each state, every event.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, State, Task};
 
 use Operation::{Cancel, Fail, Start, Succeed, Update};
@@ -46,33 +40,4 @@ pub(crate) fn counted<T>(task: Task<T>, revision: u64, run: u64) -> Task<T> {
 
 pub(crate) fn events<T: Clone>(payload: T) -> impl Iterator<Item = Event<T>> {
     Operation::ALL.iter().filter_map(move |&operation| Event::new(operation, payload.clone()))
-}
-
-/// How often each thing was reached, over all cases of a property.
-#[derive(Default)]
-pub(crate) struct Tally(RefCell<BTreeMap<&'static str, u32>>);
-
-impl Tally {
-    pub(crate) fn hit(&self, what: &'static str) {
-        *self.0.borrow_mut().entry(what).or_default() += 1;
-    }
-}
-
-/// Runs a property, and then asks that each `(what, percent)` was hit at least so often per
-/// hundred cases.
-pub(crate) fn check<S: Strategy<Value: Debug>>(
-    strategy: S,
-    floors: &[(&'static str, u32)],
-    property: impl Fn(S::Value, &Tally) -> TestCaseResult,
-) {
-    let config = Config { failure_persistence: None, ..Config::default() };
-    let (cases, tally) = (config.cases, Tally::default());
-    if let Err(fault) = TestRunner::new(config).run(&strategy, |value| property(value, &tally)) {
-        panic!("{fault}");
-    }
-    for &(what, percent) in floors {
-        let hits = tally.0.borrow().get(what).copied().unwrap_or(0);
-        let floor = u64::from(cases) * u64::from(percent) / 100;
-        assert!(u64::from(hits) >= floor, "{what}: reached {hits} times in {cases} cases");
-    }
 }

@@ -21,49 +21,33 @@ pub(crate) fn compare(page: &str, regions: &[(&str, String)]) {
     expect_file![file].assert_eq(&text);
 }
 
-/// What an operation makes of a task in `status`: one answer for all of its states that are updates,
-/// or that are not. Empty if it is refused.
-fn becomes(operation: Operation, status: Status, update: bool) -> String {
-    let states =
-        State::ALL.iter().filter(|state| (state.status(), state.is_update()) == (status, update));
-    let answers: Vec<_> =
-        states.filter_map(|state| Some((state, state.apply(operation).ok()?))).collect();
-    let reverts = |(state, next): &(&State, Option<State>)| {
-        update
-            && next.is_some_and(|next| state.previous() == Some(next.status()) && !next.is_update())
-    };
-    let words: BTreeSet<String> = match answers[..] {
-        [_, ..] if answers.iter().all(reverts) => ["reverts".to_owned()].into(),
-        _ => answers
-            .iter()
-            .map(|(_, next)| match next {
-                None => "gone".to_owned(),
-                Some(next) if next.is_update() && !update => {
-                    format!("{}, an update", next.status())
-                }
-                Some(next) => next.status().to_string(),
-            })
-            .collect(),
-    };
-    Vec::from_iter(words).join(" or ")
+/// What an operation makes of new tasks, or of updates, in one of `statuses`.
+fn becomes(operation: Operation, statuses: &[Status], update: bool) -> String {
+    let answer = |&from: &State| Some((from, from.apply(operation).ok()?));
+    let listed = |it: &&State| statuses.contains(&it.status()) && it.is_update() == update;
+    let answers: Vec<_> = State::ALL.iter().filter(listed).filter_map(answer).collect();
+    let reverted = |from: State| Some(State::from_parts(from.previous()?, None).unwrap());
+    if update && answers.iter().all(|&(from, to)| to == reverted(from)) {
+        return if answers.is_empty() { String::new() } else { "reverts".to_owned() };
+    }
+    let words = answers.iter().map(|(from, to)| match to {
+        None => "gone".to_owned(),
+        Some(to) if to.is_update() && !from.is_update() => format!("{}, an update", to.status()),
+        Some(to) => to.status().to_string(),
+    });
+    Vec::from_iter(BTreeSet::from_iter(words)).join(" or ")
 }
 
 fn table() -> String {
-    let mut text =
-        "| operation | accepted in | a new task becomes | an update becomes |\n|---|---|---|---|\n"
-            .to_owned();
-    for &operation in Operation::ALL {
-        let accepted_in = operation.accepted_in();
-        let column = |update| {
-            let answers = accepted_in.iter().map(|&status| becomes(operation, status, update));
-            let answers: BTreeSet<String> = answers.filter(|answer| !answer.is_empty()).collect();
-            Vec::from_iter(answers).join(" or ")
-        };
-        let names: Vec<&str> = accepted_in.iter().map(|status| status.as_str()).collect();
-        let (new, update) = (column(false), column(true));
-        text += &format!("| `{operation}` | {} | {new} | {update} |\n", names.join(", "));
-    }
-    text.replace("|  |", "| |")
+    let rows = Operation::ALL.iter().map(|&operation| {
+        let statuses = operation.accepted_in();
+        let names: Vec<&str> = statuses.iter().map(|status| status.as_str()).collect();
+        let [new, update] = [false, true].map(|update| becomes(operation, statuses, update));
+        format!("\n| `{operation}` | {} | {new} | {update} |", names.join(", "))
+    });
+    let header =
+        "| operation | accepted in | a new task becomes | an update becomes |\n|---|---|---|---|";
+    header.to_owned() + &rows.collect::<String>().replace("|  |", "| |")
 }
 
 /// For each status its arrows, and where the arrow of an update leads elsewhere.
@@ -71,18 +55,14 @@ fn diagram() -> String {
     let mut text = "```text\n".to_owned();
     for &status in Status::ALL {
         text += &format!("{status}\n");
-        let accepted: Vec<_> =
-            Operation::ALL.iter().filter(|&&operation| status.accepts(operation)).collect();
-        for (index, &&operation) in accepted.iter().enumerate() {
-            let branch = if index + 1 == accepted.len() { '└' } else { '├' };
+        let mut accepted = Operation::ALL.iter().filter(|it| status.accepts(**it)).peekable();
+        while let Some(&operation) = accepted.next() {
+            let branch = if accepted.peek().is_some() { '├' } else { '└' };
             let line = "─".repeat(8 - operation.as_str().len());
-            let (new, update) =
-                (becomes(operation, status, false), becomes(operation, status, true));
-            let update = match update {
-                other if other.is_empty() || other == new => String::new(),
-                other => format!("an update {other}"),
-            };
-            text += format!(" {branch}─ {operation} {line}▶ {new:20}{update}").trim_end();
+            let [new, update] = [false, true].map(|update| becomes(operation, &[status], update));
+            let note = if update.is_empty() || update == new { "" } else { "an update " };
+            let note = note.to_owned() + if note.is_empty() { "" } else { &update };
+            text += format!(" {branch}─ {operation} {line}▶ {new:20}{note}").trim_end();
             text += "\n";
         }
     }
