@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use task_lifecycle::{Draft, Event, Operation, Outcome, Released, State, Status};
+use task_lifecycle::{Draft, Event, Operation, Outcome, Released, State, Status, Task};
 
 use crate::client::Watched;
 use crate::common::{PATHS, counted, task_in, task_in_each_state};
@@ -122,25 +122,22 @@ fn outcome_is_by_equality_and_then_by_revision() {
         (1,     [Unknown, Open, Lost,    Unknown, Unknown]),
         (2,     [Unknown, Open, Lost,    Lost,    Unknown]),
     ];
-    let others = || task_in_each_state(|number| number + 99);
-    for (loaded, task) in
-        [0, u64::MAX - 1, u64::MAX].map(|at| others().map(move |it| (at, it))).into_iter().flatten()
+    for (loaded, (changes, row)) in
+        [0, u64::MAX - 1, u64::MAX].iter().flat_map(|at| table.map(|row| (at, row)))
     {
-        for (changes, row) in table {
-            let mut draft = Draft::new(counted(task.clone().map(|_| 0), loaded, 3));
-            (0..changes).for_each(|_| draft.edit(|payload| *payload += 1));
-            assert_eq!((draft.outcome(Some(&*draft)), draft.outcome(None)), (Made, Unknown));
-            for found in others() {
-                for (more, expected) in (0..).zip(row) {
-                    let found =
-                        counted(found.clone(), loaded.wrapping_add(more).wrapping_sub(1), 3);
-                    assert_eq!(draft.outcome(Some(&found)), expected, "{found:?} for {draft:?}");
-                }
+        let mut draft = Draft::new(counted(Task::new(0), *loaded, 3));
+        (0..changes).for_each(|_| draft.edit(|payload| *payload += 1));
+        assert_eq!((draft.outcome(Some(&*draft)), draft.outcome(None)), (Made, Unknown));
+        for found in task_in_each_state(|number| number + 99) {
+            for (more, expected) in (0..).zip(row) {
+                let revision = loaded.wrapping_add(more).wrapping_sub(1);
+                let found = counted(found.clone(), revision, 3);
+                assert_eq!(draft.outcome(Some(&found)), expected, "{found:?} for {draft:?}");
             }
-            // At the draft's own revision, and equal to it in all but the run.
-            let found = counted(draft.clone().into_task(), draft.revision().get(), 4);
-            assert_eq!(draft.outcome(Some(&found)), if changes == 0 { Open } else { Lost });
         }
+        // At the draft's own revision, and equal to it in all but the run.
+        let found = counted(draft.clone().into_task(), draft.revision().get(), 4);
+        assert_eq!(draft.outcome(Some(&found)), if changes == 0 { Open } else { Lost });
     }
 }
 
@@ -152,32 +149,26 @@ fn prop_seed() {
     let statuses = format!("{:?}", Status::ALL).replace(['[', ']'], "");
     let operations = format!("{:?}", Operation::ALL).replace(['[', ']'], "");
     let neighbours = format!(
-        "#![no_std]
-        mod state;
+        "mod state;
         pub use state::State;
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Status {{ {statuses} }}
-        impl core::fmt::Display for Status {{
-            fn fmt(&self, _: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {{ Ok(()) }}
+        impl std::fmt::Display for Status {{
+            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {{ Ok(()) }}
         }}
         #[derive(Clone, Copy)]
         pub enum Operation {{ {operations} }}
-        pub enum SnapshotError {{
-            UnexpectedPrevious {{ status: Status }},
-            PreviousNotFinished {{ status: Status }},
-        }}
+        pub enum SnapshotError {{ UnexpectedPrevious {{ status: Status }}, PreviousNotFinished {{ status: Status }} }}
         pub struct TransitionError;
         impl TransitionError {{ const fn new(_: Operation, _: State) -> Self {{ Self }} }}",
     );
-    let folder = std::env::temp_dir().join(format!("task-lifecycle-seed-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::write(folder.join("lib.rs"), neighbours).unwrap();
     let compile = |state: &str| {
         fs::write(folder.join("state.rs"), state).unwrap();
-        let rustc = Path::new(env!("CARGO")).with_file_name("rustc");
-        let mut command = Command::new(rustc);
+        let mut command = Command::new(Path::new(env!("CARGO")).with_file_name("rustc"));
         command.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "lib.rs"]);
-        let output = command.current_dir(&folder).output().expect("rustc beside cargo");
+        let output = command.current_dir(folder).output().expect("rustc beside cargo");
         String::from_utf8(output.stderr).unwrap()
     };
 
@@ -195,5 +186,4 @@ fn prop_seed() {
         let said = compile(&state.replace(cell, broken));
         assert!(said.contains(rule), "{rule}: {said}");
     }
-    fs::remove_dir_all(&folder).unwrap();
 }

@@ -11,31 +11,30 @@ use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, State, Status, T
 
 use crate::common::{counted, events, task_in_each_state};
 
-/// There and back, in each format. Formats that are asked for their bytes must use all of them.
-fn comes_back<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
+trait Value: Serialize + DeserializeOwned + PartialEq + Debug + Clone {}
+impl<T: Serialize + DeserializeOwned + PartialEq + Debug + Clone> Value for T {}
+
+/// There and back, in each format.
+fn comes_back<T: Value>(value: &T) {
     let text = to_string(value).unwrap();
     assert_eq!(&from_str::<T>(&text).unwrap(), value, "JSON: {text}");
     let tree = serde_json::to_value(value).unwrap();
-    let read: T = serde_json::from_value(tree.clone()).unwrap();
-    assert_eq!(&read, value, "a JSON value: {tree}");
+    assert_eq!(&serde_json::from_value::<T>(tree).unwrap(), value, "a JSON value: {text}");
     in_binary(value);
 }
 
-fn in_binary<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: &T) {
-    let counted = rmp_serde::to_vec(value).unwrap();
-    let read: T = rmp_serde::from_slice(&counted).unwrap();
-    assert_eq!(&read, value, "MessagePack, fields counted: {counted:?}");
-
-    let named = rmp_serde::to_vec_named(value).unwrap();
-    let read: T = rmp_serde::from_slice(&named).unwrap();
-    assert_eq!(&read, value, "MessagePack, fields named: {named:?}");
-
-    let read: T = ciborium::from_reader(&cbor(value)[..]).unwrap();
-    assert_eq!(&read, value, "CBOR: {:?}", cbor(value));
-
+fn in_binary<T: Value>(value: &T) {
     let bytes = postcard::to_allocvec(value).unwrap();
-    let (read, rest) = postcard::take_from_bytes::<T>(&bytes).unwrap();
-    assert_eq!((&read, rest), (value, &[][..]), "postcard: {bytes:?}");
+    let (postcard, rest) = postcard::take_from_bytes::<T>(&bytes).unwrap();
+    assert!(rest.is_empty(), "postcard: {rest:?} is left");
+    for (format, read) in [
+        ("postcard", postcard),
+        ("CBOR", ciborium::from_reader(&cbor(value)[..]).unwrap()),
+        ("fields counted", rmp_serde::from_slice(&rmp_serde::to_vec(value).unwrap()).unwrap()),
+        ("fields named", rmp_serde::from_slice(&rmp_serde::to_vec_named(value).unwrap()).unwrap()),
+    ] {
+        assert_eq!(&read, value, "{format}");
+    }
 }
 
 fn cbor<T: Serialize>(value: &T) -> Vec<u8> {
@@ -64,10 +63,7 @@ fn prop_stored_form() {
         Two(String, i64),
         Named { list: Vec<Nested>, unit: () },
     }
-    fn payload<T>(payload: &T, previous: &T)
-    where
-        T: Serialize + DeserializeOwned + PartialEq + Debug + Clone,
-    {
+    fn payload<T: Value>(payload: &T, previous: &T) {
         for task in tasks(payload, previous) {
             assert_eq!(Task::try_from(Snapshot::from(task.clone())).as_ref(), Ok(&task));
             let borrowed = Task::try_from(Snapshot::from(&task)).unwrap().map(T::clone);
@@ -151,15 +147,9 @@ fn positions_are_pinned() {
     let stored: Task<&str> = from_str(STORED[6]).unwrap();
     assert_eq!(postcard::to_allocvec(&stored).unwrap(), update);
     let expected: [&[u8]; 6] = [&[0], &[1], &[2], &[3], &[4], &[5, 7]];
-    let events = [
-        Event::Start,
-        Event::Retry,
-        Event::Succeed,
-        Event::Fail,
-        Event::Cancel,
-        Event::Update(7_u8),
-    ];
-    assert_eq!(events.clone().map(|event| postcard::to_allocvec(&event).unwrap()), expected);
+    let events: Vec<Event<u8>> = events(7).collect();
+    let bytes = events.iter().map(|event| postcard::to_allocvec(event).unwrap());
+    assert_eq!(bytes.collect::<Vec<_>>(), expected);
     let text = r#"["start","retry","succeed","fail","cancel",{"update":7}]"#;
     assert_eq!(to_string(&events).unwrap(), text);
     // A format that counts fields always has five.
@@ -173,10 +163,7 @@ fn positions_are_pinned() {
 
 #[test]
 fn words_and_counters_are_read_from_nothing_else() {
-    fn is_word<T>(word: &T, text: &str, listed: &str)
-    where
-        T: Serialize + DeserializeOwned + PartialEq + Debug + Clone + Ord,
-    {
+    fn is_word<T: Value + Ord>(word: &T, text: &str, listed: &str) {
         comes_back(&in_a_row(word));
         comes_back(&BTreeMap::from([(word.clone(), 1_u8)]));
         assert_eq!(to_string(word).unwrap(), format!("{text:?}"));
@@ -198,9 +185,8 @@ fn words_and_counters_are_read_from_nothing_else() {
             assert!(fault.len() < 400 && is_plain, "{fault:?}");
         }
         // Not from a position, and not from bytes that spell it.
-        assert!(
-            rmp_serde::from_slice::<T>(&[0]).is_err() && postcard::from_bytes::<T>(&[1]).is_err()
-        );
+        assert!(rmp_serde::from_slice::<T>(&[0]).is_err());
+        assert!(postcard::from_bytes::<T>(&[1]).is_err());
         let bytes = [&[0xc4, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         assert!(rmp_serde::from_slice::<T>(&bytes).is_err());
     }
