@@ -1,4 +1,4 @@
-//! What several subjects need: a task in each state, every event.
+//! What several subjects need: a task in each state.
 
 use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, State, Task};
 
@@ -36,8 +36,4 @@ pub(crate) fn task_in_each_state<T>(payload: impl Fn(u32) -> T) -> impl Iterator
 pub(crate) fn counted<T>(task: Task<T>, revision: u64, run: u64) -> Task<T> {
     let (revision, run) = (Revision::new(revision), Run::new(run));
     Snapshot { revision, run, ..task.into() }.try_into().expect("any counter goes with any state")
-}
-
-pub(crate) fn events<T: Clone>(payload: T) -> impl Iterator<Item = Event<T>> {
-    Operation::ALL.iter().filter_map(move |&operation| Event::new(operation, payload.clone()))
 }

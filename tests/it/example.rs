@@ -37,10 +37,7 @@ fn broken_lines_are_named() {
     assert_eq!(broken, said.lines().count() - 1);
     for (number, line) in lines(text).enumerate() {
         fuzzed::json(line);
-        let answers = [
-            from_slice::<Task<Value>>(line).is_ok(),
-            from_slice::<Task<Option<Value>>>(line).is_ok(),
-        ];
-        assert_eq!(answers, [number == broken; 2], "line {}", number + 1);
+        assert_eq!(from_slice::<Task<Value>>(line).is_ok(), number == broken);
+        assert_eq!(from_slice::<Task<Option<Value>>>(line).is_ok(), number == broken);
     }
 }

@@ -1,7 +1,7 @@
 //! Failures of real task services, under their names: one row for each that the machine, the draft
 //! or the stored form rules out. `tests/README.md` says where the others are.
 
-use task_lifecycle::{Draft, Event, Operation, Revision, Run, State, Status, Task};
+use task_lifecycle::{Draft, Event, Operation, Revision, Run, Status, Task};
 
 use crate::pages;
 
@@ -47,7 +47,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("edit_lost_the_result",              "remember start edit:label check_run", "current"),
     ("stale_click_cancelled_the_next",    "fail update remember cancel update check_revision", "stale revision: expected 2, but the task is at 4"),
     ("bulk_cancel_broke_updates",         r#"read:{"status":"Cancelled","revision":4,"run":1,"payload":"p","previous":{"status":"Failed","payload":"p"}}"#, "a task in status Cancelled cannot have a previous state"),
-    ("skipped_field_shifted_the_rest",    "row", "Starting, first"),
+    ("skipped_field_shifted_the_rest",    "row", "7, Starting, first, 9"),
     ("status_by_position",                "word:1", "invalid type: integer `1`, expected Starting, Processing, Succeeded, Failed or Cancelled at line 1 column 1"),
     ("timeout_counted_as_no",             "start arrives others:succeed outcome", "Unknown"),
     ("redelivered_for_nobody",            "remember start check_run", "current"),
@@ -123,9 +123,9 @@ fn play(steps: &str) -> String {
                     "word" => serde_json::from_str::<Status>(text).unwrap_err().to_string(),
                     "row" => {
                         let bytes = postcard::to_allocvec(&(7_u8, &*draft, 9_u8)).unwrap();
-                        let row: (u8, Task<String>, u8) = postcard::from_bytes(&bytes).unwrap();
-                        assert_eq!((row.0, row.2), (7, 9));
-                        shown(&row.1)
+                        let (before, task, after): (u8, _, u8) =
+                            postcard::from_bytes(&bytes).unwrap();
+                        format!("{before}, {}, {after}", shown(&task))
                     }
                     "outcome" => format!("{:?}", draft.outcome(Some(&stored))),
                     "loaded" => format!("{:?}", draft.loaded()),
@@ -145,10 +145,6 @@ fn each_failure_is_ruled_out() {
     for (id, steps, expected) in ROWS {
         assert_eq!(play(steps), *expected, "{id}: {steps}");
     }
-    // What a bulk statement may touch, and what each row becomes.
-    assert_eq!(Operation::Cancel.accepted_in(), [Status::Starting]);
-    let update = State::from_parts(Status::Starting, Some(Status::Failed)).unwrap();
-    assert_eq!(update.apply(Operation::Cancel).unwrap().unwrap().status(), Status::Failed);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn becomes(operation: Operation, statuses: &[Status], update: bool) -> String {
         Some(to) if to.is_update() && !from.is_update() => format!("{}, an update", to.status()),
         Some(to) => to.status().to_string(),
     });
-    Vec::from_iter(BTreeSet::from_iter(words)).join(" or ")
+    words.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" or ")
 }
 
 fn table() -> String {
@@ -52,21 +52,21 @@ fn table() -> String {
 
 /// For each status its arrows, and where the arrow of an update leads elsewhere.
 fn diagram() -> String {
-    let mut text = "```text\n".to_owned();
+    let mut lines = vec!["```text".to_owned()];
     for &status in Status::ALL {
-        text += &format!("{status}\n");
+        lines.push(status.to_string());
         let mut accepted = Operation::ALL.iter().filter(|it| status.accepts(**it)).peekable();
         while let Some(&operation) = accepted.next() {
             let branch = if accepted.peek().is_some() { '├' } else { '└' };
             let line = "─".repeat(8 - operation.as_str().len());
             let [new, update] = [false, true].map(|update| becomes(operation, &[status], update));
-            let note = if update.is_empty() || update == new { "" } else { "an update " };
-            let note = note.to_owned() + if note.is_empty() { "" } else { &update };
-            text += format!(" {branch}─ {operation} {line}▶ {new:20}{note}").trim_end();
-            text += "\n";
+            let is_other = !update.is_empty() && update != new;
+            let note = if is_other { format!("an update {update}") } else { String::new() };
+            let arrow = format!(" {branch}─ {operation} {line}▶ {new:20}{note}");
+            lines.push(arrow.trim_end().to_owned());
         }
     }
-    text + "```"
+    lines.join("\n") + "\n```"
 }
 
 #[test]

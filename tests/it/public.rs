@@ -24,13 +24,14 @@ fn traits() {
     fn counter<T: Default + Display + FromStr + From<u64> + Into<u64>>() {}
     struct Opaque;
 
-    (value::<State>(), value::<Outcome>(), value::<Revision>(), value::<Run>());
-    (value::<Status>(), word::<Status, UnknownStatus>());
-    (value::<Operation>(), word::<Operation, UnknownOperation>());
-    (counter::<Revision>(), counter::<Run>());
-    macro_rules! is_error { ($($Error:ident)*) => { $(value::<$Error>(); error::<$Error>();)* } }
-    is_error!(TransitionError SnapshotError StaleRevision StaleRun UnknownStatus UnknownOperation);
-    error::<DeleteError<Opaque>>();
+    macro_rules! are { ($check:ident: $($Type:ty),*) => { $($check::<$Type>();)* } }
+    are!(value: Status, Operation, State, Outcome, Revision, Run);
+    are!(value: TransitionError, SnapshotError, StaleRevision, StaleRun, UnknownStatus, UnknownOperation);
+    are!(error: TransitionError, SnapshotError, StaleRevision, StaleRun, UnknownStatus, UnknownOperation);
+    are!(error: DeleteError<Opaque>);
+    are!(counter: Revision, Run);
+    word::<Status, UnknownStatus>();
+    word::<Operation, UnknownOperation>();
 }
 
 /// What holds payloads is covariant, and has the traits that the payload has. It is enough that
@@ -65,9 +66,7 @@ fn is_const_and_must_be_used() {
     const TASK: Task<&str> = Task::new("payload");
     const DRAFT: Draft<&str> = Draft::new(TASK);
     const REVISION: Revision = Revision::new(1);
-    const AHEAD: StaleRun =
-        StaleRun { expected: Run::new(1), actual: Run::new(0), status: Status::Starting };
-    const STALE: StaleRevision = StaleRevision { expected: REVISION, actual: REVISION };
+    const RUN: Run = Run::new(1);
     const REFUSED: TransitionError = match STATE.apply(Operation::Succeed) {
         Err(refused) => refused,
         Ok(_) => panic!(),
@@ -82,12 +81,13 @@ fn is_const_and_must_be_used() {
         REVISION.since(REVISION); REVISION.is_after(REVISION);
         Task::new(1); TASK.state(); TASK.status(); TASK.revision(); TASK.run(); TASK.payload();
         TASK.is_update(); TASK.check(Operation::Start); TASK.check_revision(REVISION);
-        TASK.check_run(Run::new(0));
+        TASK.check_run(RUN);
         Draft::new(Task::new(1)); DRAFT.loaded(); DRAFT.loaded_run(); DRAFT.before();
         DRAFT.queued(); DRAFT.taken();
         Event::Update(1).operation();
         REFUSED.operation(); REFUSED.status(); REFUSED.state(); REFUSED.is_repeat();
-        AHEAD.is_ahead(); STALE.is_ahead();
+        StaleRevision { expected: REVISION, actual: REVISION }.is_ahead();
+        StaleRun { expected: RUN, actual: RUN, status: Status::Starting }.is_ahead();
     }
     let mut task = TASK;
     let done = task.cancel().unwrap();
@@ -184,35 +184,34 @@ fn map_changes_the_previous_payload_first_and_counts_nothing() {
 /// Every message, and what `Debug` shows. None shows a payload but that of the task itself.
 #[test]
 fn messages() {
-    let mut text = String::new();
-    let mut line = |message: &dyn Display| text += &format!("{message}\n");
+    let mut lines = Vec::new();
     for status in Status::ALL {
         let asked = [status.is_active(), status.is_completed(), status.is_finished()];
-        line(&format!("{status}: active, completed, finished {asked:?}"));
+        lines.push(format!("{status}: active, completed, finished {asked:?}"));
     }
     for &operation in Operation::ALL {
         for &status in Status::ALL {
             if let Err(refused) = State::from_parts(status, None).unwrap().apply(operation) {
                 let repeat = if refused.is_repeat() { ", a repeat" } else { "" };
-                line(&format!("{refused}{repeat}"));
+                lines.push(format!("{refused}{repeat}"));
             }
         }
     }
     for task in task_in_each_state(|number| number) {
-        line(&format!("{task:?}"));
-        if let Err(stale) = counted(task.clone(), 4, 1).check_run(Run::new(2)) {
-            line(&stale);
-        }
+        lines.push(format!("{task:?}"));
+        let stale = counted(task.clone(), 4, 1).check_run(Run::new(2)).unwrap_err();
+        lines.push(stale.to_string());
         if let Err(kept) = task.map(|_| "secret").delete() {
             assert_eq!(TransitionError::from(kept.clone()), kept.reason());
-            assert!(kept.source().is_none() && !format!("{kept:?}").contains("secret"));
-            line(&format!("{kept}; {kept:?}"));
+            assert!(kept.source().is_none());
+            lines.push(format!("{kept}; {kept:?}"));
         }
     }
-    line(&Task::new(()).check_revision(Revision::new(4)).unwrap_err());
-    line(&SnapshotError::UnexpectedPrevious { status: Status::Failed });
-    line(&SnapshotError::PreviousNotFinished { status: Status::Cancelled });
-    line(&"?".parse::<Status>().unwrap_err());
-    line(&"?".parse::<Operation>().unwrap_err());
-    expect_file!["messages.txt"].assert_eq(&text);
+    lines.push(Task::new(()).check_revision(Revision::new(4)).unwrap_err().to_string());
+    lines.push(SnapshotError::UnexpectedPrevious { status: Status::Failed }.to_string());
+    lines.push(SnapshotError::PreviousNotFinished { status: Status::Cancelled }.to_string());
+    lines.push("?".parse::<Status>().unwrap_err().to_string());
+    lines.push("?".parse::<Operation>().unwrap_err().to_string());
+    assert!(lines.iter().all(|line| !line.contains("secret")));
+    expect_file!["messages.txt"].assert_eq(&(lines.join("\n") + "\n"));
 }

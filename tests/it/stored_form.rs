@@ -9,25 +9,19 @@ use serde::{Deserialize, Serialize};
 use serde_json::{from_str, to_string};
 use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, State, Status, Task};
 
-use crate::common::{counted, events, task_in_each_state};
+use crate::common::{counted, task_in_each_state};
 
 trait Value: Serialize + DeserializeOwned + PartialEq + Debug + Clone {}
 impl<T: Serialize + DeserializeOwned + PartialEq + Debug + Clone> Value for T {}
 
 /// There and back, in each format.
 fn comes_back<T: Value>(value: &T) {
-    let text = to_string(value).unwrap();
-    assert_eq!(&from_str::<T>(&text).unwrap(), value, "JSON: {text}");
-    let tree = serde_json::to_value(value).unwrap();
-    assert_eq!(&serde_json::from_value::<T>(tree).unwrap(), value, "a JSON value: {text}");
-    in_binary(value);
-}
-
-fn in_binary<T: Value>(value: &T) {
     let bytes = postcard::to_allocvec(value).unwrap();
     let (postcard, rest) = postcard::take_from_bytes::<T>(&bytes).unwrap();
     assert!(rest.is_empty(), "postcard: {rest:?} is left");
     for (format, read) in [
+        ("JSON", from_str(&to_string(value).unwrap()).unwrap()),
+        ("a JSON value", serde_json::from_value(serde_json::to_value(value).unwrap()).unwrap()),
         ("postcard", postcard),
         ("CBOR", ciborium::from_reader(&cbor(value)[..]).unwrap()),
         ("fields counted", rmp_serde::from_slice(&rmp_serde::to_vec(value).unwrap()).unwrap()),
@@ -71,9 +65,8 @@ fn prop_stored_form() {
             comes_back(&in_a_row(&task));
             comes_back(&Snapshot::from(task));
         }
-        for event in events(payload.clone()) {
-            comes_back(&in_a_row(&event));
-        }
+        let event = |operation: &Operation| Event::new(*operation, payload.clone());
+        Operation::ALL.iter().filter_map(event).for_each(|event| comes_back(&in_a_row(&event)));
     }
 
     payload(&(), &());
@@ -88,11 +81,6 @@ fn prop_stored_form() {
     let list = vec![Nested::Unit, Nested::One(None), Nested::One(Some(0))];
     payload(&Nested::Named { list, unit: () }, &Nested::One(None));
     payload(&tasks(&1_u8, &2), &vec![]);
-    // A JSON value has no numbers of 128 bits; the other formats have.
-    for task in tasks(&i128::MIN, &i128::MAX) {
-        assert_eq!(from_str::<Task<i128>>(&to_string(&task).unwrap()).unwrap(), task);
-        in_binary(&in_a_row(&task));
-    }
 }
 
 /// A stored task of each state.
@@ -110,15 +98,12 @@ const STORED: [&str; 9] = [
 
 #[test]
 fn every_state_is_read_and_written_to_the_letter() {
-    let states = STORED.map(|text| {
-        let task: Task<&str> = from_str(text).expect(text);
-        assert_eq!(to_string(&task).unwrap(), text);
-        let snapshot: Snapshot<&str> = from_str(text).expect(text);
-        assert_eq!(to_string(&snapshot).unwrap(), text);
-        assert_eq!(Snapshot::from(task.clone()), snapshot);
-        task.state()
-    });
-    assert_eq!(states, State::ALL);
+    for (text, &state) in STORED.iter().zip(State::ALL) {
+        let (task, snapshot) = (from_str::<Task<&str>>(text), from_str::<Snapshot<&str>>(text));
+        let (task, snapshot) = (task.unwrap(), snapshot.unwrap());
+        assert_eq!((&to_string(&task).unwrap(), task.state()), (&(*text).to_owned(), state));
+        assert_eq!((&*to_string(&snapshot).unwrap(), Snapshot::from(task)), (*text, snapshot));
+    }
 }
 
 #[test]
@@ -133,9 +118,6 @@ fn other_texts_of_the_same_task() {
     }
     let update: Task<String> = from_str(r#"["Starting",3,1,"n",["Failed","p"]]"#).unwrap();
     assert_eq!(to_string(&update).unwrap(), STORED[6]);
-    // `Option` is null, and not absent: see examples/broken.jsonl.
-    let text = r#"{"status":"Starting","revision":1,"run":0,"payload":null,"previous":{"status":"Failed","payload":null}}"#;
-    assert_eq!(to_string(&from_str::<Task<Option<u8>>>(text).unwrap()).unwrap(), text);
 }
 
 /// In bytes, fields and events are known by their position alone.
@@ -147,7 +129,8 @@ fn positions_are_pinned() {
     let stored: Task<&str> = from_str(STORED[6]).unwrap();
     assert_eq!(postcard::to_allocvec(&stored).unwrap(), update);
     let expected: [&[u8]; 6] = [&[0], &[1], &[2], &[3], &[4], &[5, 7]];
-    let events: Vec<Event<u8>> = events(7).collect();
+    let events = Operation::ALL.iter().filter_map(|&operation| Event::new(operation, 7_u8));
+    let events: Vec<_> = events.collect();
     let bytes = events.iter().map(|event| postcard::to_allocvec(event).unwrap());
     assert_eq!(bytes.collect::<Vec<_>>(), expected);
     let text = r#"["start","retry","succeed","fail","cancel",{"update":7}]"#;
@@ -168,17 +151,10 @@ fn words_and_counters_are_read_from_nothing_else() {
         comes_back(&BTreeMap::from([(word.clone(), 1_u8)]));
         assert_eq!(to_string(word).unwrap(), format!("{text:?}"));
         assert_eq!(postcard::to_allocvec(word), postcard::to_allocvec(text));
-        for other in [
-            format!("{:?}", text.to_uppercase()),
-            format!("\"{text}\\u0000\""),
-            format!("\" {text}\""),
-            format!("{{{text:?}:null}}"),
-            format!("[{text:?}]"),
-            format!("\"{}\"", r"\u0000\u202e".repeat(1000)),
-            "\"\"".to_owned(),
-            "0".to_owned(),
-            "null".to_owned(),
-        ] {
+        let hostile = format!("\"{}\"", r"\u0000\u202e".repeat(1000));
+        let others =
+            [r#""W\u0000""#, r#"" W""#, r#"{"W":null}"#, r#"["W"]"#, "\"\"", "0", "null", &hostile];
+        for other in others.map(|other| other.replace('W', text)) {
             let fault = from_str::<T>(&other).unwrap_err().to_string();
             assert!(fault.contains(listed), "{other}: {fault}");
             let is_plain = !fault.contains(|c: char| c.is_control() || c == '\u{202e}');
@@ -217,8 +193,4 @@ fn flatten_takes_the_refusals_away() {
     assert_eq!(from_str::<Flat<Task<u8>>>(misspelt).unwrap().task.state(), State::NEW);
     let unknown = r#"{"status":"Paused","revision":1,"run":0,"payload":1}"#;
     assert_eq!(from_str::<Flat<Option<Task<u8>>>>(unknown).unwrap().task, None);
-    // Nested, both are refused.
-    for text in [misspelt, unknown] {
-        assert!(from_str::<BTreeMap<String, Task<u8>>>(&format!(r#"{{"task":{text}}}"#)).is_err());
-    }
 }

@@ -66,16 +66,14 @@ fn single_steps() {
             entries.push(json!({ "stored": stored(&task), "step": step, "answer": answer }));
         };
         steps().for_each(|operation| add(take(&mut task.clone(), operation)));
-        let checked = |answer: Result<(), (String, bool)>| {
-            answer.err().map(|(error, is_ahead)| json!({ "error": error, "is_ahead": is_ahead }))
-        };
+        let stale = |error: String, ahead| json!({ "error": error, "is_ahead": ahead });
         for distance in [0, 1, i64::MAX as u64, 1 << 63, LAST] {
             let number = task.run().get().wrapping_add(distance);
-            let answer = task.check_revision(Revision::new(number));
-            let answer = checked(answer.map_err(|stale| (stale.to_string(), stale.is_ahead())));
+            let answer = task.check_revision(Revision::new(number)).err();
+            let answer = answer.map(|it| stale(it.to_string(), it.is_ahead()));
             add((json!({ "check_revision": number.to_string() }), json!(answer)));
-            let answer = task.check_run(Run::new(number));
-            let answer = checked(answer.map_err(|stale| (stale.to_string(), stale.is_ahead())));
+            let answer = task.check_run(Run::new(number)).err();
+            let answer = answer.map(|it| stale(it.to_string(), it.is_ahead()));
             add((json!({ "check_run": number.to_string() }), json!(answer)));
         }
     }
@@ -86,8 +84,8 @@ fn single_steps() {
 #[test]
 fn drafts() {
     let pairs = steps().flat_map(|first| steps().map(move |second| vec![first, second]));
-    let histories: Vec<_> =
-        [vec![]].into_iter().chain(steps().map(|it| vec![it])).chain(pairs).collect();
+    let single = [vec![]].into_iter().chain(steps().map(|step| vec![step]));
+    let histories: Vec<_> = single.chain(pairs).collect();
     let mut entries = Vec::new();
     for (task, history) in
         tasks(LAST).flat_map(|it| histories.iter().map(move |history| (it.clone(), history)))
@@ -123,20 +121,17 @@ fn drafts() {
 
 #[test]
 fn stored_forms() {
-    let mut texts = Vec::new();
-    for status in Status::ALL {
-        let form = |previous| {
-            format!(r#"{{"status":"{status}","revision":3,"run":1,"payload":"new"{previous}}}"#)
-        };
-        texts.extend(["", r#","previous":null"#].map(|previous| form(previous.to_owned())));
-        texts.extend(Status::ALL.iter().map(|previous| {
-            form(format!(r#","previous":{{"status":"{previous}","payload":"old"}}"#))
-        }));
-    }
-    texts.push(format!(
+    let mut texts = vec![format!(
         r#" {{"payload":null, "run":{LAST}, "status":"Failed", "revision":{}}}"#,
         LARGE + 1
-    ));
+    )];
+    for status in Status::ALL {
+        let first = format!(r#"{{"status":"{status}","revision":3,"run":1,"payload":"new""#);
+        texts.extend(["}", r#","previous":null}"#].map(|rest| format!("{first}{rest}")));
+        texts.extend(Status::ALL.iter().map(|previous| {
+            format!(r#"{first},"previous":{{"status":"{previous}","payload":"old"}}}}"#)
+        }));
+    }
     let broken = String::from_utf8_lossy(include_bytes!("../../examples/broken.jsonl"));
     texts.extend(broken.lines().filter(|line| !line.contains('\u{fffd}')).map(str::to_owned));
     let entries = texts.iter().map(|text| match serde_json::from_str::<Task<Value>>(text) {

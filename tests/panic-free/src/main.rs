@@ -60,10 +60,6 @@ fn to_its_end<T>(mut task: Task<T>, event: Event<T>) {
         }
         Err(refused) => seen((refused.is_repeat(), refused.status(), refused.state())),
     }
-    let Ok(task) = task.try_map(|payload| if black_box(true) { Ok(payload) } else { Err(()) })
-    else {
-        return;
-    };
     match task.map(|payload| (payload, 1_u8)).delete() {
         Ok(payload) => seen(payload),
         Err(refused) => {
@@ -85,6 +81,7 @@ fn of_the_words(state: State, operation: Operation, status: Status, word: &str) 
 fn with<T: PartialEq>(payload: impl Fn() -> T, operation: Operation) {
     on_a_draft(black_box(Task::new(payload())), [payload(), payload()], operation);
     to_its_end(black_box(Task::new(payload())), black_box(Event::Update(payload())));
+    seen(Task::new(payload()).try_map(|payload| black_box(Ok::<T, T>(payload))).is_ok());
 }
 
 #[unsafe(no_mangle)]
