@@ -2,7 +2,8 @@
 
 use expect_test::expect_file;
 use serde_json::{Value, json, to_string};
-use task_lifecycle::{Draft, Event, Operation, Revision, Run, State, Status, Task};
+use task_lifecycle::Status::{Processing, Starting};
+use task_lifecycle::{Draft, Event, Operation, Revision, Run, Snapshot, State, Status, Task};
 
 use crate::common::{counted, task_in_each_state};
 
@@ -97,10 +98,22 @@ fn drafts() {
             continue; // refused, or gone
         }
         let made = draft.clone().into_task();
-        let another_run = counted(made.clone(), made.revision().get(), 7);
+        let changes: [fn(&mut Snapshot<String>); 6] = [
+            |_| (),
+            |it| it.status = if it.status == Starting { Processing } else { it.status },
+            |it| it.revision = Revision::new(it.revision.get().wrapping_add(1)),
+            |it| it.run = Run::new(7),
+            |it| it.payload.push('!'),
+            |it| it.previous.iter_mut().for_each(|old| old.payload.push('!')),
+        ];
+        let unequal = changes.map(|change| {
+            let mut snapshot = Snapshot::from(made.clone());
+            change(&mut snapshot);
+            Task::try_from(snapshot).unwrap()
+        });
         let around =
             (0..5).map(|more| counted(task.clone(), LAST.wrapping_add(more).wrapping_sub(1), 7));
-        let found = [None, Some(made), Some(another_run)].into_iter().chain(around.map(Some));
+        let found = [None].into_iter().chain(unequal.into_iter().chain(around).map(Some));
         let outcomes = found.map(|found| {
             json!([found.as_ref().map(stored), format!("{:?}", draft.outcome(found.as_ref()))])
         });
