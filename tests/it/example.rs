@@ -25,7 +25,7 @@ fn a_line_for_each_task() {
     let tasks = include_bytes!("../../examples/tasks.jsonl");
     expect_file!["tasks.txt"].assert_eq(&printed(tasks).0);
     let states = lines(tasks).map(|line| from_slice::<Task<Value>>(line).unwrap().state());
-    assert!(states.eq(State::ALL.iter().copied()));
+    assert!(states.eq(State::ALL.iter().copied()), "a new state needs a line in tasks.jsonl");
 }
 
 /// All but the last are broken, for whatever payload: `Option` is null, and not absent.

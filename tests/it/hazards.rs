@@ -38,7 +38,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("double_cancel_undecided",           "cancel cancel", "cancel refused in Cancelled, a repeat"),
     ("double_cancel_undecided",           "fail update remember cancel check_revision", "stale revision: expected 2, but the task is at 3"),
     ("poisoned_after_error",              "start cancel succeed", "succeed: Succeeded, first"),
-    ("unknown_status_became_new",         r#"read:{"status":"Queued","revision":2,"run":0,"payload":"p"}"#, r#"unknown status: expected Starting, Processing, Succeeded, Failed or Cancelled, not "Queued" at line 1 column 18"#),
+    ("unknown_status_became_new",         r#"read:{"status":"Queued","revision":2,"run":0,"payload":"p"}"#, "unknown status"),
     ("stored_form_with_no_run",           r#"read:{"status":"Failed","revision":3,"run":1,"payload":"p","previous":{"status":"Failed","payload":"p"}}"#, "a task in status Failed cannot have a previous state"),
     ("state_in_a_message",                "edit:Cancelled start", "start: Processing, Cancelled"),
     ("positional_options",                "start edit:finished edit: succeed", "succeed: Succeeded, "),
@@ -48,7 +48,7 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("stale_click_cancelled_the_next",    "fail update remember cancel update check_revision", "stale revision: expected 2, but the task is at 4"),
     ("bulk_cancel_broke_updates",         r#"read:{"status":"Cancelled","revision":4,"run":1,"payload":"p","previous":{"status":"Failed","payload":"p"}}"#, "a task in status Cancelled cannot have a previous state"),
     ("skipped_field_shifted_the_rest",    "row", "7, Starting, first, 9"),
-    ("status_by_position",                "word:1", "invalid type: integer `1`, expected Starting, Processing, Succeeded, Failed or Cancelled at line 1 column 1"),
+    ("status_by_position",                "word:1", "invalid type: integer `1`"),
     ("timeout_counted_as_no",             "start arrives others:succeed outcome", "Unknown"),
     ("redelivered_for_nobody",            "remember start check_run", "current"),
 
@@ -66,11 +66,11 @@ const ROWS: &[(&str, &str, &str)] = &[
 #[rustfmt::skip]
 const ELSEWHERE: &[(&str, &str)] = &[
     ("`Run` and `Revision` are two types, and a test of the docs shows it", "two_numbers_of_one_type"),
-    ("A fault of the [model](model/STORIES.md), which tells the shortest story without the precaution", "lost_race_answered_200 unconditional_write check_then_write edit_made_twice started_run_was_orphaned stop_request_outlived_its_run"),
-    ("A test of the [service](../examples/service/README.md)", "wrote_before_queue masked_not_found cross_user_read sql_by_format update_answered_the_old_task lifo_queue no_renewal_at_work poison_task result_cannot_be_stored older_binary_dropped_fields one_row_hid_the_list one_row_stopped_the_queue head_cancelled serialization_failure_was_an_outage clocks_disagreed deploys_used_up_the_attempts migration_failed_the_queue clock_set_back"),
-    ("The SQL of the page [Embedding](../src/documentation/embedding.md), which is run on two databases", "hand_written_update trigger_refused_the_lease"),
+    ("A fault of the model, with its [stories]", "lost_race_answered_200 unconditional_write check_then_write edit_made_twice started_run_was_orphaned stop_request_outlived_its_run"),
+    ("A test of the [service]", "wrote_before_queue masked_not_found cross_user_read sql_by_format update_answered_the_old_task lifo_queue no_renewal_at_work poison_task result_cannot_be_stored older_binary_dropped_fields one_row_hid_the_list one_row_stopped_the_queue head_cancelled serialization_failure_was_an_outage clocks_disagreed deploys_used_up_the_attempts migration_failed_the_queue clock_set_back"),
+    ("The SQL of the page [Embedding], which is run on two databases", "hand_written_update trigger_refused_the_lease"),
     ("A sentence of that page", "deadline_reverted retry_all_failed_repeated_a_cancel settings_edited_at_work replay_without_edits files_of_lost_runs restore_made_old_etags_fit nested_one_deeper"),
-    ("A store of the suite's [bank](conformance/BANK.md)", "green_that_raced_nothing no_threads_for_async unit_payload slow_and_right_was_killed busy_machine_was_silence story_that_does_not_replay seed_that_draws_something_else only_fresh_copies_race waits_of_another_call free_names_are_never_created equal_payloads creates_do_not_race short_histories"),
+    ("A store of the suite's [bank]", "green_that_raced_nothing no_threads_for_async unit_payload slow_and_right_was_killed busy_machine_was_silence story_that_does_not_replay seed_that_draws_something_else only_fresh_copies_race waits_of_another_call free_names_are_never_created equal_payloads creates_do_not_race short_histories"),
 ];
 
 fn shown(task: &Task<String>) -> String {
@@ -92,6 +92,12 @@ fn operate(task: &mut Task<String>, operation: Operation, payload: &str) -> Stri
     };
     let repeat = if refused.is_repeat() { ", a repeat" } else { "" };
     format!("{} refused in {}{repeat}", refused.operation(), refused.state())
+}
+
+/// Without the list of what was expected.
+fn fault<T: std::fmt::Debug>(read: serde_json::Result<T>) -> String {
+    let text = read.unwrap_err().to_string();
+    text.split(" expected ").next().unwrap().trim_end_matches([':', ',']).to_owned()
 }
 
 fn play(steps: &str) -> String {
@@ -119,8 +125,8 @@ fn play(steps: &str) -> String {
                         |()| "current".to_owned(),
                     ),
                     "check_revision" => draft.check_revision(seen).unwrap_err().to_string(),
-                    "read" => serde_json::from_str::<Task<String>>(text).unwrap_err().to_string(),
-                    "word" => serde_json::from_str::<Status>(text).unwrap_err().to_string(),
+                    "read" => fault(serde_json::from_str::<Task<String>>(text)),
+                    "word" => fault(serde_json::from_str::<Status>(text)),
                     "row" => {
                         let bytes = postcard::to_allocvec(&(7_u8, &*draft, 9_u8)).unwrap();
                         let (before, task, after): (u8, _, u8) =

@@ -76,7 +76,7 @@ fn walk(watched: &Watched, left: u32) -> u64 {
 
 /// Every sequence up to a length: 6, or `TASK_LIFECYCLE_LENGTH`.
 #[test]
-fn every_sequence_shows_what_a_client_expects() {
+fn all_sequences_show_what_a_client_expects() {
     let length = std::env::var("TASK_LIFECYCLE_LENGTH");
     let length = length.map_or(6, |length| length.parse().expect("a length"));
     let sequences = walk(&Watched::new(), length);

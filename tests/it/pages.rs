@@ -16,7 +16,7 @@ pub(crate) fn compare(page: &str, regions: &[(&str, String)]) {
         let (open, close) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
         let marks = text.find(&open).zip(text.find(&close));
         let (start, end) = marks.unwrap_or_else(|| panic!("{page} has no region {name}"));
-        text.replace_range(start + open.len()..end, &format!("\n\n{}\n\n", generated.trim_end()));
+        text.replace_range(start + open.len()..end, &format!("\n{}\n", generated.trim_end()));
     }
     expect_file![file].assert_eq(&text);
 }

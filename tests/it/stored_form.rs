@@ -2,7 +2,8 @@
 //! of a row, where a field too few would shift what follows.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde_json::{from_str, to_string};
 use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, State, Status, Task};
 
 use crate::common::{counted, task_in_each_state};
+use crate::pages;
 
 trait Value: Serialize + DeserializeOwned + PartialEq + Debug + Clone {}
 impl<T: Serialize + DeserializeOwned + PartialEq + Debug + Clone> Value for T {}
@@ -98,6 +100,7 @@ const STORED: [&str; 9] = [
 
 #[test]
 fn every_state_is_read_and_written_to_the_letter() {
+    assert_eq!(STORED.len(), State::ALL.len(), "a new state needs a text");
     for (text, &state) in STORED.iter().zip(State::ALL) {
         let (task, snapshot) = (from_str::<Task<&str>>(text), from_str::<Snapshot<&str>>(text));
         let (task, snapshot) = (task.unwrap(), snapshot.unwrap());
@@ -135,6 +138,8 @@ fn positions_are_pinned() {
     assert_eq!(bytes.collect::<Vec<_>>(), expected);
     let text = r#"["start","retry","succeed","fail","cancel",{"update":7}]"#;
     assert_eq!(to_string(&events).unwrap(), text);
+    let shown = format!("```json\n{text}\n```");
+    pages::compare("src/documentation/stored_form.md", &[("events", shown)]);
     // A format that counts fields always has five.
     assert_eq!(rmp_serde::to_vec(&task).unwrap()[0], 0x95);
     assert_eq!(rmp_serde::to_vec_named(&task).unwrap()[0], 0x85);
@@ -146,7 +151,9 @@ fn positions_are_pinned() {
 
 #[test]
 fn words_and_counters_are_read_from_nothing_else() {
-    fn is_word<T: Value + Ord>(word: &T, text: &str, listed: &str) {
+    fn is_word<T: Value + Ord + FromStr<Err: Display>>(word: &T, text: &str) {
+        let unknown = "".parse::<T>().err().unwrap().to_string();
+        let listed = unknown.split_once(": ").unwrap().1;
         comes_back(&in_a_row(word));
         comes_back(&BTreeMap::from([(word.clone(), 1_u8)]));
         assert_eq!(to_string(word).unwrap(), format!("{text:?}"));
@@ -166,13 +173,8 @@ fn words_and_counters_are_read_from_nothing_else() {
         let bytes = [&[0xc4, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         assert!(rmp_serde::from_slice::<T>(&bytes).is_err());
     }
-    for status in Status::ALL {
-        is_word(status, status.as_str(), "Starting, Processing, Succeeded, Failed or Cancelled");
-    }
-    for operation in Operation::ALL {
-        let listed = "start, retry, succeed, fail, cancel, update or delete";
-        is_word(operation, operation.as_str(), listed);
-    }
+    Status::ALL.iter().for_each(|status| is_word(status, status.as_str()));
+    Operation::ALL.iter().for_each(|operation| is_word(operation, operation.as_str()));
     for number in [0, 1 << 53, u64::MAX] {
         comes_back(&in_a_row(&(Revision::new(number), Run::new(number))));
         assert_eq!(to_string(&Run::new(number)).unwrap(), number.to_string());
