@@ -58,6 +58,7 @@ impl TransitionError {
     /// statuses and nothing else: it cannot see that the cancel of an *update* is repeated (that
     /// task is finished again, so compare revisions), and it never proves that the caller's own
     /// run counted (workers use [`Task::check_run`]). Never true for `update` and `delete`.
+    #[doc(alias("idempotent"))]
     #[must_use]
     #[inline]
     pub const fn is_repeat(self) -> bool {
