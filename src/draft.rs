@@ -82,11 +82,10 @@ impl<T> Draft<T> {
         let is_queued = matches!(self.task.status(), Status::Starting) && self.is_another_run();
         if is_queued { Some(self.task.run()) } else { None }
     }
-    }
 
     /// Returns the run that this commit takes: whoever makes it is the worker of that run, and its
-    /// lease begins in the same transaction. `Some` if the task is `Processing` and was not, or
-    /// the run is another than was loaded.
+    /// lease begins in the same transaction. `Some` if the task is `Processing`, and was not when
+    /// it was loaded or is in another run.
     ///
     /// ```
     /// # use task_lifecycle::{Draft, Run, Task};
@@ -107,7 +106,6 @@ impl<T> Draft<T> {
         let is_taken = matches!(self.task.status(), Status::Processing)
             && (!was_processing || self.is_another_run());
         if is_taken { Some(self.task.run()) } else { None }
-    }
     }
 
     #[inline]
