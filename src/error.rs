@@ -236,15 +236,11 @@ pub(crate) struct AnyOf<W: 'static>(pub(crate) &'static [W]);
 
 impl<W: fmt::Display> fmt::Display for AnyOf<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = self.0.len();
-        for word in self.0 {
-            left = left.saturating_sub(1);
-            let separator = match left {
-                0 => "",
-                1 => " or ",
-                _ => ", ",
-            };
-            write!(f, "{word}{separator}")?;
+        for (word, place) in self.0.iter().zip(1..) {
+            let is_last = place == self.0.len();
+            let separator = if is_last { " or " } else { ", " };
+            let separator = if place == 1 { "" } else { separator };
+            write!(f, "{separator}{word}")?;
         }
         Ok(())
     }

@@ -145,10 +145,12 @@ pub fn history<T: Debug>(
             };
             // The next that is wanted, and not one of those that are: so that what is left out in
             // shrinking does not change what follows.
-            let is_event = |operation: &Operation| *operation != Operation::Delete;
             let turns =
                 Operation::ALL.iter().copied().cycle().skip(first).take(Operation::ALL.len());
-            let operation = turns.filter(is_event).find(wanted).unwrap_or(Operation::Start);
+            let operation = turns
+                .filter(|turn| *turn != Operation::Delete)
+                .find(wanted)
+                .unwrap_or(Operation::Start);
             if let Ok(Some(next)) = state.apply(operation) {
                 state = next;
             }
