@@ -81,14 +81,12 @@ macro_rules! counter {
         }
 
         impl From<u64> for $Counter {
-            #[inline]
             fn from(number: u64) -> Self {
                 Self(number)
             }
         }
 
         impl From<$Counter> for u64 {
-            #[inline]
             fn from(counter: $Counter) -> Self {
                 counter.0
             }
