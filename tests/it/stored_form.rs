@@ -11,7 +11,6 @@ use serde_json::{from_str, to_string};
 use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, State, Status, Task};
 
 use crate::common::{counted, task_in_each_state};
-use crate::pages;
 
 trait Value: Serialize + DeserializeOwned + PartialEq + Debug + Clone {}
 impl<T: Serialize + DeserializeOwned + PartialEq + Debug + Clone> Value for T {}
@@ -138,8 +137,6 @@ fn positions_are_pinned() {
     assert_eq!(bytes.collect::<Vec<_>>(), expected);
     let text = r#"["start","retry","succeed","fail","cancel",{"update":7}]"#;
     assert_eq!(to_string(&events).unwrap(), text);
-    let shown = format!("```json\n{text}\n```");
-    pages::compare("src/documentation/stored_form.md", &[("events", shown)]);
     // A format that counts fields always has five.
     assert_eq!(rmp_serde::to_vec(&task).unwrap()[0], 0x95);
     assert_eq!(rmp_serde::to_vec_named(&task).unwrap()[0], 0x85);
