@@ -4,7 +4,7 @@
 pub mod engines;
 pub mod etcd;
 pub mod postgres;
-//pub mod queue;
+pub mod queue;
 pub mod redis;
 pub mod s3;
 pub mod settle;

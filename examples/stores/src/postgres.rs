@@ -24,7 +24,7 @@ use sqlx::{Postgres, error::DatabaseError, query::Query};
 use task_lifecycle::{Previous, Revision, Run, Snapshot, Status};
 use uuid::Uuid;
 
-use crate::{Draft, Result, Task};
+use crate::{Draft, Error, Result, Task};
 
 /// For a migration. A `BIGINT` has a sign, so the counters are kept bit for bit. Payloads are
 /// `TEXT`: `JSONB` refuses `\u0000`. The trigger refuses what is written by hand and leaves the
@@ -114,4 +114,12 @@ fn changed(answer: Result<Done, sqlx::Error>) -> Result<bool> {
 pub fn lost_race(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     matches!(code.as_deref(), Some("40001" | "40P01"))
+}
+
+/// Whether the same will be refused again: data that is wrong, breaks a constraint or is too large.
+/// Whatever else is no lost race is an outage, and no fault of the task.
+pub fn is_lasting(error: &Error) -> bool {
+    let Error::Postgres(error) = error else { return matches!(error, Error::Json(_)) };
+    let code = error.as_database_error().and_then(DatabaseError::code).unwrap_or_default();
+    ["22", "23", "54"].iter().any(|class| code.starts_with(class))
 }
