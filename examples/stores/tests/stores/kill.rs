@@ -1,0 +1,103 @@
+//! Engines are killed in the middle of commits, all of their nodes at once, and started again:
+//! nothing that was acknowledged is lost, and nothing else is there. (It is SIGKILL: the system
+//! still writes what it was given. What survives a power loss is the engine's promise.)
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use task_lifecycle::Revision;
+use task_stores::engines::{Engine, Node};
+use task_stores::{Draft, Task};
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::harness::{Etcd, Open, Postgres, Redis, document};
+
+/// Commits edits, each with the number of its revision, until there is no answer.
+async fn edit<S: Open>(store: S, id: Uuid, acknowledged: Rc<Cell<Revision>>) {
+    let mut task = store.load(&id).await.unwrap().unwrap();
+    loop {
+        let mut draft = Draft::new(task);
+        let next = draft.revision().get() + 1;
+        draft.edit(|it| it.message = next.to_string());
+        match store.commit(&id, &draft).await {
+            Ok(is_done) => assert!(is_done, "nobody else commits"),
+            Err(_) => return,
+        }
+        acknowledged.set(draft.revision());
+        task = draft.into_task();
+    }
+}
+
+/// Starts the nodes again until each of them answers.
+async fn restart<S: Open>(engine: &mut Engine, id: Uuid) -> S {
+    for address in engine.address.clone().split(',') {
+        let load = async || S::open(address).await.ok()?.load(&id).await.ok()?;
+        while !matches!(timeout(Duration::from_secs(10), load()).await, Ok(Some(_))) {
+            // PostgreSQL does not start before the last of its old processes is gone.
+            engine
+                .nodes
+                .iter_mut()
+                .filter_map(|it| (!it.is_running()).then_some(it))
+                .for_each(Node::restart);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    S::open(&engine.address).await.unwrap()
+}
+
+async fn survives<S: Open + 'static>() {
+    let Some(mut engine) = S::start() else { return };
+    let mut store = S::open(&engine.address).await.unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let id = store.create(&Task::new(document("0"))).await.unwrap();
+        clients.push((id, Rc::new(Cell::new(Revision::new(0)))));
+    }
+    for round in 0..3 {
+        let mut edits = Vec::new();
+        for (id, acknowledged) in &clients {
+            let own = store.another().await.unwrap();
+            edits.push(tokio::task::spawn_local(edit(own, *id, Rc::clone(acknowledged))));
+        }
+        let before: Vec<_> = clients.iter().map(|(_, acknowledged)| acknowledged.get()).collect();
+        let is_idle = || clients.iter().zip(&before).any(|((_, at), before)| at.get() == *before);
+        while is_idle() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        engine.nodes.iter_mut().for_each(Node::kill);
+        for edits in edits {
+            edits.await.unwrap();
+        }
+        store = restart(&mut engine, clients[0].0).await;
+        for (id, acknowledged) in &clients {
+            let task = store.load(id).await.unwrap().unwrap();
+            let unanswered = task.revision().since(acknowledged.get());
+            assert!(unanswered <= 1, "round {round}: {acknowledged:?} was acknowledged: {task:?}");
+            assert_eq!(task.payload().message, task.revision().to_string());
+            acknowledged.set(task.revision());
+        }
+    }
+}
+
+fn alone(test: impl Future<Output = ()>) {
+    LocalSet::new().block_on(&Runtime::new().unwrap(), test);
+}
+
+#[test]
+fn postgres_keeps_what_it_acknowledged() {
+    alone(survives::<Postgres>());
+}
+
+#[test]
+fn etcd_keeps_what_it_acknowledged() {
+    alone(survives::<Etcd>());
+}
+
+#[test]
+fn redis_keeps_what_it_acknowledged() {
+    alone(survives::<Redis>());
+}

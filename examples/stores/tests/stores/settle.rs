@@ -1,0 +1,114 @@
+//! A change whose answers are lost is settled right, whatever happens in the meantime.
+
+use std::cell::RefCell;
+
+use task_lifecycle::{Snapshot, Status};
+use task_stores::settle::{Settled, settle};
+use task_stores::{Draft, Task};
+
+use crate::harness::document;
+
+/// After how many calls a commit without an answer arrives.
+const ARRIVES: [Option<usize>; 5] = [Some(0), Some(1), Some(2), Some(3), None];
+
+/// What others do, between two calls.
+const OTHERS: [fn(&mut Option<Task>); 5] = [
+    |_| {},
+    |task| task.as_mut().unwrap().edit(|it| it.output = None),
+    |task| (0..2).for_each(|_| task.as_mut().unwrap().edit(|it| it.output = None)),
+    |task| _ = task.as_mut().unwrap().start(),
+    |task| *task = None,
+];
+
+/// A store that loses the first two answers to commits.
+struct Story {
+    task: Option<Task>,
+    calls: usize,
+    arrives: Vec<Option<usize>>,
+    late: Vec<(usize, Draft)>,
+    others: (usize, fn(&mut Option<Task>)),
+    made: usize,
+}
+
+impl Story {
+    fn time_passes(&mut self) {
+        self.calls += 1;
+        if self.others.0 == self.calls && self.task.is_some() {
+            self.others.1(&mut self.task);
+        }
+        let calls = self.calls;
+        for (_, draft) in self.late.extract_if(.., |(at, _)| *at == calls).collect::<Vec<_>>() {
+            self.take_in(&draft);
+        }
+    }
+
+    fn take_in(&mut self, draft: &Draft) -> bool {
+        let is_current = self.task.as_ref().is_some_and(|it| it.revision() == draft.loaded());
+        if is_current {
+            self.task = Some(draft.clone().into_task());
+            self.made += 1;
+        }
+        is_current
+    }
+
+    fn commit(&mut self, draft: &Draft) -> Result<bool, ()> {
+        self.time_passes();
+        match self.arrives.pop() {
+            None => return Ok(self.take_in(draft)),
+            Some(Some(0)) => _ = self.take_in(draft),
+            Some(Some(calls)) => self.late.push((self.calls + calls, draft.clone())),
+            Some(None) => {}
+        }
+        Err(())
+    }
+
+    fn load(&mut self) -> Result<Option<Task>, ()> {
+        self.time_passes();
+        if self.calls.is_multiple_of(4) { Err(()) } else { Ok(self.task.clone()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_settled() {
+    let last = Snapshot { revision: u64::MAX.into(), ..Task::new(document("text")).into() };
+    let task = Task::try_from(last).unwrap();
+    let mut seen = [0; 4];
+    for case in 0..ARRIVES.len().pow(2) * OTHERS.len() * 9 {
+        let (first, case) = (ARRIVES[case % 5], case / 5);
+        let (second, case) = (ARRIVES[case % 5], case / 5);
+        let (others, when) = (case % 5, case / 5);
+        let story = RefCell::new(Story {
+            task: Some(task.clone()),
+            calls: 0,
+            arrives: vec![second, first],
+            late: Vec::new(),
+            others: (when, OTHERS[others]),
+            made: 0,
+        });
+        let mut decisions = 0;
+        let cancel = |draft: &mut Draft| {
+            decisions += 1;
+            draft.edit(|it| it.message = format!("decision {decisions}"));
+            draft.cancel().map(drop)
+        };
+        let load = async || story.borrow_mut().load();
+        let settled = settle(load, cancel, async |draft| story.borrow_mut().commit(draft)).await;
+        let mut story = story.into_inner();
+        let made = story.made;
+        (0..4).for_each(|_| story.time_passes()); // what is late arrives
+        let told = format!(
+            "{first:?}, {second:?}, others {others} at {when}: {settled:?}, {:?}",
+            story.task
+        );
+        assert!(story.made <= 1, "made twice: {told}");
+        let (kind, is_right) = match settled {
+            Settled::Made(task) => (0, made == 1 && task.status() == Status::Cancelled),
+            Settled::Refused(_) => (1, story.made == 0),
+            Settled::Gone => (2, story.made == 0),
+            Settled::Unknown => (3, others > 0),
+        };
+        assert!(is_right, "{told}");
+        seen[kind] += 1;
+    }
+    assert!(seen.iter().all(|&count| count >= 20), "{seen:?}");
+}
