@@ -10,40 +10,34 @@ use task_lifecycle::Revision;
 use task_stores::engines::{Engine, Node};
 use task_stores::{Draft, Task};
 use tokio::runtime::Runtime;
-use tokio::task::LocalSet;
-use tokio::time::{sleep, timeout};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::harness::{Etcd, Open, Postgres, Redis, document};
 
-/// Commits edits, each with the number of its revision, until there is no answer.
+/// Commits edits without end, each with the number of its revision.
 async fn edit<S: Open>(store: S, id: Uuid, acknowledged: Rc<Cell<Revision>>) {
-    let mut task = store.load(&id).await.unwrap().unwrap();
     loop {
-        let mut draft = Draft::new(task);
+        let mut draft = Draft::new(store.load(&id).await.unwrap().unwrap());
         let next = draft.revision().get() + 1;
         draft.edit(|it| it.message = next.to_string());
-        match store.commit(&id, &draft).await {
-            Ok(is_done) => assert!(is_done, "nobody else commits"),
-            Err(_) => return,
-        }
+        assert!(store.commit(&id, &draft).await.unwrap(), "nobody else commits");
         acknowledged.set(draft.revision());
-        task = draft.into_task();
     }
 }
 
-/// Starts the nodes again until each of them answers.
+/// Starts the nodes again, and waits until each of them answers.
 async fn restart<S: Open>(engine: &mut Engine, id: Uuid) -> S {
     for address in engine.address.clone().split(',') {
         let load = async || S::open(address).await.ok()?.load(&id).await.ok()?;
-        while !matches!(timeout(Duration::from_secs(10), load()).await, Ok(Some(_))) {
+        loop {
             // PostgreSQL does not start before the last of its old processes is gone.
-            engine
-                .nodes
-                .iter_mut()
-                .filter_map(|it| (!it.is_running()).then_some(it))
-                .for_each(Node::restart);
-            sleep(Duration::from_millis(50)).await;
+            let ended = engine.nodes.iter_mut().filter_map(|it| (!it.is_running()).then_some(it));
+            ended.for_each(Node::restart);
+            if let Ok(Some(_)) = timeout(Duration::from_secs(5), load()).await {
+                break;
+            }
         }
     }
     S::open(&engine.address).await.unwrap()
@@ -58,20 +52,18 @@ async fn survives<S: Open + 'static>() {
         clients.push((id, Rc::new(Cell::new(Revision::new(0)))));
     }
     for round in 0..3 {
-        let mut edits = Vec::new();
+        let (mut edits, mut goals) = (JoinSet::new(), Vec::new());
         for (id, acknowledged) in &clients {
             let own = store.another().await.unwrap();
-            edits.push(tokio::task::spawn_local(edit(own, *id, Rc::clone(acknowledged))));
+            edits.spawn_local(edit(own, *id, Rc::clone(acknowledged)));
+            goals.push(acknowledged.get().get() + 20);
         }
-        let before: Vec<_> = clients.iter().map(|(_, acknowledged)| acknowledged.get()).collect();
-        let is_idle = || clients.iter().zip(&before).any(|((_, at), before)| at.get() == *before);
-        while is_idle() {
-            sleep(Duration::from_millis(100)).await;
+        while clients.iter().zip(&goals).any(|((_, at), goal)| at.get().get() < *goal) {
+            let failed = timeout(Duration::from_millis(10), edits.join_next()).await;
+            assert!(failed.is_err(), "{failed:?}");
         }
         engine.nodes.iter_mut().for_each(Node::kill);
-        for edits in edits {
-            edits.await.unwrap();
-        }
+        drop(edits);
         store = restart(&mut engine, clients[0].0).await;
         for (id, acknowledged) in &clients {
             let task = store.load(id).await.unwrap().unwrap();
