@@ -1,5 +1,5 @@
 //! Engines for tests and storms: each in a temporary folder, in memory where there is such a file
-//! system, on ports of its own, gone when it is dropped or this program ends in any other way.
+//! system, on ports of its own, ended when it is dropped or this program ends in any other way.
 //!
 //! One that is not installed says so and gives `None`, or panics if the environment variable
 //! `ALL_ENGINES` is set.
@@ -62,6 +62,7 @@ pub fn postgres() -> Option<Engine> {
     let mut server = command("postgres");
     server.args(["-c", &format!("port={port}"), "-c", "listen_addresses=127.0.0.1"]);
     server.args(["-c", "max_connections=200", "-c", "unix_socket_directories="]);
+    server.args(["-c", "dynamic_shared_memory_type=mmap"]); // in its folder
     engine.start(server);
     let state = data.join("postmaster.pid");
     engine.wait(|| fs::read_to_string(&state).is_ok_and(|text| text.contains("ready")));
@@ -121,7 +122,7 @@ impl Engine {
         fs::create_dir(&dir).expect("a new folder");
         // The nodes are in its group. A paused one ends when it goes on.
         let script = "trap '' INT TERM QUIT; read _; kill -s QUIT 0; kill -s CONT 0
-            until rm -rf \"$1\"; do sleep 0.1; done";
+            sleep 1; rm -rf \"$1\"; kill -s KILL 0";
         let mut guard = Command::new("sh");
         guard.args(["-c", script, "guard"]).arg(&dir).process_group(0).stdin(Stdio::piped());
         let guard = guard.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh");
@@ -161,7 +162,6 @@ impl Drop for Engine {
         for node in &mut self.nodes {
             _ = node.child.wait();
         }
-        _ = self.guard.wait();
     }
 }
 

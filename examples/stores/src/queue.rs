@@ -61,55 +61,49 @@ pub enum Back {
 /// Stores a new task and its message; false as for [`postgres::create`].
 pub async fn submit(pool: &PgPool, id: Uuid, document: Document) -> Result<bool> {
     let task = Task::new(document);
-    let both = async |db: &mut PgConnection| {
-        if !postgres::create(&mut *db, id, &task).await? {
-            return Ok(None);
-        }
-        send(db, Process { id, run: task.run() }, 0).await.map(Some)
-    };
-    Ok(at_once(pool, both).await?.is_some())
+    at_once(pool, async |db| {
+        Ok(postgres::create(&mut *db, id, &task).await? && send(db, id, task.run(), 0).await?)
+    })
+    .await
 }
 
 /// Stores what was decided, and the message that it asks for; false as for [`postgres::commit`].
 pub async fn commit(pool: &PgPool, id: Uuid, draft: &Draft) -> Result<bool> {
-    let both = async |db: &mut PgConnection| store(db, id, draft, 0).await;
-    Ok(at_once(pool, both).await?.is_some())
+    at_once(pool, async |db| store(db, id, draft, 0).await).await
 }
 
-async fn store(db: &mut PgConnection, id: Uuid, draft: &Draft, wait: i32) -> Result<Option<()>> {
-    if !postgres::commit(&mut *db, id, draft).await? {
-        return Ok(None);
+async fn store(db: &mut PgConnection, id: Uuid, draft: &Draft, wait: i32) -> Result<bool> {
+    let is_done = postgres::commit(&mut *db, id, draft).await?;
+    match draft.queued() {
+        Some(run) if is_done => send(db, id, run, wait).await,
+        _ => Ok(is_done),
     }
-    if let Some(run) = draft.queued() {
-        send(db, Process { id, run }, wait).await?;
-    }
-    Ok(Some(()))
 }
 
 /// Makes a message that is delivered in so many seconds.
-async fn send(db: &mut PgConnection, message: Process, wait: i32) -> Result<()> {
+async fn send(db: &mut PgConnection, id: Uuid, run: Run, wait: i32) -> Result<bool> {
     let sql = "SELECT graphile_worker.add_job($1, $2::text::json,
         run_at => now() + $3 * interval '1 s')";
-    let query = sqlx::query(sql).bind(Process::IDENTIFIER).bind(serde_json::to_string(&message)?);
-    query.bind(wait).execute(db).await?;
-    Ok(())
+    let message = serde_json::to_string(&Process { id, run })?;
+    sqlx::query(sql).bind(Process::IDENTIFIER).bind(message).bind(wait).execute(db).await?;
+    Ok(true)
 }
 
-/// Makes changes in one transaction; none of them for `None`, which is also a lost race.
-async fn at_once<T>(
+/// Makes changes in one transaction; none of them after `false`, which is also a lost race.
+async fn at_once(
     pool: &PgPool,
-    changes: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>>,
-) -> Result<Option<T>> {
+    changes: impl AsyncFnOnce(&mut PgConnection) -> Result<bool>,
+) -> Result<bool> {
     let mut transaction = pool.begin().await?;
     let done = async {
-        let done = changes(&mut transaction).await?;
-        if done.is_some() {
+        let is_done = changes(&mut transaction).await?;
+        if is_done {
             transaction.commit().await?;
         }
-        Ok(done)
+        Ok(is_done)
     };
     match done.await {
-        Err(Error::Postgres(error)) if postgres::lost_race(&error) => Ok(None),
+        Err(Error::Postgres(error)) if postgres::lost_race(&error) => Ok(false),
         answer => answer,
     }
 }
@@ -130,8 +124,8 @@ impl Process {
         let Some(mut parsed) = parsed else { return Ok(()) }; // the run was taken away
         loop {
             match at_once(pool, async |db| self.end(db, &parsed).await).await {
-                Ok(Some(())) => return Ok(()),
-                Ok(None) => {} // somebody was faster, perhaps with an edit
+                Ok(true) => return Ok(()),
+                Ok(false) => {} // somebody was faster, perhaps with an edit
                 // It may have happened. Then the run is over, and nothing is left to do.
                 Err(error) if !postgres::is_lasting(&error) => sleep(NAP).await,
                 Err(_) if parsed.is_ok() => {
@@ -165,7 +159,7 @@ impl Process {
             let mut draft = Draft::new(task);
             if draft.status() == Status::Processing {
                 let taken = at_once(pool, async |db| self.take_away(db, draft).await).await?;
-                return taken.map(|()| None).ok_or(Back::Leased(self.run));
+                return if taken { Ok(None) } else { Err(Back::Leased(self.run)) };
             }
             draft.edit(|it| it.others.insert("worker".to_owned(), mark.clone()));
             _ = draft.start(); // accepted, for it is Starting
@@ -179,10 +173,10 @@ impl Process {
     }
 
     /// Takes the run from a worker whose lease is over: the next run is queued, if there is one.
-    async fn take_away(self, db: &mut PgConnection, mut draft: Draft) -> Result<Option<()>> {
+    async fn take_away(self, db: &mut PgConnection, mut draft: Draft) -> Result<bool> {
         match self.count(db, true).await? {
             Some(attempts) => again(&mut draft, attempts),
-            None => return Ok(None),
+            None => return Ok(false),
         }
         store(db, self.id, &draft, 0).await
     }
@@ -201,10 +195,10 @@ impl Process {
     }
 
     /// Ends the run, if it is not over.
-    async fn end(self, db: &mut PgConnection, parsed: &Parsed) -> Result<Option<()>> {
-        let Some(task) = postgres::load(&mut *db, self.id).await? else { return Ok(Some(())) };
+    async fn end(self, db: &mut PgConnection, parsed: &Parsed) -> Result<bool> {
+        let Some(task) = postgres::load(&mut *db, self.id).await? else { return Ok(true) };
         if task.check_run(self.run).is_err() {
-            return Ok(Some(()));
+            return Ok(true);
         }
         let (mut draft, mut wait) = (Draft::new(task), 0);
         match parsed {
@@ -213,7 +207,7 @@ impl Process {
                 _ = draft.succeed(); // accepted, as are the others, for it is Processing
             }
             Err(Fault::Busy) => {
-                let Some(attempts) = self.count(db, false).await? else { return Ok(None) };
+                let Some(attempts) = self.count(db, false).await? else { return Ok(false) };
                 again(&mut draft, attempts);
                 wait = 10 * attempts;
             }

@@ -6,7 +6,7 @@ use task_stores::{Task, s3};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use crate::harness::{Etcd, Open, Postgres, Redis, S3, Sqlite, document};
+use crate::harness::{Open, S3, Sqlite, document, on_each};
 
 #[test]
 fn sqlite() {
@@ -23,25 +23,7 @@ fn conforms<S: Open + Send>() {
     check_threads(open, |call| runtime.block_on(call));
 }
 
-#[test]
-fn postgres() {
-    conforms::<Postgres>();
-}
-
-#[test]
-fn etcd() {
-    conforms::<Etcd>();
-}
-
-#[test]
-fn redis() {
-    conforms::<Redis>();
-}
-
-#[test]
-fn s3() {
-    conforms::<S3>();
-}
+on_each!(conforms: postgres Postgres etcd Etcd redis Redis s3 S3);
 
 #[tokio::test]
 async fn s3_takes_no_id_twice_and_no_missing_bucket() {

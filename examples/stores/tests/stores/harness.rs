@@ -8,6 +8,8 @@ use task_lifecycle::Revision;
 use task_lifecycle_conformance::Store;
 use task_stores::engines::{self, Engine};
 use task_stores::{Document, Draft, Error, Result, Task, etcd, postgres, redis, s3, sqlite};
+use tokio::runtime::Runtime;
+use tokio::task::LocalSet;
 use uuid::Uuid;
 
 /// More than a busy machine takes for a call.
@@ -92,6 +94,22 @@ async fn pool(url: &str) -> Result<PgPool> {
     let pool = options.connect(url).await?;
     _ = sqlx::raw_sql(postgres::SCHEMA).execute(&pool).await; // an error if it is there
     Ok(pool)
+}
+
+/// A test on each of the stores that are named.
+macro_rules! on_each {
+    ($test:ident: $($name:ident $Store:ident)*) => {
+        $(#[test]
+        fn $name() {
+            $test::<crate::harness::$Store>();
+        })*
+    };
+}
+pub(crate) use on_each;
+
+/// Runs a test with tasks that stay on its thread.
+pub fn run(test: impl Future<Output = ()>) {
+    LocalSet::new().block_on(&Runtime::new().unwrap(), test);
 }
 
 /// Every field is filled from the text, the optional one for every other text.

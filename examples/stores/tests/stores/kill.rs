@@ -9,12 +9,11 @@ use std::time::Duration;
 use task_lifecycle::Revision;
 use task_stores::engines::{Engine, Node};
 use task_stores::{Draft, Task};
-use tokio::runtime::Runtime;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::harness::{Etcd, Open, Postgres, Redis, document};
+use crate::harness::{Open, document, on_each, run};
 
 /// Commits edits without end, each with the number of its revision.
 async fn edit<S: Open>(store: S, id: Uuid, acknowledged: Rc<Cell<Revision>>) {
@@ -41,6 +40,10 @@ async fn restart<S: Open>(engine: &mut Engine, id: Uuid) -> S {
         }
     }
     S::open(&engine.address).await.unwrap()
+}
+
+fn keeps_what_it_acknowledged<S: Open + 'static>() {
+    run(survives::<S>());
 }
 
 async fn survives<S: Open + 'static>() {
@@ -75,21 +78,4 @@ async fn survives<S: Open + 'static>() {
     }
 }
 
-fn alone(test: impl Future<Output = ()>) {
-    LocalSet::new().block_on(&Runtime::new().unwrap(), test);
-}
-
-#[test]
-fn postgres_keeps_what_it_acknowledged() {
-    alone(survives::<Postgres>());
-}
-
-#[test]
-fn etcd_keeps_what_it_acknowledged() {
-    alone(survives::<Etcd>());
-}
-
-#[test]
-fn redis_keeps_what_it_acknowledged() {
-    alone(survives::<Redis>());
-}
+on_each!(keeps_what_it_acknowledged: postgres Postgres etcd Etcd redis Redis);

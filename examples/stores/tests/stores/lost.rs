@@ -6,18 +6,15 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use task_stores::Task;
 use task_stores::settle::{Settled, settle};
+use task_stores::{Draft, Task};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::harness::{Etcd, Open, Postgres, Redis, S3, document};
+use crate::harness::{Open, S3, document, on_each, run};
 
 /// What is written so that the proxy knows it.
 const MARK: &str = "the answer to this is lost";
-
-const ERROR: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// Stands before the engine at that port, and loses the answer to the first request with the mark:
 /// it closes the connection, or sends `instead`. Returns its own port.
@@ -70,18 +67,17 @@ async fn relay(
 async fn is_settled<S: Open>(instead: &'static [u8]) {
     let Some(engine) = S::start() else { return };
     let address = engine.address.split(',').next().unwrap();
-    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>();
-    let port = digits(address.rsplit_once(':').unwrap().1);
+    let port = address.rsplit(':').next().unwrap().split('/').next().unwrap();
     let own = proxy(port.parse().unwrap(), instead).await;
-    let store = S::open(&address.replace(&port, &own.to_string())).await.unwrap();
+    let store = S::open(&address.replace(port, &own.to_string())).await.unwrap();
     let id = store.create(&Task::new(document("text"))).await.unwrap();
 
     let answers = RefCell::new(Vec::new());
-    let mark = |draft: &mut task_stores::Draft| {
+    let mark = |draft: &mut Draft| {
         draft.edit(|it| MARK.clone_into(&mut it.message));
         Ok::<_, Infallible>(())
     };
-    let commit = async |draft: &task_stores::Draft| {
+    let commit = async |draft: &Draft| {
         let answer = store.commit(&id, draft).await;
         answers.borrow_mut().push(format!("{answer:?}"));
         answer
@@ -94,23 +90,13 @@ async fn is_settled<S: Open>(instead: &'static [u8]) {
     assert_eq!(settled, Settled::Made(stored), "{answers:?}");
 }
 
-#[tokio::test]
-async fn postgres() {
-    is_settled::<Postgres>(b"").await;
+fn is_known<S: Open>() {
+    run(is_settled::<S>(b""));
 }
 
-#[tokio::test]
-async fn etcd() {
-    is_settled::<Etcd>(b"").await;
-}
+on_each!(is_known: postgres Postgres etcd Etcd redis Redis s3 S3);
 
-#[tokio::test]
-async fn redis() {
-    is_settled::<Redis>(b"").await;
-}
-
-#[tokio::test]
-async fn s3() {
-    is_settled::<S3>(b"").await;
-    is_settled::<S3>(ERROR).await;
+#[test]
+fn s3_behind_an_error() {
+    run(is_settled::<S3>(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"));
 }
