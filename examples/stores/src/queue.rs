@@ -24,17 +24,15 @@ pub const ATTEMPTS: i32 = 3;
 const NAP: Duration = Duration::from_millis(200);
 
 /// The message: do this run of this task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[allow(clippy::unsafe_derive_deserialize)] // it is tokio's, in `select!`
 pub struct Process {
     pub id: Uuid,
     pub run: Run,
 }
 
 /// The work, as an extension of the worker.
-#[derive(Clone, Copy, Debug)]
-pub struct Parser(pub fn(Document) -> Pin<Box<dyn Future<Output = Parsed> + Send>>);
-
-pub type Parsed = Result<String, Fault>;
+pub type Parser = fn(Document) -> Pin<Box<dyn Future<Output = Result<String, Fault>> + Send>>;
 
 /// Why there is no output.
 #[derive(Debug)]
@@ -95,16 +93,12 @@ async fn at_once(
     changes: impl AsyncFnOnce(&mut PgConnection) -> Result<bool>,
 ) -> Result<bool> {
     let mut transaction = pool.begin().await?;
-    let done = async {
-        let is_done = changes(&mut transaction).await?;
-        if is_done {
-            transaction.commit().await?;
-        }
-        Ok(is_done)
-    };
-    match done.await {
-        Err(Error::Postgres(error)) if postgres::lost_race(&error) => Ok(false),
-        answer => answer,
+    if !changes(&mut transaction).await? {
+        return Ok(false);
+    }
+    match transaction.commit().await {
+        Err(error) if postgres::lost_race(&error) => Ok(false),
+        answer => Ok(answer.map(|()| true)?),
     }
 }
 
@@ -112,16 +106,17 @@ impl TaskHandler for Process {
     const IDENTIFIER: &'static str = "process";
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
-        let parser = context.get_ext::<Parser>().expect("a parser");
-        self.work(context.pg_pool(), parser).await
+        self.work(context.pg_pool(), context.get_ext().expect("a parser")).await
     }
 }
 
 impl Process {
     async fn work(self, pool: &PgPool, parser: &Parser) -> Result<(), Back> {
         let Some(document) = self.begin(pool).await? else { return Ok(()) };
-        let parsed = unless(self.hold(pool), parser.0(document)).await;
-        let Some(mut parsed) = parsed else { return Ok(()) }; // the run was taken away
+        let mut parsed = tokio::select! {
+            parsed = parser(document) => parsed,
+            () = self.hold(pool) => return Ok(()), // the run was taken away
+        };
         loop {
             match at_once(pool, async |db| self.end(db, &parsed).await).await {
                 Ok(true) => return Ok(()),
@@ -174,10 +169,8 @@ impl Process {
 
     /// Takes the run from a worker whose lease is over: the next run is queued, if there is one.
     async fn take_away(self, db: &mut PgConnection, mut draft: Draft) -> Result<bool> {
-        match self.count(db, true).await? {
-            Some(attempts) => again(&mut draft, attempts),
-            None => return Ok(false),
-        }
+        let Some(attempts) = self.count(db, true).await? else { return Ok(false) };
+        again(&mut draft, attempts);
         store(db, self.id, &draft, 0).await
     }
 
@@ -195,7 +188,7 @@ impl Process {
     }
 
     /// Ends the run, if it is not over.
-    async fn end(self, db: &mut PgConnection, parsed: &Parsed) -> Result<bool> {
+    async fn end(self, db: &mut PgConnection, parsed: &Result<String, Fault>) -> Result<bool> {
         let Some(task) = postgres::load(&mut *db, self.id).await? else { return Ok(true) };
         if task.check_run(self.run).is_err() {
             return Ok(true);
@@ -226,13 +219,6 @@ impl Process {
             AND status = 'Processing' AND (lease < now() OR NOT $3) RETURNING attempts";
         let query = sqlx::query_scalar(sql).bind(self.id).bind(self.run.to_i64()).bind(is_dead);
         Ok(query.fetch_optional(db).await?)
-    }
-}
-
-async fn unless<T>(stop: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        done = work => Some(done),
-        () = stop => None,
     }
 }
 
