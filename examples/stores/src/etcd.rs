@@ -1,11 +1,6 @@
-//! Tasks in etcd, on one node or on a cluster.
-//!
-//! | key | value |
-//! |---|---|
-//! | `task/ID` | the stored form in JSON |
-//! | `revision/ID` | the task's revision in decimal |
-//!
-//! A commit is a transaction that compares `revision/ID` and puts both: nothing is read first.
+//! Tasks in etcd: the stored form in JSON under `task/ID`, its revision in decimal under
+//! `revision/ID`. A commit is a transaction that compares the one and puts both: nothing is read
+//! first.
 //!
 //! etcd promises strict serializability for transactions, and linearizable reads unless a read asks
 //! for less; what was acknowledged survives as long as a majority of the nodes does. A call that

@@ -16,6 +16,7 @@ use task_lifecycle::{Run, StaleRun, Status};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::settle::{Settled, settle};
 use crate::{Document, Draft, Error, Result, Task, postgres};
 
 /// How often a document is tried, for one that kills its workers would be tried without end.
@@ -51,9 +52,9 @@ pub enum Back {
     /// It knows more than the database: its commit is under way, or lost, or from before a restore.
     #[error(transparent)]
     Ahead(StaleRun),
-    /// It was delivered before, and whoever has the run may be alive.
-    #[error("run {0} has a worker")]
-    Leased(Run),
+    /// It was delivered before, and whoever has the run may be alive; or it changed hands just now.
+    #[error("run {0} is taken")]
+    Taken(Run),
 }
 
 /// Stores a new task and its message; false as for [`postgres::create`].
@@ -133,45 +134,35 @@ impl Process {
 
     /// Starts the run, and returns what is to be done; `None` if the run is over.
     async fn begin(self, pool: &PgPool) -> Result<Option<Document>, Back> {
-        // In the payload, it tells this start from any other worker's.
-        let mark = Value::from(Uuid::new_v4().to_string());
-        let mut is_sent = false;
-        loop {
-            let found = postgres::load(pool, self.id).await;
-            if is_sent && found.is_err() {
-                sleep(NAP).await; // it may have been started: only a look can tell
-                continue;
-            }
-            let Some(task) = found? else { return Ok(None) };
-            match task.check_run(self.run) {
-                Ok(()) => {}
-                Err(stale) if stale.is_ahead() => return Err(Back::Ahead(stale)),
-                Err(_) => return Ok(None),
-            }
-            if task.payload().others.get("worker") == Some(&mark) {
-                return Ok(Some(task.payload().clone()));
-            }
-            let mut draft = Draft::new(task);
-            if draft.status() == Status::Processing {
-                let taken = at_once(pool, async |db| self.take_away(db, draft).await).await?;
-                return if taken { Ok(None) } else { Err(Back::Leased(self.run)) };
-            }
-            draft.edit(|it| it.others.insert("worker".to_owned(), mark.clone()));
-            _ = draft.start(); // accepted, for it is Starting
-            match commit(pool, self.id, &draft).await {
-                Ok(true) => return Ok(Some(draft.payload().clone())),
-                Ok(false) => {} // somebody was faster
-                Err(error) if is_sent => return Err(error.into()),
-                Err(_) => is_sent = true,
-            }
+        let Some(task) = postgres::load(pool, self.id).await? else { return Ok(None) };
+        match task.check_run(self.run) {
+            Ok(()) => {}
+            Err(stale) if stale.is_ahead() => return Err(Back::Ahead(stale)),
+            Err(_) => return Ok(None),
         }
-    }
-
-    /// Takes the run from a worker whose lease is over: the next run is queued, if there is one.
-    async fn take_away(self, db: &mut PgConnection, mut draft: Draft) -> Result<bool> {
-        let Some(attempts) = self.count(db, true).await? else { return Ok(false) };
-        again(&mut draft, attempts);
-        store(db, self.id, &draft, 0).await
+        let mut draft = Draft::new(task);
+        if draft.status() == Status::Processing {
+            // The next run, if there is one, goes to whoever gets its message.
+            let take_away = async |db: &mut PgConnection| {
+                let Some(attempts) = self.count(db, true).await? else { return Ok(false) };
+                again(&mut draft, attempts);
+                store(db, self.id, &draft, 0).await
+            };
+            let is_over = at_once(pool, take_away).await?;
+            return if is_over { Ok(None) } else { Err(Back::Taken(self.run)) };
+        }
+        let mark = Value::from(Uuid::new_v4().to_string());
+        let start = |draft: &mut Draft| {
+            draft.check_run(self.run).map_err(drop)?;
+            draft.edit(|it| it.others.insert("worker".to_owned(), mark.clone()));
+            draft.start().map(drop).map_err(drop)
+        };
+        let load = || postgres::load(pool, self.id);
+        let commit = async |draft: Draft| commit(pool, self.id, &draft).await;
+        match settle(load, start, commit).await {
+            Settled::Made(task) => Ok(Some(task.payload().clone())),
+            Settled::Refused(()) | Settled::Gone | Settled::Unknown => Err(Back::Taken(self.run)),
+        }
     }
 
     /// Renews the lease until the run is not this worker's any more.

@@ -1,26 +1,18 @@
-//! Tasks in Redis or Valkey.
-//!
-//! | key | field | value |
-//! |---|---|---|
-//! | `task:ID` | `revision` | in decimal, and compared as text: Lua's numbers are doubles |
-//! | | `task` | the stored form in JSON |
-//!
-//! A commit is a script that compares and sets. A script runs alone
-//! (<https://redis.io/docs/latest/develop/programmability/eval-intro/>), so of two commits from one
-//! revision the second finds another revision.
+//! Tasks in Redis or Valkey: a hash `task:ID` of the stored form in JSON and its revision, which is
+//! compared as text, for Lua's numbers are doubles. A commit is a script that compares and sets. A
+//! script runs alone (<https://redis.io/docs/latest/develop/programmability/eval-intro/>), so of
+//! two commits from one revision the second finds another revision.
 //!
 //! With `appendonly yes` and `appendfsync always`, what was acknowledged survives a crash of the
-//! machine; with `everysec` the last second is lost, and by default, without an append-only file,
-//! all since the last snapshot
+//! machine; by default, all since the last snapshot is lost
 //! (<https://redis.io/docs/latest/operate/oss_and_stack/management/persistence/>). Set
-//! `maxmemory-policy noeviction`: other policies remove tasks.
+//! `maxmemory-policy noeviction`: other policies remove tasks. Read from the primary only.
 //!
-//! *A failover loses acknowledged commits.* Replication is asynchronous, and a replica that is
-//! promoted without the last of them has their revisions free again: two clients are then both told
-//! that they won from one revision, and a worker whose start was lost may see the task start again.
-//! `WAIT` makes that rarer and does not rule it out
-//! (<https://redis.io/docs/latest/commands/wait/>). Where that is too much, use an engine with
-//! consensus. Read from the primary only.
+//! *A failover loses acknowledged commits.* A replica that is promoted without the last of them has
+//! their revisions free again: two clients are then both told that they won from one revision, and
+//! a worker whose start was lost may see the task start again. `WAIT` makes that rarer and does not
+//! rule it out (<https://redis.io/docs/latest/commands/wait/>). Where that is too much, use an
+//! engine with consensus.
 
 use std::time::Duration;
 

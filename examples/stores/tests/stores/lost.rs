@@ -77,12 +77,12 @@ async fn is_settled<S: Open>(instead: &'static [u8]) {
         draft.edit(|it| MARK.clone_into(&mut it.message));
         Ok::<_, Infallible>(())
     };
-    let commit = async |draft: &Draft| {
-        let answer = store.commit(&id, draft).await;
+    let commit = async |draft: Draft| {
+        let answer = store.commit(&id, &draft).await;
         answers.borrow_mut().push(format!("{answer:?}"));
         answer
     };
-    let settled = settle(async || store.load(&id).await, mark, commit).await;
+    let settled = settle(|| store.load(&id), mark, commit).await;
     let answers = answers.take();
     let stored = S::open(&engine.address).await.unwrap().load(&id).await.unwrap().unwrap();
     assert!(answers[0].starts_with("Err"), "{answers:?}");

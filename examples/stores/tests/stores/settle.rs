@@ -86,7 +86,8 @@ async fn a_lost_answer_is_settled() {
             draft.cancel().map(drop)
         };
         let load = async || story.borrow_mut().load();
-        let settled = settle(load, cancel, async |draft| story.borrow_mut().commit(draft)).await;
+        let commit = async |draft: Draft| story.borrow_mut().commit(&draft);
+        let settled = settle(load, cancel, commit).await;
         let mut story = story.into_inner();
         let made = story.made;
         (0..4).for_each(|_| story.time_passes()); // what is late arrives
