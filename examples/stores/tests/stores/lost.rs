@@ -25,18 +25,14 @@ async fn proxy(port: u16, instead: &'static [u8]) -> u16 {
         let has_lost: &AtomicBool = Box::leak(Box::default());
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            tokio::spawn(relay(client, server, has_lost, instead));
+            tokio::spawn(relay([client, server], has_lost, instead));
         }
     });
     own
 }
 
-async fn relay(
-    mut client: TcpStream,
-    mut server: TcpStream,
-    has_lost: &AtomicBool,
-    instead: &[u8],
-) -> io::Result<()> {
+async fn relay(ends: [TcpStream; 2], has_lost: &AtomicBool, instead: &[u8]) -> io::Result<()> {
+    let [mut client, mut server] = ends;
     let (mut request, mut answer) = ([0; 8 << 10], [0; 8 << 10]);
     let mut loses = false;
     loop {
