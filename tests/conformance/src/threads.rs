@@ -14,7 +14,7 @@ use std::time::Instant;
 use task_lifecycle::{Draft, Event, Operation, Task};
 
 use crate::call::{Answer, Call, Request, Write, ask};
-use crate::ledger::{Breach, VAGUE};
+use crate::ledger::{Breach, VAGUE, rank};
 use crate::polling::{Clock, lock, quietly};
 use crate::{Law, Store};
 
@@ -22,34 +22,47 @@ use crate::{Law, Store};
 pub(crate) type BlockOn<'a> = &'a (dyn Fn(Pin<&mut dyn Future<Output = ()>>) + Sync);
 
 /// They race until so many calls have overlapped and so much time has passed,
-const ENOUGH: (u32, Duration) = (10_000, Duration::from_millis(200));
-/// or for a slow store this,
-const SLOW: (u32, Duration) = (500, Duration::from_secs(2));
+const ENOUGH: (u32, Duration) = (3_000, Duration::from_millis(150));
 /// and in any case no longer than this, on a machine that leaves them no time to meet.
-const AT_MOST: Duration = Duration::from_secs(8);
+const AT_MOST: Duration = Duration::from_secs(6);
 
 /// How long they go on after a violation that may be another law's doing.
 const MORE: Duration = Duration::from_millis(300);
 
-/// Turns until a thread that waits for another lets others run, or goes on alone.
+/// Turns until a thread that waits for another goes to sleep, and for how long at a time.
 const TURNS: u32 = 2_000;
+const NAP: Duration = Duration::from_micros(50);
 
-/// How many changes each thread tries of a task that is soon deleted, and of the one of a batch on
-/// which a thread that is stopped in the middle finds the other.
-const STEPS: [u32; 2] = [6, 1_000];
+/// How long a thread waits at a task for one that does not come nearer.
+const STALLED: Duration = Duration::from_millis(50);
 
-/// The calls of one thread about one task.
-type Log<S> = Vec<(
+/// How many changes each thread tries of a task that is soon deleted.
+const STEPS: u32 = 6;
+
+/// Where a thread is when it is at the first task: one with many changes, so that a thread that is
+/// stopped in the middle finds the other. Before, it creates tasks.
+const LONG: usize = 1_000;
+
+/// What was asked, and heard.
+type Entry<S> = (
     Call<<S as Store>::Id, <S as Store>::Payload>,
     Answer<<S as Store>::Id, <S as Store>::Payload>,
-)>;
+);
 
-/// A task that the threads race for.
+/// What one thread asked and heard about one task.
+type Log<S> = Vec<Entry<S>>;
+
+/// A task that the threads race for, as it was created.
 struct Prize<S: Store> {
     number: u32,
     id: S::Id,
     task: Task<S::Payload>,
-    steps: u32,
+}
+
+impl<S: Store> Clone for Prize<S> {
+    fn clone(&self) -> Self {
+        Self { number: self.number, id: self.id.clone(), task: self.task.clone() }
+    }
 }
 
 /// What the threads share.
@@ -124,6 +137,19 @@ pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<R
     Some(Raced { overlapped: ring.overlapped.load(Ordering::Relaxed), found })
 }
 
+/// Waits for another thread: awake, so that both go on at once, and after a while asleep, so that a
+/// machine that is busy lets it come. Returns whether it slept.
+fn wait(turns: &mut u32) -> bool {
+    *turns += 1;
+    let sleeps = *turns > TURNS;
+    if sleeps {
+        thread::sleep(NAP);
+    } else {
+        hint::spin_loop();
+    }
+    sleeps
+}
+
 /// Drives a future to its end. An `Err` is the text of a panic.
 fn drive<T>(block_on: BlockOn<'_>, future: impl Future<Output = T>) -> Result<T, String> {
     let mut output = None;
@@ -156,12 +182,7 @@ impl<S: Store> Ring<'_, S> {
             if self.is_closed.load(Ordering::Acquire) {
                 return None;
             }
-            turns += 1;
-            if turns > TURNS {
-                thread::yield_now();
-            } else {
-                hint::spin_loop();
-            }
+            wait(&mut turns);
         }
         Some(())
     }
@@ -173,16 +194,14 @@ impl<S: Store> Ring<'_, S> {
         let overlaps = self.clock.enter();
         *answer = ask(store, &call.request).await;
         self.clock.leave();
-        self.overlapped.fetch_add(u32::from(overlaps), Ordering::Relaxed);
+        let at = self.at.each_ref().map(|at| at.load(Ordering::Relaxed));
+        let met = overlaps && at[0] == at[1] && at[0] != LONG;
+        self.overlapped.fetch_add(u32::from(met), Ordering::Relaxed);
     }
 
-    /// Makes a call alone.
-    fn call_once(&self, store: &S, call: Call<S::Id, S::Payload>, log: &mut Log<S>) {
-        let driven = drive(self.block_on, self.call(store, call, log));
-        self.end(driven, log);
-    }
-
-    fn end(&self, driven: Result<(), String>, log: &mut Log<S>) {
+    /// Drives what makes calls. A panic is the answer to the last of them.
+    fn drive(&self, log: &mut Log<S>, calls: impl AsyncFnOnce(&mut Log<S>)) {
+        let driven = drive(self.block_on, calls(log));
         if let (Err(text), Some((_, answer))) = (driven, log.last_mut()) {
             *answer = Answer::Panicked(text);
             self.clock.leave();
@@ -192,18 +211,19 @@ impl<S: Store> Ring<'_, S> {
     /// Waits for the other thread at a task, as long as it comes nearer. It is not insisted on: on
     /// a busy machine the other is not running, and comes when this one is stopped somewhere in
     /// the middle.
-    fn meet_at(&self, me: usize, at: usize, absent: &mut usize) {
+    fn meet_at(&self, me: usize, at: usize) {
         self.at[me].store(at, Ordering::Release);
         let other = || self.at[1 - me].load(Ordering::Acquire);
-        let (mut seen, mut turns) = (other(), 0);
-        while seen < at && seen != *absent && turns < TURNS {
-            hint::spin_loop();
-            turns += 1;
+        let (mut seen, mut turns, mut since) = (other(), 0_u32, None);
+        let is_patient = |since: Option<Instant>| since.is_none_or(|it| it.elapsed() < STALLED);
+        while seen < at && is_patient(since) && self.began.elapsed() < AT_MOST {
+            if wait(&mut turns) {
+                since = since.or_else(|| Some(Instant::now()));
+            }
             if other() != seen {
-                (seen, turns) = (other(), 0);
+                (seen, turns, since) = (other(), 0, None);
             }
         }
-        *absent = if seen < at { seen } else { usize::MAX };
     }
 
     /// Keeps a violation if it tells more than the one before.
@@ -218,11 +238,10 @@ impl<S: Store> Ring<'_, S> {
     /// Decides whether it is enough, and how large the next batch is.
     fn next_batch(&self, took: Duration) {
         let (overlapped, time) = (self.overlapped.load(Ordering::Relaxed), self.began.elapsed());
-        let is = |(calls, least)| overlapped >= calls && time >= least;
         let found = lock(&self.best)
             .as_ref()
             .is_some_and(|(since, breach, _)| breach.rank <= 1 || since.elapsed() > MORE);
-        if found || is(ENOUGH) || is(SLOW) || time > AT_MOST {
+        if found || overlapped >= ENOUGH.0 && time >= ENOUGH.1 || time > AT_MOST {
             self.is_over.store(true, Ordering::Release);
         }
         let size = self.size.load(Ordering::Relaxed);
@@ -237,54 +256,40 @@ fn run<S: Store>(store: &S, ring: &Ring<'_, S>, me: usize, first: &mut u32) -> O
     let began = Instant::now();
     let size = ring.size.load(Ordering::Relaxed);
     lock(&ring.prizes).clear();
+    ring.at[me].store(0, Ordering::Release);
     ring.meet()?;
-    let mine = *first + u32::try_from(me).unwrap_or(0) * size;
-    for number in mine..mine + size {
-        create(store, ring, me, number, size);
+    for at in 0..size {
+        ring.meet_at(me, at as usize + 1);
+        create(store, ring, me, *first + 2 * at + u32::from(me > 0));
     }
     *first += 2 * size;
     ring.meet()?;
-    let prizes: Vec<_> = {
-        let mut prizes = lock(&ring.prizes);
-        prizes.sort_by_key(|prize| prize.number);
-        prizes.iter().map(|prize| (prize.number, prize.id.clone(), prize.steps)).collect()
-    };
-    // Whoever created them: each is what it was created as.
-    let load = |id: &S::Id| Call::new(me, 0, Request::Load(id.clone()));
-    for (at, (_, id, _)) in prizes.iter().enumerate() {
-        let mut log = Vec::new();
-        ring.call_once(store, load(id), &mut log);
-        check_created(ring, at, log);
-    }
-    ring.at[me].store(0, Ordering::Release);
-    ring.meet()?;
+    let mut prizes = lock(&ring.prizes).clone();
+    prizes.sort_by_key(|prize| prize.number);
     let mut logs = Vec::new();
-    let mut absent = usize::MAX;
-    for (at, (number, id, steps)) in prizes.iter().enumerate() {
-        ring.meet_at(me, at, &mut absent);
+    for (at, prize) in prizes.iter().enumerate() {
+        ring.meet_at(me, LONG + at);
+        let steps = if at == 0 { STEPS.max(2 * size) } else { STEPS };
         let mut log = Vec::new();
-        let part = take_part(store, ring, me, (*number, id, *steps), &mut log);
-        let driven = drive(ring.block_on, part);
-        ring.end(driven, &mut log);
+        ring.drive(&mut log, async |log| take_part(store, ring, me, prize, steps, log).await);
         logs.push(log);
     }
     // What is seen from here on is the end: nothing is under way.
-    ring.at[me].store(usize::MAX - 1, Ordering::Release);
+    ring.at[me].store(usize::MAX - me, Ordering::Release);
     ring.meet()?;
-    for ((_, id, _), log) in prizes.iter().zip(&mut logs) {
-        ring.call_once(store, load(id), log);
+    for (prize, log) in prizes.iter().zip(&mut logs) {
+        let load = Call::new(me, 0, Request::Load(prize.id.clone()));
+        ring.drive(log, async |log| ring.call(store, load, log).await);
     }
     // Each judges every other task.
-    let judges = |at: usize, who: usize| at % 2 == who;
     let (kept, handed): (Vec<_>, Vec<_>) =
-        logs.into_iter().enumerate().partition(|&(at, _)| judges(at, me));
+        logs.into_iter().enumerate().partition(|(at, _)| at % 2 == me);
     *lock(&ring.handed[1 - me]) = handed.into_iter().map(|(_, log)| log).collect();
     ring.meet()?;
     let others = mem::take(&mut *lock(&ring.handed[me]));
     for ((at, mine), other) in kept.into_iter().zip(others) {
-        let Some(base) = lock(&ring.prizes).get(at).map(|prize| prize.task.clone()) else { break };
         let logs = if me == 0 { [mine, other] } else { [other, mine] };
-        if let Some((breach, story)) = judge::<S>(&base, &logs) {
+        if let Some((breach, story)) = judge(&prizes, at, &logs) {
             ring.find(breach, story);
         }
     }
@@ -297,47 +302,22 @@ fn run<S: Store>(store: &S, ring: &Ring<'_, S>, me: usize, first: &mut u32) -> O
 }
 
 /// Creates a task, while the other thread creates one.
-fn create<S: Store>(store: &S, ring: &Ring<'_, S>, me: usize, number: u32, size: u32) {
+fn create<S: Store>(store: &S, ring: &Ring<'_, S>, me: usize, number: u32) {
     let task = Task::new(S::payload(&format!("plain {number}")));
-    for attempt in 0..if S::LOSES_ANSWERS { 32 } else { 1 } {
-        let mut log: Log<S> = Vec::new();
-        ring.call_once(store, Call::new(me, 0, Request::Create(task.clone())), &mut log);
-        let Some((call, answer)) = log.pop() else { return };
-        if let Answer::Created(id) = answer {
-            let steps = STEPS[usize::from(number % (2 * size) == 0)].min(6 * size.max(4));
-            lock(&ring.prizes).push(Prize { number, id, task, steps });
+    let mut log = Vec::new();
+    while log.len() < if S::LOSES_ANSWERS { 32 } else { 1 } {
+        let create = Call::new(me, 0, Request::Create(task.clone()));
+        ring.drive(&mut log, async |log| ring.call(store, create, log).await);
+        if let Some((_, Answer::Created(id))) = log.last() {
+            lock(&ring.prizes).push(Prize { number, id: id.clone(), task });
             return;
         }
-        if attempt == 31 || !S::LOSES_ANSWERS {
-            let (expected, seen) = ("the task is stored and named".into(), answer.words());
-            let story = vec![format!("{}: {seen}", call.line())];
-            ring.find(Breach { law: Law::NoError, expected, seen, rank: VAGUE }, story);
-        }
     }
-}
-
-/// Holds what was loaded of a task against what it was created as.
-fn check_created<S: Store>(ring: &Ring<'_, S>, at: usize, mut log: Log<S>) {
-    let prizes = lock(&ring.prizes);
-    let (Some((call, answer)), Some(prize)) = (log.pop(), prizes.get(at)) else { return };
-    let seen = match &answer {
-        Answer::Loaded(Some(seen)) if *seen == prize.task => return,
-        Answer::Error(_) if S::LOSES_ANSWERS => return,
-        Answer::Loaded(seen) => seen.as_ref(),
-        _ => None,
-    };
-    let is_others = prizes.iter().any(|other| Some(&other.task) == seen);
-    let law = match answer {
-        Answer::Loaded(_) if is_others => Law::OthersAreUntouched,
-        Answer::Loaded(_) => Law::StoredWhole,
-        _ => Law::NoError,
-    };
-    let (expected, seen) = (crate::call::show(Some(&prize.task)), answer.words());
-    let create = Request::<S::Id, _>::Create(prize.task.clone());
-    let creates = Call::new(0, 0, create).line();
-    let creates = format!("{creates}, while another thread creates another: named {:?}", prize.id);
-    let story = vec![creates, format!("{}: {seen}", call.line())];
-    ring.find(Breach { law, expected, seen, rank: 2 }, story);
+    if let Some((call, answer)) = log.last() {
+        let (expected, seen) = ("the task is stored and named".into(), answer.words());
+        let story = vec![format!("{}: {seen}", call.line())];
+        ring.find(Breach { law: Law::NoError, expected, seen, rank: VAGUE }, story);
+    }
 }
 
 /// Loads and writes, as often as a thread does, and after some that are accepted commits once more
@@ -346,7 +326,8 @@ async fn take_part<S: Store>(
     store: &S,
     ring: &Ring<'_, S>,
     me: usize,
-    (number, id, steps): (u32, &S::Id, u32),
+    Prize { number, id, .. }: &Prize<S>,
+    steps: u32,
     log: &mut Log<S>,
 ) {
     let new = |request| Call::new(me, 0, request);
@@ -356,7 +337,7 @@ async fn take_part<S: Store>(
         let task = task.clone();
         // What is done is as good as drawn, and is another thing for each of the two.
         let drawn = (number.wrapping_mul(31) + step.wrapping_mul(7) + 13 * u32::from(me > 0)) % 97;
-        if task.status().is_completed() && drawn % 2 == 0 && steps == STEPS[0] {
+        if task.status().is_completed() && drawn % 4 > 0 && steps == STEPS {
             let request = Request::Delete(id.clone(), task.revision());
             ring.call(store, new(request), log).await;
             continue;
@@ -368,8 +349,8 @@ async fn take_part<S: Store>(
         ring.call(store, call, log).await;
         if let (Some((_, Answer::Written(true))), Some(task)) = (log.last(), again) {
             let (draft, words) = decide::<S>(task, drawn + 1, &(text + ", too"));
-            let call = Call { words: words + ", too", ..new(Request::Commit(id.clone(), draft)) };
-            ring.call(store, call, log).await;
+            let words = words + ", too";
+            ring.call(store, Call { words, ..new(Request::Commit(id.clone(), draft)) }, log).await;
         }
     }
 }
@@ -396,45 +377,42 @@ fn decide<S: Store>(task: Task<S::Payload>, drawn: u32, text: &str) -> (Draft<S:
 }
 
 /// Holds what two threads heard of a task against each other.
-fn judge<S: Store>(base: &Task<S::Payload>, logs: &[Log<S>; 2]) -> Option<(Breach, Vec<String>)> {
+fn judge<S: Store>(
+    prizes: &[Prize<S>],
+    at: usize,
+    logs: &[Log<S>; 2],
+) -> Option<(Breach, Vec<String>)> {
+    let Prize { id, task: base, .. } = prizes.get(at)?;
     let all = || logs.iter().flatten();
-    let line = |(call, answer): &(Call<_, _>, Answer<_, _>)| {
-        format!("{}: {}", call.line(), answer.words())
-    };
-    let found = |law, expected: &str, entries: &[&(Call<_, _>, Answer<_, _>)]| {
+    let found = |law, expected: &str, entries: &[&Entry<S>]| {
         let create = Call::<S::Id, _>::new(0, 0, Request::Create(base.clone())).line();
-        let mut story = vec![format!("{create}: accepted; two threads load and commit at once")];
-        story.extend(entries.iter().map(|entry| line(entry)));
+        let mut story =
+            vec![format!("{create}: named {id:?}; two threads load and commit at once")];
+        let lines = entries.iter().map(|(call, answer)| (call.line(), answer.words()));
+        story.extend(lines.map(|(line, words)| format!("{line}: {words}")));
         let seen = entries.last().map_or("nothing".into(), |(_, answer)| answer.words());
-        let rank = match law {
-            Law::OneWins => 1,
-            Law::SeenWhole | Law::DeletedIsGone => 2,
-            Law::NeverOlder => 3,
-            _ => VAGUE,
-        };
-        Some((Breach { law, expected: expected.into(), seen, rank }, story))
+        Some((Breach { law, expected: expected.into(), seen, rank: rank(law) }, story))
     };
-
     // The states by revision, and what led away from each.
     let mut states = BTreeMap::from([(base.revision().get(), base.clone())]);
     let mut from = BTreeMap::new();
-    let mut unknown = Vec::new();
     let mut delete = None;
+    let mut unknown = Vec::new();
     for entry in all() {
-        let Some(write) = entry.0.request.write() else { continue };
+        let Some(Write { from: Some(at), to }) = entry.0.request.write() else { continue };
         match &entry.1 {
             Answer::Written(true) => {}
             Answer::Error(_) if S::LOSES_ANSWERS => {
-                unknown.push(write);
+                unknown.push(to);
                 continue;
             }
             _ => continue,
         }
-        if let Some(rival) = write.from.and_then(|at| from.insert(at.get(), entry)) {
+        if let Some(rival) = from.insert(at.get(), entry) {
             let expected = "one of the two is refused, for both come from one revision";
             return found(Law::OneWins, expected, &[rival, entry]);
         }
-        match write.to {
+        match to {
             Some(task) => _ = states.insert(task.revision().get(), task),
             None => delete = Some(entry),
         }
@@ -449,12 +427,14 @@ fn judge<S: Store>(base: &Task<S::Payload>, logs: &[Log<S>; 2]) -> Option<(Breac
             None => delete.is_some(),
             Some(seen) => states.get(&seen.revision().get()) == Some(seen),
         };
-        if !is_committed && !unknown.iter().any(|Write { to, .. }| to == seen) {
-            return found(Law::SeenWhole, "a task that was committed", &[entry]);
+        if !is_committed && !unknown.contains(seen) {
+            let is_others = prizes.iter().any(|other| Some(&other.task) == seen.as_ref());
+            let law = if is_others { Law::OthersAreUntouched } else { Law::SeenWhole };
+            return found(law, "a task that was committed", &[entry]);
         }
     }
     for log in logs {
-        let mut newest: Option<(u64, &(Call<_, _>, Answer<_, _>))> = None;
+        let mut newest: Option<(u64, &Entry<S>)> = None;
         for entry in log {
             let known = match (&entry.1, entry.0.request.write()) {
                 (Answer::Loaded(seen), _) => seen.clone(),
@@ -462,15 +442,12 @@ fn judge<S: Store>(base: &Task<S::Payload>, logs: &[Log<S>; 2]) -> Option<(Breac
                 _ => continue,
             };
             let known = known.map_or(u64::MAX, |task| task.revision().get());
-            match newest {
-                Some((u64::MAX, newer)) if known < u64::MAX => {
-                    return found(Law::DeletedIsGone, "none, for it was deleted", &[newer, entry]);
-                }
-                Some((newest, newer)) if known < newest => {
-                    return found(Law::NeverOlder, "nothing older than that", &[newer, entry]);
-                }
-                _ => newest = Some((known, entry)),
+            if let Some((newest, newer)) = newest.filter(|(newest, _)| known < *newest) {
+                let is_gone = newest == u64::MAX;
+                let law = if is_gone { Law::DeletedIsGone } else { Law::NeverOlder };
+                return found(law, "nothing older than that", &[newer, entry]);
             }
+            newest = Some((known, entry));
         }
     }
     let is_failure = |answer: &Answer<_, _>| match answer {
