@@ -46,7 +46,7 @@ impl Draw {
 
     /// The large ones are slow, so they come together and seldom.
     fn texts(&mut self) -> [u8; 2] {
-        if self.one_in(40) {
+        if self.one_in(16) {
             return [FIRST_LARGE, FIRST_LARGE + 1];
         }
         [(); 2].map(|()| 1 + self.below(FIRST_LARGE - 1))
@@ -185,14 +185,14 @@ impl Draw {
     fn marathon(&mut self) -> Vec<Event> {
         self.1 = [1, 3];
         let mut events = self.events(40, 1);
-        for _ in 0..8 {
+        for _ in 0..5 {
             let mut often = match self.below(8) {
                 0..3 => self.event(Ask::Commit),
                 3 => self.event(Ask::Load),
                 4 => self.event(Ask::Repeat),
                 _ => self.given_up(),
             };
-            often[AGAIN] = 20 + self.below(80);
+            often[AGAIN] = 20 + self.below(200);
             let at = 1 + usize::from(self.below(u8::try_from(events.len()).unwrap_or(u8::MAX)));
             events.insert(at.min(events.len()), often);
         }

@@ -429,17 +429,21 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
         }
     }
 
-    /// A broken law, and what it is worth. What needs no overlap tells most. After one, an error
-    /// may be half a row, which cannot be read.
     pub(crate) fn found(&self, law: Law, expected: String, seen: String) -> Breach {
-        let rank = match law {
-            _ if !self.disturbed => 0,
-            Law::OneWins | Law::TakenIsRefused => 1,
-            Law::SeenWhole | Law::DeletedIsGone => 2,
-            Law::NeverOlder | Law::OthersAreUntouched => 3,
-            _ => VAGUE,
-        };
+        // What needs no overlap tells most.
+        let rank = if self.disturbed { rank(law) } else { 0 };
         Breach { law, expected, seen, rank }
+    }
+}
+
+/// What a broken law is worth as evidence once calls overlapped: then an error may be half a row,
+/// which cannot be read.
+pub(crate) const fn rank(law: Law) -> u8 {
+    match law {
+        Law::OneWins | Law::TakenIsRefused => 1,
+        Law::SeenWhole | Law::DeletedIsGone => 2,
+        Law::NeverOlder | Law::OthersAreUntouched => 3,
+        _ => VAGUE,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::polling::{Clock, Fault, Flight, alone, hold, overlap, pause, step_asi
 use crate::{Law, Report, Store};
 
 /// Ticks until a call counts as one that does not end.
-pub(crate) const PATIENCE: u64 = 5_000;
+pub(crate) const PATIENCE: u64 = 3_000;
 
 /// How much longer it may take to make a handle than to answer.
 const OPENING: u64 = 4;

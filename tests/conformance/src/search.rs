@@ -26,7 +26,7 @@ const SHRINKING: Duration = Duration::from_secs(20);
 
 /// How many histories more are played, and for how long, after a violation that may be another
 /// law's doing.
-const MORE: (u32, Duration) = (100, Duration::from_secs(5));
+const MORE: (u32, Duration) = (60, Duration::from_secs(5));
 
 /// How many calls without an answer are taken for a busy machine's, if they cannot be repeated.
 const SILENT: u32 = 2;
@@ -76,7 +76,7 @@ pub(crate) async fn search<S: Store>(
             }
         }
         if let Some(((found, _), until, since)) = &best {
-            let tells_all = found.is_silent || found.breach.rank <= 1;
+            let tells_all = found.is_silent || found.breach.rank == 0;
             if tells_all || round >= *until || since.elapsed() > MORE.1 {
                 break;
             }
@@ -156,18 +156,24 @@ async fn shorten<S: Store>(
     known.hurry();
     let until = Instant::now() + SHRINKING;
     let (mut best, mut shortest) = (found, history);
+    // What was tried in vain is tried again only when all else was.
+    let (mut tried, mut again) = (0, false);
     'simpler: loop {
-        for mut candidate in shortest.clone().simpler() {
+        for (number, mut candidate) in shortest.clone().simpler().enumerate().skip(tried) {
             if Instant::now() > until {
                 break 'simpler;
             }
             let played = play(open().await, &mut candidate, known).await;
-            if let Some(again) = played.err().filter(|it| it.breach.rank <= best.breach.rank) {
-                (best, shortest) = (again, candidate);
+            if let Some(found) = played.err().filter(|it| it.breach.rank <= best.breach.rank) {
+                (best, shortest) = (found, candidate);
+                (tried, again) = (number, true);
                 continue 'simpler;
             }
         }
-        break;
+        if !again {
+            break;
+        }
+        (tried, again) = (0, false);
     }
     known.patience = PATIENCE;
     (best, shortest)
@@ -182,7 +188,7 @@ async fn told<S: Store>(
     seed: u64,
 ) -> Box<Violation> {
     let mut replay = Some(history.to_string());
-    for _ in 0..2 {
+    for _ in 0..if found.is_silent { 1 } else { 2 } {
         match play(open().await, &mut history.clone(), known).await {
             Err(again) if again.breach.law == found.breach.law => found = again,
             _ => replay = None,

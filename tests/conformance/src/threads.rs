@@ -3,18 +3,20 @@
 
 use core::hint;
 use core::mem;
+use core::ops::Range;
 use core::pin::{Pin, pin};
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::thread;
+use std::sync::{Mutex, OnceLock};
+use std::thread::{self, Thread};
 use std::time::Instant;
 
 use task_lifecycle::{Draft, Event, Operation, Task};
 
 use crate::call::{Answer, Call, Request, Write, ask};
-use crate::ledger::{Breach, VAGUE};
+use crate::ledger::{Breach, VAGUE, rank};
 use crate::polling::{Clock, lock, quietly};
 use crate::{Law, Store};
 
@@ -22,56 +24,49 @@ use crate::{Law, Store};
 pub(crate) type BlockOn<'a> = &'a (dyn Fn(Pin<&mut dyn Future<Output = ()>>) + Sync);
 
 /// They race until so many calls have overlapped and so much time has passed,
-const ENOUGH: (u32, Duration) = (10_000, Duration::from_millis(200));
-/// or for a slow store this,
-const SLOW: (u32, Duration) = (500, Duration::from_secs(2));
-/// and in any case no longer than this, on a machine that leaves them no time to meet.
-const AT_MOST: Duration = Duration::from_secs(8);
+const ENOUGH: (u32, Duration) = (3_000, Duration::from_millis(150));
+/// but for no more calls than this, which are soon made of a store in memory,
+const CALLS: u32 = 60_000;
+/// and no longer than this, of a slow one.
+const AT_MOST: Duration = Duration::from_secs(6);
 
 /// How long they go on after a violation that may be another law's doing.
 const MORE: Duration = Duration::from_millis(300);
 
-/// Turns until a thread that waits for another lets others run, or goes on alone.
+/// Turns until a thread that waits for another goes to sleep, and for how long at a time.
 const TURNS: u32 = 2_000;
+const NAP: Duration = Duration::from_millis(1);
 
-/// How many changes each thread tries of a task that is soon deleted, and of the one of a batch on
-/// which a thread that is stopped in the middle finds the other.
-const STEPS: [u32; 2] = [6, 1_000];
+/// How long a thread waits at a task for one that does not come nearer.
+const STALLED: Duration = Duration::from_millis(50);
 
-/// The calls of one thread about one task.
-type Log<S> = Vec<(
+/// How many changes each thread tries of a task that is soon deleted.
+const STEPS: usize = 6;
+
+/// Where a thread is when it is at the first task: one with many changes, so that a thread that is
+/// stopped in the middle finds the other. Before, it creates tasks.
+const LONG: usize = 1_000;
+
+/// What was asked, and heard.
+type Entry<S> = (
     Call<<S as Store>::Id, <S as Store>::Payload>,
     Answer<<S as Store>::Id, <S as Store>::Payload>,
-)>;
+);
 
-/// A task that the threads race for.
+/// What one thread asked and heard about one task.
+type Log<S> = Vec<Entry<S>>;
+
+/// A task that the threads race for, as it was created.
 struct Prize<S: Store> {
     number: u32,
     id: S::Id,
     task: Task<S::Payload>,
-    steps: u32,
 }
 
-/// What the threads share.
-struct Ring<'a, S: Store> {
-    block_on: BlockOn<'a>,
-    clock: Clock,
-    began: Instant,
-    arrived: AtomicUsize,
-    /// A thread is gone.
-    is_closed: AtomicBool,
-    /// They need not go on.
-    is_over: AtomicBool,
-    /// How many tasks each creates in a batch.
-    size: AtomicU32,
-    /// The tasks of a batch.
-    prizes: Mutex<Vec<Prize<S>>>,
-    /// The number of the task that each is at.
-    at: [AtomicUsize; 2],
-    /// What each heard of the tasks that the other judges.
-    handed: [Mutex<Vec<Log<S>>>; 2],
-    overlapped: AtomicU32,
-    best: Mutex<Option<(Instant, Breach, Vec<String>)>>,
+impl<S: Store> Clone for Prize<S> {
+    fn clone(&self) -> Self {
+        Self { number: self.number, id: self.id.clone(), task: self.task.clone() }
+    }
 }
 
 /// What came of the races: how many calls overlapped, and a broken law with its story.
@@ -82,46 +77,71 @@ pub(crate) struct Raced {
 
 /// Races two threads, which have a handle each. `None`: the store has no other handle.
 pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<Raced> {
-    // Everything that is done with a store is done in `block_on` and not on the caller's thread,
+    // Everything that is done with a store is done in `block_on`, and not on the caller's thread,
     // which may be driven by a runtime itself.
-    let handles = thread::scope(|scope| {
-        let another = scope.spawn(move || {
-            let another = drive(block_on, store.another()).unwrap_or_else(|text| panic!("{text}"));
-            if another.is_none() {
-                discard(block_on, store);
-                return None;
-            }
-            Some((store, another?))
-        });
-        another.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))
-    });
-    let (one, two) = handles?;
-    let ring = &Ring {
-        block_on,
-        clock: Clock::new(),
-        began: Instant::now(),
-        arrived: AtomicUsize::new(0),
-        is_closed: AtomicBool::new(false),
-        is_over: AtomicBool::new(false),
-        size: AtomicU32::new(2),
-        prizes: Mutex::default(),
-        at: <[AtomicUsize; 2]>::default(),
-        handed: <[Mutex<Vec<Log<S>>>; 2]>::default(),
-        overlapped: AtomicU32::new(0),
-        best: Mutex::default(),
-    };
-    thread::scope(|scope| {
-        for (me, store) in [one, two].into_iter().enumerate() {
-            scope.spawn(move || {
-                let _closes = Closes(&ring.is_closed);
-                let mut first = 0;
-                while run(&store, ring, me, &mut first).is_some() {}
-                discard(ring.block_on, store);
-            });
+    let mut handles = on_thread(move || {
+        let another = drive(block_on, store.another()).unwrap_or_else(|text| panic!("{text}"));
+        if another.is_none() {
+            discard(block_on, store);
+            return None;
         }
+        Some([store, another?])
+    })?;
+    let (clock, began) = (Clock::new(), Instant::now());
+    let mut found: Option<(Breach, Vec<String>)> = None;
+    let (mut first, mut size, mut calls, mut overlapped) = (0, 2, 0, 0);
+    let mut until = began + AT_MOST;
+    while calls < CALLS && Instant::now() < until {
+        let is_enough = overlapped >= ENOUGH.0 && began.elapsed() >= ENOUGH.1;
+        if is_enough || found.as_ref().is_some_and(|(breach, _)| breach.rank <= 1) {
+            break;
+        }
+        let time = Instant::now();
+        let batch = &Batch::new(block_on, &clock, first..first + 2 * size, until);
+        // New threads, for a busy machine puts new ones where there is room for both.
+        let [(one, logs), (two, others)] = thread::scope(|scope| {
+            let [one, two] = handles;
+            [(0, one), (1, two)]
+                .map(|(me, store)| {
+                    scope.spawn(move || {
+                        let _ = batch.threads[me].set(thread::current());
+                        let logs = run(&store, batch, me);
+                        (store, logs)
+                    })
+                })
+                .map(|thread| thread.join().unwrap_or_else(|panicked| resume_unwind(panicked)))
+        });
+        handles = [one, two];
+        let prizes = mem::take(&mut *lock(&batch.prizes));
+        let judged = prizes
+            .iter()
+            .zip(logs.into_iter().zip(others))
+            .filter_map(|(prize, (log, other))| judge(&prizes, prize, &[log, other]));
+        for (breach, story) in lock(&batch.failed).take().into_iter().chain(judged) {
+            until = until.min(Instant::now() + MORE);
+            if found.as_ref().is_none_or(|(best, _)| breach.rank < best.rank) {
+                found = Some((breach, story));
+            }
+        }
+        first += 2 * size;
+        calls += batch.calls.load(Ordering::Relaxed);
+        overlapped += batch.overlapped.load(Ordering::Relaxed);
+        if time.elapsed() < Duration::from_millis(20) {
+            size = (size * 4).min(128);
+        }
+    }
+    let [one, two] = handles;
+    on_thread(move || {
+        discard(block_on, one);
+        discard(block_on, two);
     });
-    let found = lock(&ring.best).take().map(|(_, breach, story)| (breach, story));
-    Some(Raced { overlapped: ring.overlapped.load(Ordering::Relaxed), found })
+    Some(Raced { overlapped, found })
+}
+
+fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        scope.spawn(work).join().unwrap_or_else(|panicked| resume_unwind(panicked))
+    })
 }
 
 /// Drives a future to its end. An `Err` is the text of a panic.
@@ -136,34 +156,93 @@ fn discard<S>(block_on: BlockOn<'_>, store: S) {
     let _ = drive(block_on, async { drop(store) });
 }
 
-/// Lets the other thread go when this one ends, by a panic too.
-struct Closes<'a>(&'a AtomicBool);
-
-impl Drop for Closes<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
+/// What the threads of a batch share.
+struct Batch<'a, S: Store> {
+    block_on: BlockOn<'a>,
+    clock: &'a Clock,
+    numbers: Range<u32>,
+    until: Instant,
+    threads: [OnceLock<Thread>; 2],
+    /// How often each came to where they meet.
+    arrived: AtomicUsize,
+    /// The number of the task that each is at, and whether it is asleep.
+    at: [AtomicUsize; 2],
+    sleeps: [AtomicBool; 2],
+    prizes: Mutex<Vec<Prize<S>>>,
+    /// That a task could not be created.
+    failed: Mutex<Option<(Breach, Vec<String>)>>,
+    calls: AtomicU32,
+    overlapped: AtomicU32,
 }
 
-impl<S: Store> Ring<'_, S> {
-    /// Waits for the other thread, without going to sleep, so that they leave together. `None` if
-    /// it will not come.
-    fn meet(&self) -> Option<()> {
-        let number = self.arrived.fetch_add(1, Ordering::AcqRel);
-        let both = number - number % 2 + 2;
-        let mut turns = 0_u32;
-        while self.arrived.load(Ordering::Acquire) < both {
-            if self.is_closed.load(Ordering::Acquire) {
-                return None;
-            }
-            turns += 1;
-            if turns > TURNS {
-                thread::yield_now();
+impl<'a, S: Store> Batch<'a, S> {
+    fn new(block_on: BlockOn<'a>, clock: &'a Clock, numbers: Range<u32>, until: Instant) -> Self {
+        Self {
+            block_on,
+            clock,
+            numbers,
+            until,
+            threads: <[OnceLock<Thread>; 2]>::default(),
+            arrived: AtomicUsize::new(0),
+            at: <[AtomicUsize; 2]>::default(),
+            sleeps: <[AtomicBool; 2]>::default(),
+            prizes: Mutex::default(),
+            failed: Mutex::default(),
+            calls: AtomicU32::new(0),
+            overlapped: AtomicU32::new(0),
+        }
+    }
+
+    /// Waits for the other thread, whatever it takes.
+    fn meet(&self, me: usize) {
+        let number = self.arrived.fetch_add(1, Ordering::SeqCst);
+        self.wake(1 - me);
+        let mut turns = 0;
+        while self.arrived.load(Ordering::SeqCst) < number - number % 2 + 2 {
+            self.turn(me, &mut turns);
+        }
+    }
+
+    /// Waits for the other thread at a task, so that both go on awake and together. It is not
+    /// insisted on for long: on a busy machine the other may not be running, and comes when this
+    /// one is stopped somewhere in the middle.
+    fn meet_at(&self, me: usize, at: usize) {
+        let other = || self.at[1 - me].load(Ordering::SeqCst);
+        self.at[me].store(at, Ordering::SeqCst);
+        if other() == at {
+            self.wake(1 - me);
+        }
+        let (mut turns, mut last, mut since) = (0, other(), Instant::now());
+        while last < at || last == at && self.sleeps[1 - me].load(Ordering::SeqCst) {
+            if last < at {
+                self.turn(me, &mut turns);
             } else {
+                turns += 1; // it is about to wake
                 hint::spin_loop();
             }
+            if mem::replace(&mut last, other()) != last {
+                since = Instant::now();
+            } else if turns % TURNS == 0
+                && (since.elapsed() > STALLED || Instant::now() > self.until)
+            {
+                return;
+            }
         }
-        Some(())
+    }
+
+    /// Waits awake for a while, and then asleep, so that a machine that is busy lets the other come.
+    fn turn(&self, me: usize, turns: &mut u32) {
+        *turns += 1;
+        if *turns % TURNS > 0 {
+            return hint::spin_loop();
+        }
+        self.sleeps[me].store(true, Ordering::SeqCst);
+        thread::park_timeout(NAP);
+        self.sleeps[me].store(false, Ordering::SeqCst);
+    }
+
+    fn wake(&self, other: usize) {
+        self.threads[other].get().into_iter().for_each(Thread::unpark);
     }
 
     /// Makes a call, and keeps what was asked and heard.
@@ -173,213 +252,118 @@ impl<S: Store> Ring<'_, S> {
         let overlaps = self.clock.enter();
         *answer = ask(store, &call.request).await;
         self.clock.leave();
-        self.overlapped.fetch_add(u32::from(overlaps), Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let [one, two] = self.at.each_ref().map(|at| at.load(Ordering::Relaxed));
+        let met = overlaps && one == two && one != LONG;
+        self.overlapped.fetch_add(u32::from(met), Ordering::Relaxed);
     }
 
-    /// Makes a call alone.
-    fn call_once(&self, store: &S, call: Call<S::Id, S::Payload>, log: &mut Log<S>) {
-        let driven = drive(self.block_on, self.call(store, call, log));
-        self.end(driven, log);
-    }
-
-    fn end(&self, driven: Result<(), String>, log: &mut Log<S>) {
+    /// Drives what makes calls. A panic is the answer to the last of them.
+    fn drive(&self, log: &mut Log<S>, calls: impl AsyncFnOnce(&mut Log<S>)) {
+        let driven = drive(self.block_on, calls(log));
         if let (Err(text), Some((_, answer))) = (driven, log.last_mut()) {
             *answer = Answer::Panicked(text);
             self.clock.leave();
         }
     }
 
-    /// Waits for the other thread at a task, as long as it comes nearer. It is not insisted on: on
-    /// a busy machine the other is not running, and comes when this one is stopped somewhere in
-    /// the middle.
-    fn meet_at(&self, me: usize, at: usize, absent: &mut usize) {
-        self.at[me].store(at, Ordering::Release);
-        let other = || self.at[1 - me].load(Ordering::Acquire);
-        let (mut seen, mut turns) = (other(), 0);
-        while seen < at && seen != *absent && turns < TURNS {
-            hint::spin_loop();
-            turns += 1;
-            if other() != seen {
-                (seen, turns) = (other(), 0);
+    /// Creates a task, while the other thread creates one.
+    fn create(&self, store: &S, me: usize, number: u32) {
+        let task = Task::new(S::payload(&format!("plain {number}")));
+        let mut log = Vec::new();
+        while log.len() < if S::LOSES_ANSWERS { 32 } else { 1 } {
+            let create = Call::new(me, 0, Request::Create(task.clone()));
+            self.drive(&mut log, async |log| self.call(store, create, log).await);
+            if let Some((_, Answer::Created(id))) = log.last() {
+                lock(&self.prizes).push(Prize { number, id: id.clone(), task });
+                return;
             }
         }
-        *absent = if seen < at { seen } else { usize::MAX };
-    }
-
-    /// Keeps a violation if it tells more than the one before.
-    fn find(&self, breach: Breach, story: Vec<String>) {
-        let mut best = lock(&self.best);
-        let since = best.as_ref().map_or_else(Instant::now, |(since, ..)| *since);
-        if best.as_ref().is_none_or(|(_, best, _)| breach.rank < best.rank) {
-            *best = Some((since, breach, story));
-        }
-    }
-
-    /// Decides whether it is enough, and how large the next batch is.
-    fn next_batch(&self, took: Duration) {
-        let (overlapped, time) = (self.overlapped.load(Ordering::Relaxed), self.began.elapsed());
-        let is = |(calls, least)| overlapped >= calls && time >= least;
-        let found = lock(&self.best)
-            .as_ref()
-            .is_some_and(|(since, breach, _)| breach.rank <= 1 || since.elapsed() > MORE);
-        if found || is(ENOUGH) || is(SLOW) || time > AT_MOST {
-            self.is_over.store(true, Ordering::Release);
-        }
-        let size = self.size.load(Ordering::Relaxed);
-        if took < Duration::from_millis(20) {
-            self.size.store((size * 4).min(128), Ordering::Relaxed);
+        if let Some((call, answer)) = log.last() {
+            let (expected, seen) = ("the task is stored and named".into(), answer.words());
+            let story = vec![format!("{}: {seen}", call.line())];
+            let breach = Breach { law: Law::NoError, expected, seen, rank: VAGUE };
+            *lock(&self.failed) = Some((breach, story));
         }
     }
 }
 
-/// One thread's part in a batch. `None` if that was the last, or the other thread is gone.
-fn run<S: Store>(store: &S, ring: &Ring<'_, S>, me: usize, first: &mut u32) -> Option<()> {
-    let began = Instant::now();
-    let size = ring.size.load(Ordering::Relaxed);
-    lock(&ring.prizes).clear();
-    ring.meet()?;
-    let mine = *first + u32::try_from(me).unwrap_or(0) * size;
-    for number in mine..mine + size {
-        create(store, ring, me, number, size);
+/// One thread's part in a batch. Returns what it asked and heard, by task.
+fn run<S: Store>(store: &S, batch: &Batch<'_, S>, me: usize) -> Vec<Log<S>> {
+    batch.meet(me);
+    for (at, number) in batch.numbers.clone().skip(me).step_by(2).enumerate() {
+        batch.meet_at(me, at + 1);
+        batch.create(store, me, number);
     }
-    *first += 2 * size;
-    ring.meet()?;
-    let prizes: Vec<_> = {
-        let mut prizes = lock(&ring.prizes);
+    batch.at[me].store(LONG - 1, Ordering::SeqCst);
+    batch.meet(me);
+    let prizes = {
+        let mut prizes = lock(&batch.prizes);
         prizes.sort_by_key(|prize| prize.number);
-        prizes.iter().map(|prize| (prize.number, prize.id.clone(), prize.steps)).collect()
+        prizes.clone()
     };
-    // Whoever created them: each is what it was created as.
-    let load = |id: &S::Id| Call::new(me, 0, Request::Load(id.clone()));
-    for (at, (_, id, _)) in prizes.iter().enumerate() {
-        let mut log = Vec::new();
-        ring.call_once(store, load(id), &mut log);
-        check_created(ring, at, log);
-    }
-    ring.at[me].store(0, Ordering::Release);
-    ring.meet()?;
     let mut logs = Vec::new();
-    let mut absent = usize::MAX;
-    for (at, (number, id, steps)) in prizes.iter().enumerate() {
-        ring.meet_at(me, at, &mut absent);
+    for (at, prize) in prizes.iter().enumerate() {
+        batch.meet_at(me, LONG + at);
+        let steps = if at == 0 { STEPS * prizes.len() } else { STEPS };
         let mut log = Vec::new();
-        let part = take_part(store, ring, me, (*number, id, *steps), &mut log);
-        let driven = drive(ring.block_on, part);
-        ring.end(driven, &mut log);
+        batch.drive(&mut log, async |log| take_part(store, batch, me, prize, steps, log).await);
         logs.push(log);
     }
     // What is seen from here on is the end: nothing is under way.
-    ring.at[me].store(usize::MAX - 1, Ordering::Release);
-    ring.meet()?;
-    for ((_, id, _), log) in prizes.iter().zip(&mut logs) {
-        ring.call_once(store, load(id), log);
+    batch.at[me].store(usize::MAX - me, Ordering::SeqCst);
+    batch.meet(me);
+    for (prize, log) in prizes.iter().zip(&mut logs) {
+        let load = Call::new(me, 0, Request::Load(prize.id.clone()));
+        batch.drive(log, async |log| batch.call(store, load, log).await);
     }
-    // Each judges every other task.
-    let judges = |at: usize, who: usize| at % 2 == who;
-    let (kept, handed): (Vec<_>, Vec<_>) =
-        logs.into_iter().enumerate().partition(|&(at, _)| judges(at, me));
-    *lock(&ring.handed[1 - me]) = handed.into_iter().map(|(_, log)| log).collect();
-    ring.meet()?;
-    let others = mem::take(&mut *lock(&ring.handed[me]));
-    for ((at, mine), other) in kept.into_iter().zip(others) {
-        let Some(base) = lock(&ring.prizes).get(at).map(|prize| prize.task.clone()) else { break };
-        let logs = if me == 0 { [mine, other] } else { [other, mine] };
-        if let Some((breach, story)) = judge::<S>(&base, &logs) {
-            ring.find(breach, story);
-        }
-    }
-    ring.meet()?;
-    if me == 0 {
-        ring.next_batch(began.elapsed());
-    }
-    ring.meet()?;
-    (!ring.is_over.load(Ordering::Acquire)).then_some(())
-}
-
-/// Creates a task, while the other thread creates one.
-fn create<S: Store>(store: &S, ring: &Ring<'_, S>, me: usize, number: u32, size: u32) {
-    let task = Task::new(S::payload(&format!("plain {number}")));
-    for attempt in 0..if S::LOSES_ANSWERS { 32 } else { 1 } {
-        let mut log: Log<S> = Vec::new();
-        ring.call_once(store, Call::new(me, 0, Request::Create(task.clone())), &mut log);
-        let Some((call, answer)) = log.pop() else { return };
-        if let Answer::Created(id) = answer {
-            let steps = STEPS[usize::from(number % (2 * size) == 0)].min(6 * size.max(4));
-            lock(&ring.prizes).push(Prize { number, id, task, steps });
-            return;
-        }
-        if attempt == 31 || !S::LOSES_ANSWERS {
-            let (expected, seen) = ("the task is stored and named".into(), answer.words());
-            let story = vec![format!("{}: {seen}", call.line())];
-            ring.find(Breach { law: Law::NoError, expected, seen, rank: VAGUE }, story);
-        }
-    }
-}
-
-/// Holds what was loaded of a task against what it was created as.
-fn check_created<S: Store>(ring: &Ring<'_, S>, at: usize, mut log: Log<S>) {
-    let prizes = lock(&ring.prizes);
-    let (Some((call, answer)), Some(prize)) = (log.pop(), prizes.get(at)) else { return };
-    let seen = match &answer {
-        Answer::Loaded(Some(seen)) if *seen == prize.task => return,
-        Answer::Error(_) if S::LOSES_ANSWERS => return,
-        Answer::Loaded(seen) => seen.as_ref(),
-        _ => None,
-    };
-    let is_others = prizes.iter().any(|other| Some(&other.task) == seen);
-    let law = match answer {
-        Answer::Loaded(_) if is_others => Law::OthersAreUntouched,
-        Answer::Loaded(_) => Law::StoredWhole,
-        _ => Law::NoError,
-    };
-    let (expected, seen) = (crate::call::show(Some(&prize.task)), answer.words());
-    let create = Request::<S::Id, _>::Create(prize.task.clone());
-    let creates = Call::new(0, 0, create).line();
-    let creates = format!("{creates}, while another thread creates another: named {:?}", prize.id);
-    let story = vec![creates, format!("{}: {seen}", call.line())];
-    ring.find(Breach { law, expected, seen, rank: 2 }, story);
+    logs
 }
 
 /// Loads and writes, as often as a thread does, and after some that are accepted commits once more
 /// from the same copy, which is stale then.
 async fn take_part<S: Store>(
     store: &S,
-    ring: &Ring<'_, S>,
+    batch: &Batch<'_, S>,
     me: usize,
-    (number, id, steps): (u32, &S::Id, u32),
+    Prize { number, id, .. }: &Prize<S>,
+    steps: usize,
     log: &mut Log<S>,
 ) {
     let new = |request| Call::new(me, 0, request);
     for step in 0..steps {
-        ring.call(store, new(Request::Load(id.clone())), log).await;
+        batch.call(store, new(Request::Load(id.clone())), log).await;
         let Some((_, Answer::Loaded(Some(task)))) = log.last() else { return };
         let task = task.clone();
         // What is done is as good as drawn, and is another thing for each of the two.
-        let drawn = (number.wrapping_mul(31) + step.wrapping_mul(7) + 13 * u32::from(me > 0)) % 97;
-        if task.status().is_completed() && drawn % 2 == 0 && steps == STEPS[0] {
+        let drawn = (31 * *number as usize + 7 * step + 13 * me) % 97;
+        if task.status().is_completed() && drawn % 4 > 0 && steps == STEPS {
             let request = Request::Delete(id.clone(), task.revision());
-            ring.call(store, new(request), log).await;
+            batch.call(store, new(request), log).await;
             continue;
         }
         let text = format!("plain {number}, revision {} of client {}", task.revision(), me + 1);
         let again = (step % 3 == 0).then(|| task.clone());
         let (draft, words) = decide::<S>(task, drawn, &text);
         let call = Call { words, ..new(Request::Commit(id.clone(), draft)) };
-        ring.call(store, call, log).await;
+        batch.call(store, call, log).await;
         if let (Some((_, Answer::Written(true))), Some(task)) = (log.last(), again) {
             let (draft, words) = decide::<S>(task, drawn + 1, &(text + ", too"));
-            let call = Call { words: words + ", too", ..new(Request::Commit(id.clone(), draft)) };
-            ring.call(store, call, log).await;
+            let words = words + ", too";
+            batch.call(store, Call { words, ..new(Request::Commit(id.clone(), draft)) }, log).await;
         }
     }
 }
 
 /// A change of the lifecycle if one is accepted, and an edit.
-fn decide<S: Store>(task: Task<S::Payload>, drawn: u32, text: &str) -> (Draft<S::Payload>, String) {
+fn decide<S: Store>(
+    task: Task<S::Payload>,
+    drawn: usize,
+    text: &str,
+) -> (Draft<S::Payload>, String) {
     let mut draft = Draft::new(task);
     let mut words = String::new();
-    let skipped = usize::try_from(drawn).unwrap_or(0) % 8;
-    for &operation in Operation::ALL.iter().skip(skipped) {
+    for &operation in Operation::ALL.iter().skip(drawn % 8) {
         // A new task that is cancelled would only be edited from there on.
         let ends = operation == Operation::Cancel && !draft.is_update();
         if ends || operation == Operation::Delete || draft.check(operation).is_err() {
@@ -396,45 +380,42 @@ fn decide<S: Store>(task: Task<S::Payload>, drawn: u32, text: &str) -> (Draft<S:
 }
 
 /// Holds what two threads heard of a task against each other.
-fn judge<S: Store>(base: &Task<S::Payload>, logs: &[Log<S>; 2]) -> Option<(Breach, Vec<String>)> {
+fn judge<S: Store>(
+    prizes: &[Prize<S>],
+    prize: &Prize<S>,
+    logs: &[Log<S>; 2],
+) -> Option<(Breach, Vec<String>)> {
+    let Prize { id, task: base, .. } = prize;
     let all = || logs.iter().flatten();
-    let line = |(call, answer): &(Call<_, _>, Answer<_, _>)| {
-        format!("{}: {}", call.line(), answer.words())
-    };
-    let found = |law, expected: &str, entries: &[&(Call<_, _>, Answer<_, _>)]| {
+    let found = |law, expected: &str, entries: &[&Entry<S>]| {
         let create = Call::<S::Id, _>::new(0, 0, Request::Create(base.clone())).line();
-        let mut story = vec![format!("{create}: accepted; two threads load and commit at once")];
-        story.extend(entries.iter().map(|entry| line(entry)));
+        let mut story =
+            vec![format!("{create}: named {id:?}; two threads load and commit at once")];
+        let lines = entries.iter().map(|(call, answer)| (call.line(), answer.words()));
+        story.extend(lines.map(|(line, words)| format!("{line}: {words}")));
         let seen = entries.last().map_or("nothing".into(), |(_, answer)| answer.words());
-        let rank = match law {
-            Law::OneWins => 1,
-            Law::SeenWhole | Law::DeletedIsGone => 2,
-            Law::NeverOlder => 3,
-            _ => VAGUE,
-        };
-        Some((Breach { law, expected: expected.into(), seen, rank }, story))
+        Some((Breach { law, expected: expected.into(), seen, rank: rank(law) }, story))
     };
-
     // The states by revision, and what led away from each.
     let mut states = BTreeMap::from([(base.revision().get(), base.clone())]);
     let mut from = BTreeMap::new();
-    let mut unknown = Vec::new();
     let mut delete = None;
+    let mut unknown = Vec::new();
     for entry in all() {
-        let Some(write) = entry.0.request.write() else { continue };
+        let Some(Write { from: Some(at), to }) = entry.0.request.write() else { continue };
         match &entry.1 {
             Answer::Written(true) => {}
             Answer::Error(_) if S::LOSES_ANSWERS => {
-                unknown.push(write);
+                unknown.push(to);
                 continue;
             }
             _ => continue,
         }
-        if let Some(rival) = write.from.and_then(|at| from.insert(at.get(), entry)) {
+        if let Some(rival) = from.insert(at.get(), entry) {
             let expected = "one of the two is refused, for both come from one revision";
             return found(Law::OneWins, expected, &[rival, entry]);
         }
-        match write.to {
+        match to {
             Some(task) => _ = states.insert(task.revision().get(), task),
             None => delete = Some(entry),
         }
@@ -449,12 +430,14 @@ fn judge<S: Store>(base: &Task<S::Payload>, logs: &[Log<S>; 2]) -> Option<(Breac
             None => delete.is_some(),
             Some(seen) => states.get(&seen.revision().get()) == Some(seen),
         };
-        if !is_committed && !unknown.iter().any(|Write { to, .. }| to == seen) {
-            return found(Law::SeenWhole, "a task that was committed", &[entry]);
+        if !is_committed && !unknown.contains(seen) {
+            let is_others = prizes.iter().any(|other| Some(&other.task) == seen.as_ref());
+            let law = if is_others { Law::OthersAreUntouched } else { Law::SeenWhole };
+            return found(law, "a task that was committed", &[entry]);
         }
     }
     for log in logs {
-        let mut newest: Option<(u64, &(Call<_, _>, Answer<_, _>))> = None;
+        let mut newest: Option<(u64, &Entry<S>)> = None;
         for entry in log {
             let known = match (&entry.1, entry.0.request.write()) {
                 (Answer::Loaded(seen), _) => seen.clone(),
@@ -462,15 +445,12 @@ fn judge<S: Store>(base: &Task<S::Payload>, logs: &[Log<S>; 2]) -> Option<(Breac
                 _ => continue,
             };
             let known = known.map_or(u64::MAX, |task| task.revision().get());
-            match newest {
-                Some((u64::MAX, newer)) if known < u64::MAX => {
-                    return found(Law::DeletedIsGone, "none, for it was deleted", &[newer, entry]);
-                }
-                Some((newest, newer)) if known < newest => {
-                    return found(Law::NeverOlder, "nothing older than that", &[newer, entry]);
-                }
-                _ => newest = Some((known, entry)),
+            if let Some((newest, newer)) = newest.filter(|(newest, _)| known < *newest) {
+                let is_gone = newest == u64::MAX;
+                let law = if is_gone { Law::DeletedIsGone } else { Law::NeverOlder };
+                return found(law, "nothing older than that", &[newer, entry]);
             }
+            newest = Some((known, entry));
         }
     }
     let is_failure = |answer: &Answer<_, _>| match answer {
