@@ -3,7 +3,11 @@
 #[doc = include_str!("documentation/embedding.md")]
 pub mod embedding {}
 
-#[doc = include_str!("documentation/stored_form.md")]
+#[doc = include_str!("documentation/integration.md")]
+pub mod integration {}
+
+#[cfg_attr(feature = "serde", doc = include_str!("documentation/stored_form.md"))]
+#[cfg_attr(not(feature = "serde"), doc = "The stored form takes feature `serde`.")]
 pub mod stored_form {}
 
 #[doc = include_str!("../tests/README.md")]

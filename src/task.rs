@@ -29,6 +29,9 @@ use crate::{
 /// assert_eq!(refused.to_string(), "task cannot be started: status is Cancelled");
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
+///
+/// How a server and a worker use it with a database is told on the page about
+/// [embedding](crate::_documentation::embedding).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Task<T> {
     revision: Revision,
@@ -299,6 +302,7 @@ impl<T> Task<T> {
     /// assert_eq!((task.status(), task.run().get()), (Status::Starting, 1));
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
+    #[doc(alias("requeue", "rerun", "re-run", "attempt"))]
     #[inline]
     pub fn retry(&mut self) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Retry)?;
@@ -385,6 +389,7 @@ impl<T> Task<T> {
     /// assert_eq!((task.status(), task.payload()), (Status::Succeeded, &"first"));
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
+    #[doc(alias("abort", "rollback", "undo"))]
     #[inline]
     pub fn cancel(&mut self) -> Result<Transition<T>, TransitionError> {
         self.step_back(Operation::Cancel)
@@ -408,6 +413,7 @@ impl<T> Task<T> {
     /// assert_eq!((task.status(), task.run().get()), (Status::Starting, 1));
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
+    #[doc(alias("requeue", "resubmit", "rerun", "re-run"))]
     #[inline]
     pub fn update(&mut self, payload: T) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Update)?;
