@@ -135,7 +135,7 @@ impl Database {
                  previous_payload, CAST(queued_run AS TEXT), CAST(attempts AS TEXT),
                  CAST(stop_requested AS TEXT), CAST(lease_run AS TEXT),
                  CASE WHEN lease_until > CURRENT_TIMESTAMP THEN 'renewed' ELSE CAST(lease_until AS TEXT) END,
-                 CASE WHEN ended_at IS NULL THEN NULL ELSE 'ended' END
+                 CASE WHEN ended_at < '2002-01-01' THEN 'long ago' WHEN ended_at IS NOT NULL THEN 'now' END
              FROM tasks WHERE task_id = '{id}'"
         ));
         rows.pop().unwrap()
@@ -152,7 +152,7 @@ impl Database {
         let number = |number: Option<Run>| number.map_or("NULL".to_owned(), |run| run.to_string());
         let (lease, lease_until) =
             (number(old.lease), old.lease.map_or("NULL", |_| "'2001-01-01'"));
-        let (stop, ended) = (number(old.stop), if old.ended { "'2001-01-01'" } else { "NULL" });
+        let (stop, ended) = (number(old.stop), old.ended.map_or("NULL", |_| "'2001-01-01'"));
         self.script(&format!(
             "INSERT INTO tasks (task_id, owner, status, previous_status, revision, run, payload,
                  previous_payload, queued_run, attempts, lease_run, lease_until, stop_requested, ended_at)
@@ -171,14 +171,15 @@ struct Beside {
     stop: Option<Run>,
     lease: Option<Run>,
     renewed: bool,
-    ended: bool,
+    ended: Option<&'static str>,
 }
 
 impl Beside {
     fn of(task: &Task<String>) -> Self {
         let status = task.status();
         let lease = (status == Status::Processing).then_some(task.run());
-        let (queued, stop, ended) = (Run::new(6), Some(Run::new(6)), status.is_completed());
+        let ended = status.is_completed().then_some("long ago");
+        let (queued, stop) = (Run::new(6), Some(Run::new(6)));
         Self { queued, attempts: 1, stop, lease, renewed: false, ended }
     }
 
@@ -188,7 +189,7 @@ impl Beside {
         }
         self.lease = (draft.status() == Status::Processing).then_some(draft.run());
         self.renewed = draft.taken().is_some();
-        self.ended = draft.status().is_completed();
+        self.ended = draft.status().is_completed().then_some(self.ended.unwrap_or("now"));
         self
     }
 
@@ -210,7 +211,7 @@ impl Beside {
             self.stop.map(|run| run.to_string()),
             self.lease.map(|run| run.to_string()),
             self.lease.map(|_| until.to_owned()),
-            self.ended.then(|| "ended".to_owned()),
+            self.ended.map(str::to_owned),
         ]
     }
 }
