@@ -1,33 +1,25 @@
-//! Prints what the checker found, as the section of `tests/README.md`. With `--large`, the budgets
-//! of the slow run.
-
-use model::{Budget, Fault, LARGE, LAWS, SMALL, check, shortest_violation};
-
+use std::time::Instant;
+use model::*;
 fn main() {
-    let large = std::env::args().any(|arg| arg == "--large");
-    let budgets = if large { &LARGE[..] } else { &[SMALL] };
-    println!("| changes | losses | distinct states | kinds of events | broken laws |");
-    println!("|---|---|---|---|---|");
-    for &budget in budgets {
-        let Budget { changes, losses } = budget;
-        let verdict = check(budget);
-        let (states, broken) = (verdict.states, verdict.broken.len());
-        let kinds = verdict.happened.len();
-        println!("| {changes} | {losses} | {states} | {kinds} | {broken} |");
+    let args: Vec<u8> = std::env::args().skip(1).map_while(|a| a.parse().ok()).collect();
+    if let [c, l, b] = args[..] {
+        let now = Instant::now();
+        let happened = Happened::default();
+        let v = check(Budget { changes: c, losses: l, behind: b }, &happened);
+        println!("{c} {l} {b}: {} states, {:?}", v.states, now.elapsed());
+        if let Some(story) = v.broken { println!("{:?}", story.broken); for s in story.steps { println!("- {s}"); } }
+        println!("{}", happened.tables());
+        return;
     }
-    println!();
-    for (_, law, _) in LAWS {
-        println!("- Always: {law}.");
-    }
-    for (fault, title) in Fault::ALL {
-        println!("\n### {title}\n");
-        let Some(violation) = shortest_violation(fault) else {
-            println!("No law is broken.");
-            continue;
-        };
-        for (number, line) in violation.story.iter().enumerate() {
-            println!("{}. {line}", number + 1);
+    let only = std::env::args().nth(1);
+    for &(fault, law, title) in Fault::ALL {
+        if only.as_ref().is_some_and(|o| *o != format!("{fault:?}")) { continue; }
+        let now = Instant::now();
+        println!("### {fault:?}: {title} ({law:?})");
+        match shortest_story(fault, law) {
+            Some(story) => { for s in &story.steps { println!("- {s}"); } println!("{:?}", story.broken); }
+            None => println!("NOT FOUND"),
         }
-        println!("\nBroken: {}.", violation.text);
+        eprintln!("{fault:?} {:?}", now.elapsed());
     }
 }

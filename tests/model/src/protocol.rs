@@ -1,43 +1,35 @@
 //! How everybody goes about it, step by step.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::mem;
-use std::sync::{Mutex, PoisonError};
 
-use task_lifecycle::{Task, TransitionError};
+use task_lifecycle::{Draft, Outcome, Run, StaleRevision, StaleRun, Status, TransitionError};
 
 use crate::Fault;
-use crate::actions::{Action, Fate};
+use crate::actions::Action;
+use crate::change::Change;
+use crate::happened::{Fate, Happened};
 use crate::world::{
-    Actor, Budget, Change, Document, Draft, Intent, Message, NAMES, SERVERS, SWEEPER, World,
+    Actor, Budget, Decision, Flight, Intent, Lease, Message, NAMES, Row, SERVERS, SWEEPER, WORKERS,
+    World,
 };
 
 pub struct Protocol {
     pub budget: Budget,
     pub fault: Option<Fault>,
-    pub(crate) happened: Mutex<HashSet<Happened>>,
+    pub(crate) happened: Happened,
 }
 
-/// What was seen to happen at least once.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Happened {
-    Accepted(Change),
+/// Why nothing was decided.
+enum No {
+    NoTask,
+    Run(StaleRun),
+    Revision(StaleRevision),
     Refused(TransitionError),
-    /// Its run was no longer current.
-    Dropped(Change),
-    /// The task had been deleted.
-    Gone(Change),
-    /// Both had loaded the same revision.
-    Race {
-        won: Change,
-        lost: Change,
-    },
-    /// The answer was lost, and the task was found as it was to be.
-    Found(Change),
-    /// The answer was lost, and the task had moved on.
-    Unknown(Change),
-    Died,
+    /// Somebody else is to end it.
+    NotMine,
+    /// What a stop was requested of is over.
+    StopIsOver,
 }
 
 pub type Tell<'a> = &'a mut dyn FnMut(fmt::Arguments<'_>);
@@ -45,231 +37,513 @@ pub type Tell<'a> = &'a mut dyn FnMut(fmt::Arguments<'_>);
 impl Protocol {
     #[must_use]
     pub fn new(budget: Budget, fault: Option<Fault>) -> Self {
-        Self { budget, fault, happened: Mutex::default() }
-    }
-
-    fn note(&self, what: Happened) {
-        let happened = self.happened.lock();
-        happened.unwrap_or_else(PoisonError::into_inner).insert(what);
+        Self { budget, fault, happened: Happened::default() }
     }
 
     pub(crate) fn step(&self, world: &World, action: Action, tell: Tell<'_>) -> World {
         let mut next = world.clone();
-        let world = &mut next;
+        let (world, before) = (&mut next, world);
+        world.left = action.pay(world).unwrap_or(world.left);
         match action {
-            Action::Begin(who, change, message) => {
-                if let (Some(message), true) = (message, change.gets_the_run()) {
-                    let (name, run) = (NAMES[who], message.run);
-                    tell(format_args!("{name} gets the message of run {run}."));
+            Action::Begin { who, change, token, behind } => {
+                if let (Some(message), true) = (token, change.gets_the_run()) {
+                    tell(format_args!("{} gets the message of run {}.", NAMES[who], message.run));
                     if self.has(Fault::MessageAcknowledgedOnReceipt) {
-                        world.queue.remove(&message);
+                        tell(format_args!("It acknowledges the message."));
+                        world.acknowledge(message);
                     }
                 }
-                let mark = self.mark(world, who, change);
-                self.load(world, who, Intent::new(change, mark, message), tell);
-                if !matches!(world.actors[who], Actor::Commits(_)) {
-                    return next; // It came to nothing, so it takes nothing from the budget.
+                let intent = intent(world, who, change, token);
+                self.load(world, who, intent, behind, tell);
+                match &world.actors[who] {
+                    Actor::Commits(_) => world.versions += u8::from(change.queues()),
+                    Actor::Loads(_) => {}
+                    // It came to nothing, so it takes nothing from the budget.
+                    _ => world.left = before.left,
                 }
-                world.versions += usize::from(change == Change::Update);
             }
-            Action::LoadAgain(who) => match mem::replace(&mut world.actors[who], Actor::Idle) {
-                Actor::LoadsAgain(intent) => self.load(world, who, intent, tell),
-                Actor::Unsure(draft) => self.find_out(world, who, draft, tell),
-                Actor::Idle | Actor::Working(_) | Actor::Commits(_) => {}
+            Action::BeginNamed { who, change } => {
+                let named = world.row.as_ref().map(|row| row.task.revision());
+                let intent = Intent { named, ..intent(world, who, change, None) };
+                let revision = named.unwrap_or_default();
+                tell(format_args!("A client of {} sees revision {revision} and asks to {change} it.", NAMES[who]));
+                world.actors[who] = Actor::Loads(intent);
+            }
+            Action::Load { who, behind } => match mem::replace(&mut world.actors[who], Actor::Idle) {
+                Actor::Loads(intent) => self.load(world, who, intent, behind, tell),
+                Actor::Unsure(decision) => self.find_out(world, who, decision, tell),
+                Actor::Idle | Actor::Working(_) | Actor::Pushes(_) | Actor::Commits(_) => {}
             },
-            Action::Commit(who, fate) => {
-                if let Actor::Commits(draft) = mem::replace(&mut world.actors[who], Actor::Idle) {
-                    self.send_commit(world, who, draft, fate, tell);
+            Action::Commit { who, answered } => {
+                if let Actor::Commits(decision) = mem::replace(&mut world.actors[who], Actor::Idle) {
+                    self.send(world, who, decision, answered, tell);
                 }
             }
-            Action::Die(who) => {
+            Action::Arrive { flight } => {
+                let flight = world.flights.remove(flight);
+                tell(format_args!("The commit of {} arrives.", NAMES[flight.who]));
+                let accepted = self.commit(world, flight.who, &flight.decision, flight.awaited, tell);
+                if accepted && !matches!(&world.actors[flight.who], Actor::Unsure(it) if !it.again) {
+                    self.happened.note(Fate::Late, flight.decision.change);
+                }
+                world.onlooker.told_no(accepted && flight.denied);
+            }
+            Action::Push { who, answered, arrives } => {
+                if let Actor::Pushes(message) = mem::replace(&mut world.actors[who], Actor::Idle) {
+                    self.push(world, who, message, answered, arrives, tell);
+                }
+            }
+            Action::GiveUp { who } => {
+                tell(format_args!("{} is out of time and answers that the outcome is unknown.", NAMES[who]));
+                world.actors[who] = Actor::Idle;
+            }
+            Action::Renew { who } => self.renew(world, who, tell),
+            Action::LeaseRunsOut => {
+                tell(format_args!("The lease runs out."));
+                let lease = world.row.as_mut().and_then(|row| row.lease.as_mut());
+                lease.into_iter().for_each(|lease| lease.over = true);
+            }
+            Action::Die { who } => {
                 tell(format_args!("{} dies.", NAMES[who]));
-                self.note(Happened::Died);
+                if let Some(intent) = world.actors[who].intent() {
+                    self.happened.note(Fate::MakerDied, intent.change);
+                }
                 world.actors[who] = Actor::Idle;
             }
         }
-        world.left = action.pay(world.left).unwrap_or(world.left);
+        self.forget(world);
         next
     }
 
-    /// Loads the row, checks the run and decides on a copy.
-    fn load(&self, world: &mut World, who: usize, intent: Intent, tell: Tell<'_>) {
-        let (name, change) = (NAMES[who], intent.change);
-        world.actors[who] = Actor::Idle;
-        let Some(row) = &world.row else {
-            tell(format_args!("{name} finds no task."));
-            self.note(Happened::Gone(change));
-            return self.gives_up(world, who, &intent, tell);
-        };
-        if let Some(message) = intent.message
-            && self.checks(change)
-            && let Err(stale) = self.check(row, change, message)
-        {
-            tell(format_args!("{name} drops {change}: {stale}."));
-            self.note(Happened::Dropped(change));
-            return self.gives_up(world, who, &intent, tell);
+    /// Drops what can make no difference any more.
+    fn forget(&self, world: &mut World) {
+        for flight in &mut world.flights {
+            flight.awaited &= world.actors[flight.who].intent().is_some();
         }
-        match change.apply(row.clone(), intent.mark) {
-            Ok(after) => {
-                let row = Shown(row);
-                tell(format_args!("{name} loads the task ({row}) and decides to {change}."));
-                world.actors[who] =
-                    Actor::Commits(Draft { intent, loaded: row.0.revision(), after });
-            }
-            Err(refused) => {
-                tell(format_args!("{name} is refused: {refused}."));
-                self.note(Happened::Refused(refused));
-                self.gives_up(world, who, &intent, tell);
-            }
+        if self.fault.is_none() {
+            let World { flights, row, .. } = world;
+            flights.retain(|flight| {
+                let revision = row.as_ref().map(|row| row.task.revision());
+                revision == Some(flight.decision.draft.loaded())
+            });
+        }
+        if world.left.behind == 0 {
+            world.behind = None;
         }
     }
 
-    fn send_commit(
-        &self,
-        world: &mut World,
-        who: usize,
-        mut draft: Draft,
-        fate: Fate,
-        tell: Tell<'_>,
-    ) {
-        let accepted = if fate == Fate::Lost {
-            let change = draft.intent.change;
-            tell(format_args!("{} commits {change}: it does not arrive.", NAMES[who]));
-            false
+    /// Loads the row and decides.
+    fn load(&self, world: &mut World, who: usize, mut intent: Intent, behind: bool, tell: Tell<'_>) {
+        let (name, wanted) = (NAMES[who], intent.change);
+        let row = if behind { &world.behind } else { &world.row };
+        if let Some(row) = row {
+            let load = if behind { "loads from a replica" } else { "loads" };
+            tell(format_args!("{name} {load} ({row})."));
         } else {
-            self.commit(world, who, &mut draft, tell)
+            tell(format_args!("{name} finds no task{}.", if behind { " on a replica" } else { "" }));
+        }
+        let no = match self.decide(who, row.as_ref(), &mut intent) {
+            Ok(decision) => {
+                tell(format_args!("It decides to {}.", decision.change));
+                world.actors[who] = Actor::Commits(decision);
+                return;
+            }
+            Err(no) => no,
         };
-        let known = if fate == Fate::Answered {
-            Some(accepted || self.has(Fault::ConflictIgnored))
-        } else {
-            tell(format_args!("The answer is lost."));
-            self.guess()
+        let is_request = intent.token.is_none();
+        let ahead = match &no {
+            No::NoTask => behind && !self.has(Fault::NoTaskTakenForOver),
+            No::Run(stale) => stale.is_ahead() && !self.has(Fault::AheadTakenForOver),
+            No::Revision(stale) => stale.is_ahead() && !self.has(Fault::AheadRevisionRefused),
+            No::Refused(_) | No::NotMine | No::StopIsOver => false,
         };
-        match known {
-            Some(true) => self.succeeds(world, who, draft, tell),
-            Some(false) if self.drops_on_conflict() => world.onlooker.dropped(&draft.intent),
-            // It sweeps again anyway.
-            Some(false) if SWEEPER.contains(&who) => {}
-            Some(false) => world.actors[who] = Actor::LoadsAgain(draft.intent),
-            None => world.actors[who] = Actor::Unsure(draft),
+        let fate = match &no {
+            _ if ahead && behind => Fate::LoadedBehind,
+            _ if ahead && !is_request => Fate::Ahead,
+            No::NoTask => Fate::NoTask,
+            No::Run(_) => Fate::RunIsOver,
+            No::Revision(_) => Fate::OtherRevision,
+            No::Refused(_) => Fate::Refused,
+            No::NotMine | No::StopIsOver => Fate::LeftToOthers,
+        };
+        self.happened.note(fate, wanted);
+        match no {
+            No::Run(stale) => tell(format_args!("{}.", capital(&stale))),
+            No::Revision(stale) => tell(format_args!("{}.", capital(&stale))),
+            No::Refused(refused) => tell(format_args!("{}.", capital(&refused))),
+            No::NoTask | No::NotMine | No::StopIsOver => {}
+        }
+        if ahead && behind {
+            tell(format_args!("What was loaded is behind."));
+            world.actors[who] = Actor::Loads(intent);
+        } else if is_request {
+            let on_current = self.decide(who, world.row.as_ref(), &mut intent.clone());
+            world.onlooker.refused(!behind || on_current.is_err());
+            self.refuse(world, who, &intent, tell);
+        } else if ahead {
+            tell(format_args!("The message goes back to the queue."));
+        } else if WORKERS.contains(&who) {
+            self.give_up_the_run(world, who, &intent, tell);
+        }
+    }
+
+    fn decide(&self, who: usize, row: Option<&Row>, intent: &mut Intent) -> Result<Decision, No> {
+        let row = row.ok_or(No::NoTask)?;
+        if let Some(token) = intent.token
+            && self.checks(intent.change)
+        {
+            self.check(row, intent.change, token).map_err(No::Run)?;
+        }
+        if let Some(named) = intent.named
+            && !self.has(Fault::NamedRevisionIgnored)
+        {
+            row.task.check_revision(named).map_err(No::Revision)?;
+        }
+        if intent.change == Change::Stop {
+            let first = *intent.queued_run.get_or_insert(row.queued_run);
+            if first != row.queued_run && !self.has(Fault::StopRequestedAgain) {
+                return Err(No::StopIsOver);
+            }
+        }
+        let change = self.resolve(who, row, intent.change)?;
+        let mut draft = Draft::new(row.task.clone());
+        if change == Change::Progress && self.has(Fault::EditAdded) {
+            intent.mark = draft.payload().written + 1;
+        }
+        let edits = !self.has(Fault::StopIsAFlag) && !self.has(Fault::StopWithoutEdit);
+        if change != Change::Stop || edits {
+            let decided = change.apply(&mut draft, intent.mark);
+            let half = self.has(Fault::HalfADraft) && draft.revision() != draft.loaded();
+            if !half {
+                decided.map_err(No::Refused)?;
+            }
+        }
+        let over = self.ends_anothers_run(who, intent, row).then_some(row.lease).flatten();
+        let over = over.filter(|_| !self.has(Fault::LeaseNotCompared));
+        Ok(Decision { intent: *intent, change, draft, over, again: false })
+    }
+
+    /// What is wanted, by what was loaded.
+    fn resolve(&self, who: usize, row: &Row, wanted: Change) -> Result<Change, No> {
+        use Change::{Cancel, Fail, FailUnpushed, GoOn, Halt, Retry, Start, Stop, Succeed, TakeOver};
+        let processing = row.is_processing();
+        let to_stop = self.stop_holds(row) && !self.has(Fault::StopNotLookedFor);
+        Ok(match wanted {
+            TakeOver if processing && self.has(Fault::TakeOverInTheSameRun) => GoOn,
+            // It was delivered before.
+            Start if processing => return Err(No::NotMine),
+            TakeOver if processing && !self.may_end(row) => return Err(No::NotMine),
+            Fail | Retry if who == SWEEPER && processing && !self.may_end(row) => {
+                return Err(No::NotMine);
+            }
+            // The push arrived after all.
+            FailUnpushed if processing && !self.has(Fault::PushFailedWhileProcessing) => {
+                return Err(No::NotMine);
+            }
+            Start | TakeOver | Fail | Retry | Succeed if to_stop => Halt,
+            TakeOver if !processing => Start,
+            Stop if !processing => Cancel,
+            Cancel if processing && self.has(Fault::CancelWhileProcessing) => Halt,
+            other => other,
+        })
+    }
+
+    /// Whether somebody else may end the run, or take it over.
+    pub(crate) fn may_end(&self, row: &Row) -> bool {
+        let early = [Fault::TakeOverAtOnce, Fault::SweptAtOnce, Fault::TakeOverInTheSameRun];
+        row.is_processing() && (row.lease_is_over() || early.iter().any(|&fault| self.has(fault)))
+    }
+
+    fn ends_anothers_run(&self, who: usize, intent: &Intent, row: &Row) -> bool {
+        let sweeps = who == SWEEPER || intent.change.gets_the_run();
+        sweeps && row.is_processing() && row.lease_is_over()
+    }
+
+    fn send(&self, world: &mut World, who: usize, decision: Decision, answered: bool, tell: Tell<'_>) {
+        let (name, change) = (NAMES[who], decision.change);
+        if !answered {
+            tell(format_args!("{name} commits, and gets no answer."));
+            self.happened.note(Fate::Unanswered, change);
+            let (awaited, denied) = (who != SWEEPER, false);
+            world.flights.push(Flight { who, decision: decision.clone(), awaited, denied });
+            match self.fault {
+                Some(Fault::UnknownTakenForYes) => self.succeeds(world, who, decision, tell),
+                Some(Fault::UnknownTakenForNo) => world.actors[who] = Actor::Loads(decision.intent),
+                // It sweeps again anyway.
+                _ if who == SWEEPER => {}
+                _ => world.actors[who] = Actor::Unsure(decision),
+            }
+            return;
+        }
+        tell(format_args!("{name} commits."));
+        // While it commits, so that what it makes is known of it.
+        world.actors[who] = Actor::Commits(decision.clone());
+        let accepted = self.commit(world, who, &decision, true, tell);
+        let actor = mem::replace(&mut world.actors[who], Actor::Idle);
+        let Actor::Commits(decision) = actor else { return };
+        if accepted || self.has(Fault::ConflictIgnored) {
+            return self.succeeds(world, who, decision, tell);
+        }
+        self.happened.note(Fate::Conflict, change);
+        let drops = self.has(Fault::ConflictDropsTheResult) || self.has(Fault::FinishWithoutReload);
+        if decision.again {
+            world.actors[who] = Actor::Unsure(decision);
+        } else if drops && decision.intent.held().is_some() {
+            self.give_up_the_run(world, who, &decision.intent, tell);
+        } else if who != SWEEPER {
+            world.actors[who] = Actor::Loads(decision.intent);
         }
     }
 
     /// `UPDATE … WHERE id = ? AND revision = ?`: whether a row was changed.
-    fn commit(&self, world: &mut World, who: usize, draft: &mut Draft, tell: Tell<'_>) -> bool {
-        let (name, change) = (NAMES[who], draft.intent.change);
-        let found = world.row.as_ref().map(Task::revision);
-        let fits = found == Some(draft.loaded) || self.has(Fault::CommitWithoutRevision);
-        if found.is_none() || !fits {
-            tell(format_args!("{name} commits {change}: no row changed."));
+    fn commit(&self, world: &mut World, who: usize, made: &Decision, awaited: bool, tell: Tell<'_>) -> bool {
+        let Decision { change, draft, over, .. } = made;
+        let is_flag = *change == Change::Stop && self.has(Fault::StopIsAFlag);
+        let fits = world.row.take_if(|row| {
+            let same = row.task.revision() == draft.loaded();
+            (same || is_flag || self.has(Fault::CommitWithoutRevision))
+                && (over.is_none() || *over == row.lease)
+        });
+        let Some(before) = fits else {
+            tell(format_args!("No row changed."));
             return false;
-        }
-        for actor in &world.actors {
-            if let Actor::Commits(other) = actor
-                && other.loaded == draft.loaded
+        };
+        for (other, actor) in world.actors.iter().enumerate() {
+            if let Actor::Commits(decision) = actor
+                && other != who
+                && decision.draft.loaded() == draft.loaded()
             {
-                let (won, lost) = (change, other.intent.change);
-                self.note(Happened::Race { won, lost });
+                self.happened.race(*change, decision.change);
             }
         }
-        world.row.clone_from(&draft.after);
-        self.spoil(world, change);
-        match &world.row {
-            Some(row) => tell(format_args!("{name} commits {change}: {}.", Shown(row))),
-            None => tell(format_args!("{name} commits {change}.")),
+        self.happened.note(Fate::Accepted, *change);
+        world.behind = Some(before.clone());
+        if *change != Change::Delete {
+            let mut row = before.clone();
+            if !is_flag {
+                row.task = draft.clone().into_task();
+            }
+            row.settle(draft, *change);
+            world.row = Some(row);
+            self.spoil(world, &before, *change);
         }
-        self.note(Happened::Accepted(change));
-        draft.intent.happened = true;
-        world.onlooker.accepted(draft, world.row.as_ref());
+        match &world.row {
+            Some(row) => tell(format_args!("The task: {row}.")),
+            None => tell(format_args!("The task is gone.")),
+        }
+        world.onlooker.accepted(who, made, &before, world.row.as_ref());
+        if awaited {
+            world.actors[who].intent_mut().into_iter().for_each(|intent| intent.made = true);
+            let flights = world.flights.iter_mut();
+            let its = flights.filter(|flight| flight.who == who && flight.awaited);
+            its.for_each(|flight| flight.decision.intent.made = true);
+        }
         if !self.has(Fault::MessageAfterTheCommit) {
-            self.queue(world, change);
+            self.queue(world, made);
         }
         true
     }
 
-    /// What an update or a retry made ready to start needs a message, in the same transaction.
-    fn queue(&self, world: &mut World, change: Change) {
-        if let (Change::Update | Change::Retry, Some(row), Some(truth)) =
-            (change, &world.row, &world.onlooker.truth)
-        {
-            world.queue.insert(Message {
-                run: if self.has(Fault::MessageByRevision) { row.revision() } else { row.run() },
-                sent_for: truth.run(),
-                version: row.payload().version,
-            });
+    /// Sends the message that the commit needs.
+    fn queue(&self, world: &mut World, made: &Decision) {
+        if made.draft.queued().is_some() && made.change != Change::UpdateAndPush {
+            self.message(world).into_iter().for_each(|message| world.send(message));
         }
     }
 
-    /// Loads after a lost answer.
-    fn find_out(&self, world: &mut World, who: usize, mut draft: Draft, tell: Tell<'_>) {
-        if world.row == draft.after {
-            tell(format_args!("{} finds the task as it was to be.", NAMES[who]));
-            self.note(Happened::Found(draft.intent.change));
-            return self.succeeds(world, who, draft, tell);
+    /// A message of the run that waits.
+    fn message(&self, world: &World) -> Option<Message> {
+        let (row, truth) = (world.row.as_ref()?, world.onlooker.truth.as_ref()?);
+        let version = row.task.payload().version;
+        Some(Message { run: self.address(row), sent_for: truth.run(), version })
+    }
+
+    fn push(
+        &self,
+        world: &mut World,
+        who: usize,
+        message: Message,
+        answered: bool,
+        arrives: bool,
+        tell: Tell<'_>,
+    ) {
+        let name = NAMES[who];
+        if arrives {
+            world.send(message);
         }
-        let unchanged = world.row.as_ref().map(Task::revision) == Some(draft.loaded);
-        // A worker's run tells what it may try again.
-        draft.intent.unsure = !unchanged && draft.intent.message.is_none();
-        if draft.intent.unsure && !self.has(Fault::UnknownTriedAgain) {
-            self.gives_up(world, who, &draft.intent, tell);
+        if answered {
+            tell(format_args!("{name} pushes the message of run {} to the queue.", message.run));
+            return;
+        }
+        let really = if arrives { "the message arrives" } else { "the message is lost" };
+        tell(format_args!("{name} pushes the message of run {}: no answer; {really}.", message.run));
+        world.actors[who] = Actor::Loads(Intent::new(Change::FailUnpushed, 0, Some(message)));
+    }
+
+    /// `UPDATE … SET lease … WHERE id = ? AND run = ? AND status = 'Processing'`
+    fn renew(&self, world: &mut World, who: usize, tell: Tell<'_>) {
+        let Actor::Working(token) = world.actors[who] else { return };
+        let run = token.run;
+        match &mut world.row {
+            Some(row) if row.is_processing() && row.task.run() == run => {
+                tell(format_args!("{} renews its lease.", NAMES[who]));
+                row.lease = Some(Lease { run, over: false });
+            }
+            _ => {
+                tell(format_args!("{} renews its lease: no row changed.", NAMES[who]));
+                world.actors[who] = Actor::Idle;
+                let intent = Intent::new(Change::Progress, 0, Some(token));
+                self.give_up_the_run(world, who, &intent, tell);
+            }
+        }
+    }
+
+    /// Loads after a commit that got no answer.
+    fn find_out(&self, world: &mut World, who: usize, mut decision: Decision, tell: Tell<'_>) {
+        let (name, change) = (NAMES[who], decision.change);
+        let found = world.row.as_ref().map(|row| &row.task);
+        let loaded = decision.draft.loaded();
+        let mut outcome = match found {
+            // Gone is gone, whoever did it.
+            None if change == Change::Delete => Outcome::Made,
+            Some(task) if change == Change::Delete && task.revision() == loaded => Outcome::Open,
+            Some(_) if change == Change::Delete => Outcome::Lost,
+            _ => decision.draft.outcome(found),
+        };
+        let stops = world.row.as_ref().is_some_and(|row| self.stop_holds(row));
+        if change == Change::Stop && outcome == Outcome::Made && !stops {
+            // Somebody else's empty edit is equal; what lies beside the task is not.
+            if !self.has(Fault::StopTakenForMade) {
+                outcome = Outcome::Lost;
+            }
+        }
+        match &world.row {
+            Some(row) => tell(format_args!("{name} loads, to find out ({row}): `{outcome:?}`.")),
+            None => tell(format_args!("{name} finds no task: `{outcome:?}`.")),
+        }
+        let fate = match outcome {
+            Outcome::Made => Fate::Made,
+            Outcome::Open => Fate::Open,
+            Outcome::Lost => Fate::Lost,
+            Outcome::Unknown => Fate::Unknown,
+        };
+        self.happened.note(fate, change);
+        let anew = self.has(Fault::OpenDecidedAgain) || self.has(Fault::OpenMadeTwice);
+        match outcome {
+            Outcome::Made => self.succeeds(world, who, decision, tell),
+            Outcome::Open if !anew => {
+                decision.again = true;
+                world.actors[who] = Actor::Commits(decision);
+            }
+            Outcome::Open | Outcome::Lost => self.load(world, who, decision.intent, false, tell),
+            Outcome::Unknown => self.does_not_know(world, who, decision, tell),
+        }
+    }
+
+    fn does_not_know(&self, world: &mut World, who: usize, decision: Decision, tell: Tell<'_>) {
+        let (name, intent, change) = (NAMES[who], decision.intent, decision.change);
+        if intent.token.is_some() {
+            let run = decision.draft.run();
+            let is_own = world.row.as_ref().is_some_and(|row| {
+                let mark = Some((intent.mark, run));
+                row.is_processing() && row.task.check_run(run).is_ok() && row.task.payload().owner == mark
+            });
+            let forgets = self.has(Fault::TakeOverForgotten) && change == Change::TakeOver;
+            if change.gets_the_run() && is_own && !forgets && !self.has(Fault::OwnMarkNotLookedFor) {
+                tell(format_args!("It finds its own mark, in run {run}."));
+                self.happened.note(Fate::OwnMark, change);
+                self.succeeds(world, who, decision, tell);
+            } else {
+                // Its run tells what it may do again.
+                self.load(world, who, intent, false, tell);
+            }
+        } else if change == Change::UpdateAndPush {
+            // A message too many is over when it is handled.
+            let (version, run) = (intent.mark, decision.draft.run());
+            world.actors[who] = Actor::Pushes(Message { run, sent_for: run, version });
+        } else if self.has(Fault::UnknownTriedAgain) {
+            self.load(world, who, intent, false, tell);
+        } else if self.has(Fault::EchoTakenForRefusal)
+            && let Err(No::Refused(refused)) = self.decide(who, world.row.as_ref(), &mut intent.clone())
+        {
+            tell(format_args!("{}.", capital(&refused)));
+            self.refuse(world, who, &intent, tell);
         } else {
-            self.load(world, who, draft.intent, tell);
+            tell(format_args!("{name} answers that the outcome is unknown."));
         }
     }
 
     /// The change was accepted, as far as its maker knows.
-    fn succeeds(&self, world: &mut World, who: usize, draft: Draft, tell: Tell<'_>) {
-        world.onlooker.told_yes(&draft);
-        let change = draft.intent.change;
+    fn succeeds(&self, world: &mut World, who: usize, decision: Decision, tell: Tell<'_>) {
+        let (intent, change, draft) = (decision.intent, decision.change, &decision.draft);
+        let stops = world.row.as_ref().is_some_and(|row| self.stop_holds(row));
+        world.onlooker.told_yes(&decision, stops);
         if self.has(Fault::MessageAfterTheCommit) {
-            self.queue(world, change);
+            self.queue(world, &decision);
         }
-        if SERVERS.contains(&who) {
+        let version = draft.payload().version;
+        if change == Change::UpdateAndPush {
+            let run = draft.run();
+            world.actors[who] = Actor::Pushes(Message { run, sent_for: run, version });
+        } else if SERVERS.contains(&who) && change != Change::FailUnpushed {
             tell(format_args!("{} answers yes.", NAMES[who]));
         }
-        let (Some(message), Some(task)) = (draft.intent.message, draft.after) else {
-            return;
-        };
+        let Some(token) = intent.token.filter(|_| WORKERS.contains(&who)) else { return };
         if change == Change::Progress {
-            world.actors[who] = Actor::Working(message);
+            world.actors[who] = Actor::Working(token);
         } else if change.gets_the_run() {
-            let message = Message {
-                run: task.run(),
-                sent_for: message.sent_for + u64::from(change == Change::TakeOver),
-                version: task.payload().version,
-            };
-            world.actors[who] = Actor::Working(message);
-            if self.has(Fault::FinishWithoutReload) {
-                tell(format_args!("{} keeps this copy for the end.", NAMES[who]));
-                let end = Intent::new(Change::Succeed, draft.intent.mark, Some(message));
-                self.load(world, who, end, &mut |_| ());
+            let taken_over = u64::from(change == Change::TakeOver);
+            if change == Change::TakeOver {
+                world.acknowledge(token);
             }
+            let sent_for = Run::new(token.sent_for.get() + taken_over);
+            let token = Message { run: draft.run(), sent_for, version };
+            world.actors[who] = Actor::Working(token);
+            if self.has(Fault::FinishWithoutReload) {
+                tell(format_args!("It keeps this copy for the end."));
+                let end = Intent::new(Change::Succeed, intent.mark, Some(token));
+                self.load(world, who, end, false, &mut |_| ());
+            }
+        } else {
+            world.acknowledge(token);
         }
     }
 
-    /// The change will not be made, as far as its maker knows.
-    fn gives_up(&self, world: &mut World, who: usize, intent: &Intent, tell: Tell<'_>) {
-        if intent.message.is_some() {
-            world.onlooker.dropped(intent);
-        } else if intent.unsure {
-            tell(format_args!("{} answers that the outcome is unknown.", NAMES[who]));
-            self.note(Happened::Unknown(intent.change));
-        } else {
-            world.onlooker.told_no(intent);
-            if SERVERS.contains(&who) {
-                tell(format_args!("{} answers no.", NAMES[who]));
-            }
+    /// The change will not be made: the answer is no.
+    fn refuse(&self, world: &mut World, who: usize, intent: &Intent, tell: Tell<'_>) {
+        if SERVERS.contains(&who) {
+            tell(format_args!("{} answers no.", NAMES[who]));
         }
+        world.onlooker.told_no(intent.made);
+        let flights = world.flights.iter_mut().filter(|flight| flight.who == who && flight.awaited);
+        flights.for_each(|flight| flight.denied = true);
+    }
+
+    /// The run is over, as far as the worker knows.
+    fn give_up_the_run(&self, world: &mut World, who: usize, intent: &Intent, tell: Tell<'_>) {
+        let held = intent.held().is_some();
+        let does = if held { "drops the run" } else { "acknowledges the message" };
+        tell(format_args!("{} {does}.", NAMES[who]));
+        intent.token.into_iter().for_each(|token| world.acknowledge(token));
+        world.onlooker.dropped(who, intent);
     }
 }
 
-/// What a story says of a task.
-struct Shown<'a>(&'a Task<Document>);
+fn intent(world: &World, who: usize, change: Change, token: Option<Message>) -> Intent {
+    let payload = world.row.as_ref().map(|row| *row.task.payload());
+    let count = |mark: u8| mark + 1;
+    let mark = match change {
+        _ if change.queues() => world.versions,
+        Change::Progress => payload.map_or(0, |payload| count(payload.written)),
+        Change::Edit => payload.map_or(0, |payload| count(payload.label)),
+        _ => u8::try_from(who).unwrap_or(0),
+    };
+    let seen = payload.map_or(0, |payload| payload.version);
+    Intent { seen, ..Intent::new(change, mark, token) }
+}
 
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (status, version) = (self.0.status(), self.0.payload().version);
-        let (revision, run) = (self.0.revision(), self.0.run());
-        write!(f, "{status}, configuration {version}, revision {revision}, run {run}")
-    }
+/// As a sentence of a story.
+fn capital(text: &impl fmt::Display) -> String {
+    let text = text.to_string();
+    text[..1].to_uppercase() + &text[1..]
 }

@@ -1,0 +1,137 @@
+//! What one commit does to a task.
+
+use std::fmt;
+
+use task_lifecycle::{Draft, Operation, Run, TransitionError};
+
+/// The payload.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Document {
+    /// The configuration; each update has its own.
+    pub version: u8,
+    /// Set by the editor.
+    pub label: u8,
+    /// Set by the worker: its progress, then its result.
+    pub written: u8,
+    /// The worker that started, and its run.
+    pub owner: Option<(u8, Run)>,
+}
+
+impl Document {
+    pub const fn new(version: u8) -> Self {
+        Self { version, label: 0, written: 0, owner: None }
+    }
+}
+
+const RESULT: u8 = 100;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Change {
+    Start,
+    TakeOver,
+    /// A fault's way of taking a run over.
+    GoOn,
+    /// An edit in the run's name.
+    Progress,
+    Succeed,
+    Fail,
+    Retry,
+    /// The stop that was asked for.
+    Halt,
+    Cancel,
+    Update,
+    /// The queue lies elsewhere, and gets its message after the commit.
+    UpdateAndPush,
+    /// The queue did not answer that it has the message.
+    FailUnpushed,
+    Replace,
+    Delete,
+    /// Asks the worker to stop.
+    Stop,
+    Edit,
+    /// A change beside the task, with an empty edit.
+    Prioritize,
+}
+
+impl Change {
+    #[rustfmt::skip]
+    pub const ALL: [(Self, &'static str); 17] = [
+        (Self::Start, "`start`"),
+        (Self::TakeOver, "take the run over (`retry`, `start`)"),
+        (Self::GoOn, "go on in the same run (`edit`)"),
+        (Self::Progress, "note progress (`edit`)"),
+        (Self::Succeed, "`succeed`"),
+        (Self::Fail, "`fail`"),
+        (Self::Retry, "`retry`"),
+        (Self::Halt, "stop as requested (`cancel`, after a `retry` if it is processing)"),
+        (Self::Cancel, "`cancel`"),
+        (Self::Update, "`update`"),
+        (Self::UpdateAndPush, "`update`, and push the message after it"),
+        (Self::FailUnpushed, "`fail` what was not pushed"),
+        (Self::Replace, "replace the update (`cancel`, `update`)"),
+        (Self::Delete, "`delete`"),
+        (Self::Stop, "request a stop (`edit`)"),
+        (Self::Edit, "set a label (`edit`)"),
+        (Self::Prioritize, "set a priority beside the task (`edit`)"),
+    ];
+
+    /// Decides it on a draft. `mark` is what it writes: who starts, a configuration, a label.
+    pub fn apply(self, draft: &mut Draft<Document>, mark: u8) -> Result<(), TransitionError> {
+        match self {
+            Self::Start => {
+                draft.start()?;
+                sign(draft, mark);
+            }
+            Self::TakeOver => {
+                draft.retry()?;
+                draft.start()?;
+                sign(draft, mark);
+            }
+            Self::GoOn => sign(draft, mark),
+            Self::Progress => draft.edit(|document| document.written = mark),
+            Self::Succeed => {
+                draft.edit(|document| document.written = RESULT);
+                draft.succeed()?;
+            }
+            Self::Fail | Self::FailUnpushed => drop(draft.fail()?),
+            Self::Retry => drop(draft.retry()?),
+            Self::Halt => {
+                if draft.check(Operation::Retry).is_ok() {
+                    draft.retry()?;
+                }
+                draft.cancel()?;
+            }
+            Self::Cancel => drop(draft.cancel()?),
+            Self::Update | Self::UpdateAndPush => drop(draft.update(Document::new(mark))?),
+            Self::Replace => {
+                draft.cancel()?;
+                draft.update(Document::new(mark))?;
+            }
+            // A draft of a task that will be gone: its loaded revision is what counts.
+            Self::Delete => drop(draft.check(Operation::Delete)?),
+            Self::Stop | Self::Prioritize => draft.edit(|_| ()),
+            Self::Edit => draft.edit(|document| document.label = mark),
+        }
+        Ok(())
+    }
+
+    /// Whether a worker that does it gets the run, rather than has it.
+    pub const fn gets_the_run(self) -> bool {
+        matches!(self, Self::Start | Self::TakeOver | Self::GoOn)
+    }
+
+    pub const fn queues(self) -> bool {
+        matches!(self, Self::Update | Self::UpdateAndPush | Self::Replace)
+    }
+}
+
+fn sign(draft: &mut Draft<Document>, mark: u8) {
+    let run = draft.run();
+    draft.edit(|document| document.owner = Some((mark, run)));
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::ALL[*self as usize].1)
+    }
+}
