@@ -12,19 +12,45 @@ use crate::{Fault, Protocol};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Gets a request, a message or a result, loads and decides.
-    Begin { who: usize, change: Change, token: Option<Message>, behind: bool },
+    Begin {
+        who: usize,
+        change: Change,
+        token: Option<Message>,
+        behind: bool,
+    },
     /// Gets a request that names the revision which its client sees.
-    BeginNamed { who: usize, change: Change },
-    Load { who: usize, behind: bool },
-    Commit { who: usize, answered: bool },
+    BeginNamed {
+        who: usize,
+        change: Change,
+    },
+    Load {
+        who: usize,
+        behind: bool,
+    },
+    Commit {
+        who: usize,
+        answered: bool,
+    },
     /// A commit without an answer arrives.
-    Arrive { flight: usize },
-    Push { who: usize, answered: bool, arrives: bool },
+    Arrive {
+        flight: usize,
+    },
+    Push {
+        who: usize,
+        answered: bool,
+        arrives: bool,
+    },
     /// A server does not wait for an outcome any longer.
-    GiveUp { who: usize },
-    Renew { who: usize },
+    GiveUp {
+        who: usize,
+    },
+    Renew {
+        who: usize,
+    },
     LeaseRunsOut,
-    Die { who: usize },
+    Die {
+        who: usize,
+    },
 }
 
 impl Action {
@@ -36,12 +62,15 @@ impl Action {
             Self::Begin { who: SWEEPER, .. } if processing => [0, 0, 0],
             Self::Begin { change, token, behind, .. } => {
                 use Change::{Fail, Start, Succeed, TakeOver};
-                let goes_on = token.is_some() && matches!(change, Start | TakeOver | Succeed | Fail);
+                let goes_on =
+                    token.is_some() && matches!(change, Start | TakeOver | Succeed | Fail);
                 [u8::from(!goes_on), 0, u8::from(behind)]
             }
             Self::BeginNamed { .. } | Self::LeaseRunsOut => [1, 0, 0],
             Self::Load { behind, .. } => [0, 0, u8::from(behind)],
-            Self::Commit { answered, .. } | Self::Push { answered, .. } => [0, u8::from(!answered), 0],
+            Self::Commit { answered, .. } | Self::Push { answered, .. } => {
+                [0, u8::from(!answered), 0]
+            }
             Self::Die { .. } => [0, 1, 0],
             Self::Arrive { .. } | Self::GiveUp { .. } | Self::Renew { .. } => [0, 0, 0],
         }
@@ -85,7 +114,7 @@ impl Protocol {
         if let Some(who) = idle(WORKERS) {
             for &message in &world.queue {
                 begin(who, Start, Some(message));
-                if world.row.as_ref().is_some_and(|row| self.may_end(row)) {
+                if world.row.as_ref().is_some_and(|row| self.may_end(who, row)) {
                     begin(who, TakeOver, Some(message));
                 }
             }
@@ -104,7 +133,7 @@ impl Protocol {
         if let (Actor::Idle, Some(row)) = (&world.actors[SWEEPER], &world.row) {
             if row.task.status() == Status::Starting {
                 begin(SWEEPER, Fail, None);
-            } else if self.may_end(row) {
+            } else if self.may_end(SWEEPER, row) {
                 begin(SWEEPER, Fail, None);
                 begin(SWEEPER, Retry, None);
             }
@@ -127,7 +156,8 @@ impl Protocol {
         match actor {
             Actor::Idle => return,
             Actor::Working(_) => {
-                if world.row.as_ref().is_some_and(|row| row.lease_is_over() || row.lease.is_none()) {
+                if world.row.as_ref().is_some_and(|row| row.lease_is_over() || row.lease.is_none())
+                {
                     actions.push(Action::Renew { who });
                 }
             }

@@ -63,7 +63,7 @@ impl Change {
         (Self::Succeed, "`succeed`"),
         (Self::Fail, "`fail`"),
         (Self::Retry, "`retry`"),
-        (Self::Halt, "stop as requested (`cancel`, after a `retry` if it is processing)"),
+        (Self::Halt, "do what a stop request asks for (`cancel`; in `Processing` after a `retry`)"),
         (Self::Cancel, "`cancel`"),
         (Self::Update, "`update`"),
         (Self::UpdateAndPush, "`update`, and push the message after it"),

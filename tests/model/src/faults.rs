@@ -2,73 +2,74 @@
 
 use task_lifecycle::{Revision, Run, Snapshot, StaleRun, Task};
 
-use crate::Protocol;
 use crate::change::{Change, Document};
 use crate::laws::Law;
-use crate::world::{Message, Row, World};
+use crate::world::{Budget, Message, Row, World};
+use crate::{Protocol, budget};
 
 macro_rules! faults {
-    ($($Fault:ident breaks $Law:ident: $title:literal,)*) => {
+    ($($Fault:ident breaks $Law:ident in $changes:literal $losses:literal $behind:literal: $title:literal,)*) => {
         /// A precaution that is left out.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Fault { $($Fault),* }
 
         impl Fault {
-            /// With the law that then breaks, and what is done instead.
-            pub const ALL: &[(Self, Law, &'static str)] = &[$((Self::$Fault, Law::$Law, $title)),*];
+            /// With the law that then breaks, the budget for its story, and what is done instead.
+            pub const ALL: &[(Self, Law, Budget, &'static str)] =
+                &[$((Self::$Fault, Law::$Law, budget($changes, $losses, $behind), $title)),*];
         }
     };
 }
 
 faults! {
-    CommitWithoutRevision breaks NothingLost: "The commit does not compare the revision.",
-    ConflictIgnored breaks OneWorker: "Nobody looks whether the commit changed a row.",
-    RevisionRestoredOnRevert breaks NothingLost: "A revert brings the old revision back.",
-    EditNotCounted breaks NothingLost: "An edit does not count as a revision.",
-    HalfADraft breaks NothingLost: "A draft is committed though its second operation was refused.",
-    PreviousInTheMessage breaks RevertIsExact: "The previous state is in the message, not in the task.",
-    CancelWhileProcessing breaks StartingOnly: "A client's cancel of a running task does `retry` and `cancel`.",
-    StartWithoutCheck breaks Fenced: "A worker starts without `check_run`.",
-    EditWithoutCheck breaks CompletedIsOver: "A worker edits in its run's name without `check_run`.",
-    FinishWithoutCheck breaks Fenced: "A worker ends its run without `check_run`.",
-    FinishWithoutReload breaks RunIsKept: "A worker ends its run by the copy that it started with.",
-    ConflictDropsTheResult breaks RunIsKept: "A worker drops its result at the first conflict.",
-    RunRestoredOnRevert breaks Fenced: "A revert brings the old run back.",
-    RetryInTheSameRun breaks Fenced: "A retry does not count as a run.",
-    MessageByRevision breaks StartingIsQueued: "A message carries the revision in place of the run.",
-    MessageAfterTheCommit breaks StartingIsQueued: "The message is sent when the commit is known to have won, not in it.",
-    MessageAcknowledgedOnReceipt breaks StartingIsQueued: "A worker acknowledges the message when it gets it.",
-    AheadTakenForOver breaks StartingIsQueued: "A worker loads from a replica, and acknowledges a message that is ahead.",
-    NoTaskTakenForOver breaks StartingIsQueued: "A worker loads from a replica, and acknowledges a message without a task.",
-    FinishOnALoadBehind breaks RunIsKept: "A worker loads from a replica to end its run.",
-    RefusalOnALoadBehind breaks RefusalIsTrue: "A server loads from a replica, and refuses.",
-    AheadRevisionRefused breaks RefusalIsTrue: "A server loads from a replica, and refuses a named revision that is ahead.",
-    NamedRevisionIgnored breaks NamedOnly: "A server ignores the revision that its client named.",
-    PushFailedWithoutCheck breaks Fenced: "A push got no answer, and the server does `fail` without `check_run`.",
-    PushFailedWhileProcessing breaks LeaseHolds: "A push got no answer, and the server does `fail` in `Processing`, too.",
-    UnknownTakenForNo breaks AnswersAreTrue: "A commit without an answer is taken for a conflict.",
-    UnknownTakenForYes breaks AnswersAreTrue: "A commit without an answer is taken to be made.",
-    OpenDecidedAgain breaks AnswersAreTrue: "On `Outcome::Open` a server decides anew, in place of sending the same draft.",
-    OpenMadeTwice breaks NotTwice: "On `Outcome::Open` a server decides anew, and makes its change twice.",
-    EchoTakenForRefusal breaks AnswersAreTrue: "On `Outcome::Unknown` a server answers with the refusal that is at hand.",
-    UnknownTriedAgain breaks NotTwice: "On `Outcome::Unknown` a server tries again.",
-    EditAdded breaks NotTwice: "A worker adds to what it noted, in place of setting it.",
-    StartUnsigned breaks OneWorker: "A worker does not write into the payload that it started.",
-    OwnMarkNotLookedFor breaks RunIsKept: "On `Outcome::Unknown` a worker does not look for its own mark.",
-    TakeOverForgotten breaks RunIsKept: "On `Outcome::Unknown` a take-over is looked for in the message's run.",
-    TakeOverInTheSameRun breaks OneWorker: "A worker goes on in the run of a message that is delivered again.",
-    TakeOverAtOnce breaks LeaseHolds: "A worker takes a run over before its lease is over.",
-    SweptAtOnce breaks LeaseHolds: "The sweeper ends a run before its lease is over.",
-    LeaseNotCompared breaks LeaseHolds: "A sweep and a take-over do not compare the lease that they saw.",
-    LeaseAfterTheStart breaks LeaseFits: "The lease is taken at the first renewal, not in the commit of the start.",
-    LeaseNotCleared breaks LeaseFits: "The lease is not cleared by the commit that ends the run.",
-    StopIsAFlag breaks StopsItsOwn: "A stop request is a plain flag beside the task.",
-    StopIsBoundToItsRun breaks StopSurvives: "A stop request holds for one run.",
-    StopWithoutEdit breaks StopIsNotLost: "A stop request does not edit the task.",
-    StopRequestedAgain breaks StopsItsOwn: "After a conflict a stop is requested of whatever runs then.",
-    StopNotLookedFor breaks StopIsNotLost: "Nobody looks for a stop request when a run starts or ends.",
-    StopTakenForMade breaks AnswersAreTrue: "A stop request without an answer counts when the task is equal, its flag not looked at.",
-    ReplacementCountsAsRetry breaks StopsItsOwn: "A replaced update leaves `queued_run` and the stop request as they are.",
+    CommitWithoutRevision breaks NothingLost in 0 0 0: "The commit does not compare the revision.",
+    ConflictIgnored breaks OneWorker in 0 0 0: "Nobody looks whether the commit changed a row.",
+    RevisionRestoredOnRevert breaks NothingLost in 4 0 0: "A revert brings the old revision back.",
+    EditNotCounted breaks NothingLost in 1 0 0: "An edit does not count as a revision.",
+    HalfADraft breaks NothingLost in 1 0 0: "A draft is committed though its second operation was refused.",
+    PreviousInTheMessage breaks RevertIsExact in 3 0 0: "The previous state is in the message, not in the task.",
+    CancelWhileProcessing breaks StartingOnly in 1 0 0: "A client's cancel of a running task does `retry` and `cancel`.",
+    StartWithoutCheck breaks Fenced in 2 0 0: "A worker starts without `check_run`.",
+    EditWithoutCheck breaks CancelHolds in 3 0 0: "A worker edits in its run's name without `check_run`.",
+    FinishWithoutCheck breaks CompletedIsOver in 2 0 0: "A worker ends its run without `check_run`.",
+    FinishWithoutReload breaks RunIsKept in 1 0 0: "A worker ends its run by the copy that it started with.",
+    ConflictDropsTheResult breaks RunIsKept in 1 0 0: "A worker drops its result at the first conflict.",
+    RunRestoredOnRevert breaks Fenced in 4 0 0: "A revert brings the old run back.",
+    RetryInTheSameRun breaks Fenced in 1 0 0: "A retry does not count as a run.",
+    MessageByRevision breaks StartingIsQueued in 1 0 0: "A message carries the revision in place of the run.",
+    MessageAfterTheCommit breaks StartingIsQueued in 1 1 0: "The message is sent when the commit is known to have won, not in it.",
+    MessageAcknowledgedOnReceipt breaks StartingIsQueued in 0 1 0: "A worker acknowledges the message when it gets it.",
+    AheadTakenForOver breaks StartingIsQueued in 1 0 1: "A worker loads from a replica, and acknowledges a message that is ahead.",
+    NoTaskTakenForOver breaks StartingIsQueued in 0 0 1: "A worker loads from a replica, and acknowledges a message without a task.",
+    FinishOnALoadBehind breaks RunIsKept in 0 0 1: "A worker loads from a replica to end its run.",
+    RefusalOnALoadBehind breaks RefusalIsTrue in 2 0 1: "A server loads from a replica, and refuses.",
+    AheadRevisionRefused breaks RefusalIsTrue in 2 0 1: "A server loads from a replica, and refuses a named revision that is ahead.",
+    NamedRevisionIgnored breaks NamedOnly in 2 0 0: "A server ignores the revision that its client named.",
+    PushFailedWithoutCheck breaks Fenced in 3 1 0: "A push got no answer, and the server does `fail` without `check_run`.",
+    PushFailedWhileProcessing breaks LeaseHolds in 2 1 0: "A push got no answer, and the server does `fail` in `Processing`, too.",
+    UnknownTakenForNo breaks AnswersAreTrue in 1 1 0: "A commit without an answer is taken for a conflict.",
+    UnknownTakenForYes breaks AnswersAreTrue in 0 1 0: "A commit without an answer is taken to be made.",
+    OpenDecidedAgain breaks AnswersAreTrue in 1 1 0: "On `Outcome::Open` somebody decides anew, in place of sending the same draft.",
+    OpenMadeTwice breaks NotTwice in 2 1 0: "On `Outcome::Open` somebody decides anew, and its change is made twice.",
+    EchoTakenForRefusal breaks AnswersAreTrue in 2 1 0: "On `Outcome::Unknown` a server answers with the refusal that is at hand.",
+    UnknownTriedAgain breaks NotTwice in 3 1 0: "On `Outcome::Unknown` somebody without a run tries again.",
+    EditAdded breaks NotTwice in 2 1 0: "A worker adds to what it noted, in place of setting it.",
+    StartUnsigned breaks OneWorker in 0 1 0: "A worker does not write into the payload that it started.",
+    OwnMarkNotLookedFor breaks RunIsKept in 1 1 0: "On `Outcome::Unknown` a worker does not look for its own mark.",
+    TakeOverForgotten breaks RunIsKept in 2 1 0: "On `Outcome::Unknown` a take-over is looked for in the message's run.",
+    TakeOverInTheSameRun breaks OneWorker in 0 0 0: "A worker goes on in the run of a message that is delivered again.",
+    TakeOverAtOnce breaks LeaseHolds in 0 0 0: "A worker takes a run over before its lease is over.",
+    SweptAtOnce breaks LeaseHolds in 0 0 0: "The sweeper ends a run before its lease is over.",
+    LeaseNotCompared breaks LeaseHolds in 1 0 0: "A sweep and a take-over do not compare the lease that they saw.",
+    LeaseAfterTheStart breaks LeaseFits in 0 0 0: "The lease is taken at the first renewal, not in the commit of the start.",
+    LeaseNotCleared breaks LeaseFits in 0 0 0: "The lease is not cleared by the commit that ends the run.",
+    StopIsAFlag breaks StopsItsOwn in 2 0 0: "A stop request is a plain flag beside the task.",
+    StopIsBoundToItsRun breaks StopSurvives in 2 0 0: "A stop request holds for one run.",
+    StopWithoutEdit breaks StopIsNotLost in 1 0 0: "A stop request does not edit the task.",
+    StopRequestedAgain breaks StopsItsOwn in 3 0 0: "After a conflict a stop is requested of whatever runs then.",
+    StopNotLookedFor breaks StopIsNotLost in 1 0 0: "Nobody looks for a stop request when a run starts or ends.",
+    StopTakenForMade breaks AnswersAreTrue in 2 1 0: "A stop request without an answer counts when the task is equal, its flag not looked at.",
+    QueuedRunNotNoted breaks StopsItsOwn in 3 0 0: "An update leaves `queued_run` and the stop request as they are.",
 }
 
 impl Protocol {
@@ -126,8 +127,10 @@ impl Protocol {
             (Fault::PreviousInTheMessage, _) => stored.previous = None,
             (Fault::LeaseAfterTheStart, Change::Start | Change::TakeOver) => row.lease = None,
             (Fault::LeaseNotCleared, _) => row.lease = row.lease.or(before.lease),
-            (Fault::StopIsAFlag, _) => row.stop_requested = row.stop_requested.or(before.stop_requested),
-            (Fault::ReplacementCountsAsRetry, Change::Replace) => {
+            (Fault::StopIsAFlag, _) => {
+                row.stop_requested = row.stop_requested.or(before.stop_requested)
+            }
+            (Fault::QueuedRunNotNoted, _) if change.queues() => {
                 (row.queued_run, row.stop_requested) = (before.queued_run, before.stop_requested);
             }
             _ => {}

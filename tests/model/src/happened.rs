@@ -86,7 +86,8 @@ impl Happened {
         let name = |change: Change| format!("{change:?}");
         let list = |bits: &AtomicU32| {
             let bits = bits.load(Ordering::Relaxed);
-            let named = Change::ALL.into_iter().filter(|&(change, _)| bits & (1 << change as u32) != 0);
+            let named =
+                Change::ALL.into_iter().filter(|&(change, _)| bits & (1 << change as u32) != 0);
             named.map(|(change, _)| name(change)).collect::<Vec<_>>().join(", ")
         };
         let mut text = "| what became of a change | changes |\n|---|---|\n".to_owned();

@@ -1,25 +1,27 @@
-use std::time::Instant;
-use model::*;
-fn main() {
-    let args: Vec<u8> = std::env::args().skip(1).map_while(|a| a.parse().ok()).collect();
-    if let [c, l, b] = args[..] {
-        let now = Instant::now();
-        let happened = Happened::default();
-        let v = check(Budget { changes: c, losses: l, behind: b }, &happened);
-        println!("{c} {l} {b}: {} states, {:?}", v.states, now.elapsed());
-        if let Some(story) = v.broken { println!("{:?}", story.broken); for s in story.steps { println!("- {s}"); } }
-        println!("{}", happened.tables());
-        return;
+//! With `--large`, visits the large budgets, and fails if a law is broken or the number of states
+//! is not the one that is written down. Without, names what there is to run.
+
+use std::process::ExitCode;
+
+use model::{Happened, LARGE, check};
+
+fn main() -> ExitCode {
+    if !std::env::args().any(|arg| arg == "--large") {
+        eprintln!("cargo test -p model: the small budgets, the faults and STORIES.md");
+        eprintln!("cargo run --release -p model -- --large: the large budgets");
+        return ExitCode::FAILURE;
     }
-    let only = std::env::args().nth(1);
-    for &(fault, law, title) in Fault::ALL {
-        if only.as_ref().is_some_and(|o| *o != format!("{fault:?}")) { continue; }
-        let now = Instant::now();
-        println!("### {fault:?}: {title} ({law:?})");
-        match shortest_story(fault, law) {
-            Some(story) => { for s in &story.steps { println!("- {s}"); } println!("{:?}", story.broken); }
-            None => println!("NOT FOUND"),
+    let happened = Happened::default();
+    let mut code = ExitCode::SUCCESS;
+    for (budget, expected) in LARGE {
+        let verdict = check(budget, &happened);
+        println!("{budget:?}: {} states, expected {expected}", verdict.states);
+        if let Some(story) = &verdict.broken {
+            println!("{story:#?}");
         }
-        eprintln!("{fault:?} {:?}", now.elapsed());
+        if verdict.broken.is_some() || verdict.states != expected {
+            code = ExitCode::FAILURE;
+        }
     }
+    code
 }

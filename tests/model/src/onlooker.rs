@@ -80,7 +80,10 @@ impl Onlooker {
 
         let asked = self.stops & (1 << version) != 0;
         let stops_another = intent.change == Change::Stop && intent.seen != version && is_cancel;
-        self.must(Law::StopsItsOwn, !stops_another && (*change != Change::Halt || asked || is_cancel));
+        self.must(
+            Law::StopsItsOwn,
+            !stops_another && (*change != Change::Halt || asked || is_cancel),
+        );
         let goes_on =
             matches!(change, Change::Start | Change::TakeOver | Change::Succeed | Change::Fail);
         self.must(Law::StopIsNotLost, !(asked && goes_on));
@@ -99,10 +102,14 @@ impl Onlooker {
 
         let completed = redone.as_ref().is_none_or(|task| task.status().is_completed());
         if completed && let Some(before) = self.before.take() {
-            self.must(Law::RevertIsExact, *change == Change::Succeed || after == Some(shown(&before)));
+            self.must(
+                Law::RevertIsExact,
+                *change == Change::Succeed || after == Some(shown(&before)),
+            );
         }
         self.over |= u8::from(completed || *change == Change::Replace) << version;
-        self.cancelled |= u8::from(is_cancel || matches!(change, Change::Halt | Change::Replace)) << version;
+        self.cancelled |=
+            u8::from(is_cancel || matches!(change, Change::Halt | Change::Replace)) << version;
         if change.queues() && *change != Change::Replace {
             self.before = Some(truth);
         }
@@ -111,10 +118,12 @@ impl Onlooker {
 
     /// Somebody takes it that its change was accepted.
     pub fn told_yes(&mut self, made: &Decision, stops: bool) {
-        // Somebody else's commit may have done just the same.
+        // Somebody else's commit may have done just the same, or its own before it died.
+        let owner = self.truth.as_ref().and_then(|truth| truth.payload().owner);
         let same = match made.change {
             Change::Delete => self.truth.is_none(),
             Change::Stop => stops,
+            change if change.gets_the_run() => owner == made.draft.payload().owner,
             _ => self.truth.as_ref() == Some(&*made.draft),
         };
         self.must(Law::AnswersAreTrue, made.intent.made || same);
@@ -132,7 +141,10 @@ impl Onlooker {
     /// A worker gives up.
     pub fn dropped(&mut self, who: usize, intent: &Intent) {
         let owner = self.truth.as_ref().and_then(|truth| {
-            truth.payload().owner.filter(|&(_, run)| truth.run() == run && truth.status().is_active())
+            truth
+                .payload()
+                .owner
+                .filter(|&(_, run)| truth.run() == run && truth.status().is_active())
         });
         let holds = intent.held().is_some_and(|token| self.is_current(token));
         let started = intent.made && owner.is_some_and(|(owner, _)| usize::from(owner) == who);

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::mem;
 
-use task_lifecycle::{Draft, Outcome, Run, StaleRevision, StaleRun, Status, TransitionError};
+use task_lifecycle::{Draft, Outcome, Run, StaleRevision, StaleRun, Task, TransitionError};
 
 use crate::Fault;
 use crate::actions::Action;
-use crate::change::Change;
+use crate::change::{Change, Document};
 use crate::happened::{Fate, Happened};
 use crate::world::{
     Actor, Budget, Decision, Flight, Intent, Lease, Message, NAMES, Row, SERVERS, SWEEPER, WORKERS,
@@ -53,7 +53,7 @@ impl Protocol {
                         world.acknowledge(message);
                     }
                 }
-                let intent = intent(world, who, change, token);
+                let intent = self.intent(world, who, change, token);
                 self.load(world, who, intent, behind, tell);
                 match &world.actors[who] {
                     Actor::Commits(_) => world.versions += u8::from(change.queues()),
@@ -64,26 +64,33 @@ impl Protocol {
             }
             Action::BeginNamed { who, change } => {
                 let named = world.row.as_ref().map(|row| row.task.revision());
-                let intent = Intent { named, ..intent(world, who, change, None) };
+                let intent = Intent { named, ..self.intent(world, who, change, None) };
                 let revision = named.unwrap_or_default();
-                tell(format_args!("A client of {} sees revision {revision} and asks to {change} it.", NAMES[who]));
+                tell(format_args!(
+                    "A client of {} sees revision {revision} and asks to {change} it.",
+                    NAMES[who]
+                ));
                 world.actors[who] = Actor::Loads(intent);
             }
-            Action::Load { who, behind } => match mem::replace(&mut world.actors[who], Actor::Idle) {
+            Action::Load { who, behind } => match mem::replace(&mut world.actors[who], Actor::Idle)
+            {
                 Actor::Loads(intent) => self.load(world, who, intent, behind, tell),
                 Actor::Unsure(decision) => self.find_out(world, who, decision, tell),
                 Actor::Idle | Actor::Working(_) | Actor::Pushes(_) | Actor::Commits(_) => {}
             },
             Action::Commit { who, answered } => {
-                if let Actor::Commits(decision) = mem::replace(&mut world.actors[who], Actor::Idle) {
+                if let Actor::Commits(decision) = mem::replace(&mut world.actors[who], Actor::Idle)
+                {
                     self.send(world, who, decision, answered, tell);
                 }
             }
             Action::Arrive { flight } => {
                 let flight = world.flights.remove(flight);
-                tell(format_args!("The commit of {} arrives.", NAMES[flight.who]));
-                let accepted = self.commit(world, flight.who, &flight.decision, flight.awaited, tell);
-                if accepted && !matches!(&world.actors[flight.who], Actor::Unsure(it) if !it.again) {
+                tell(format_args!("{}'s commit arrives.", NAMES[flight.who]));
+                let accepted =
+                    self.commit(world, flight.who, &flight.decision, flight.awaited, tell);
+                if accepted && !matches!(&world.actors[flight.who], Actor::Unsure(it) if !it.again)
+                {
                     self.happened.note(Fate::Late, flight.decision.change);
                 }
                 world.onlooker.told_no(accepted && flight.denied);
@@ -94,7 +101,10 @@ impl Protocol {
                 }
             }
             Action::GiveUp { who } => {
-                tell(format_args!("{} is out of time and answers that the outcome is unknown.", NAMES[who]));
+                tell(format_args!(
+                    "{} is out of time and answers that the outcome is unknown.",
+                    NAMES[who]
+                ));
                 world.actors[who] = Actor::Idle;
             }
             Action::Renew { who } => self.renew(world, who, tell),
@@ -115,12 +125,38 @@ impl Protocol {
         next
     }
 
+    fn intent(&self, world: &World, who: usize, change: Change, token: Option<Message>) -> Intent {
+        let document = world.row.as_ref().map_or(Document::new(0), |row| *row.task.payload());
+        let mark = match change {
+            _ if change.queues() => world.versions,
+            Change::Progress => document.written + 1,
+            Change::Edit => document.label + 1,
+            _ if self.has(Fault::StartUnsigned) => 0,
+            _ => u8::try_from(who).unwrap_or_default(),
+        };
+        Intent { seen: document.version, ..Intent::new(change, mark, token) }
+    }
+
     /// Drops what can make no difference any more.
     fn forget(&self, world: &mut World) {
+        use Fault::{
+            CommitWithoutRevision, EditNotCounted, RevisionRestoredOnRevert, StopIsAFlag,
+            StopWithoutEdit,
+        };
         for flight in &mut world.flights {
             flight.awaited &= world.actors[flight.who].intent().is_some();
         }
-        if self.fault.is_none() {
+        // Where a revision stays the same or comes back, any commit may fit again.
+        if !matches!(
+            self.fault,
+            Some(
+                CommitWithoutRevision
+                    | RevisionRestoredOnRevert
+                    | EditNotCounted
+                    | StopIsAFlag
+                    | StopWithoutEdit
+            )
+        ) {
             let World { flights, row, .. } = world;
             flights.retain(|flight| {
                 let revision = row.as_ref().map(|row| row.task.revision());
@@ -132,19 +168,39 @@ impl Protocol {
         }
     }
 
-    /// Loads the row and decides.
-    fn load(&self, world: &mut World, who: usize, mut intent: Intent, behind: bool, tell: Tell<'_>) {
-        let (name, wanted) = (NAMES[who], intent.change);
-        let row = if behind { &world.behind } else { &world.row };
+    fn load(&self, world: &mut World, who: usize, intent: Intent, behind: bool, tell: Tell<'_>) {
+        let (name, row) = (NAMES[who], if behind { &world.behind } else { &world.row });
         if let Some(row) = row {
             let load = if behind { "loads from a replica" } else { "loads" };
             tell(format_args!("{name} {load} ({row})."));
         } else {
-            tell(format_args!("{name} finds no task{}.", if behind { " on a replica" } else { "" }));
+            tell(format_args!(
+                "{name} finds no task{}.",
+                if behind { " on a replica" } else { "" }
+            ));
         }
+        self.go_on(world, who, intent, behind, tell);
+    }
+
+    /// Decides on what was loaded.
+    fn go_on(
+        &self,
+        world: &mut World,
+        who: usize,
+        mut intent: Intent,
+        behind: bool,
+        tell: Tell<'_>,
+    ) {
+        let (wanted, row) = (intent.change, if behind { &world.behind } else { &world.row });
         let no = match self.decide(who, row.as_ref(), &mut intent) {
             Ok(decision) => {
-                tell(format_args!("It decides to {}.", decision.change));
+                let reason = match (wanted, decision.change) {
+                    (Change::Stop, Change::Cancel) => ", asked to stop the task",
+                    (Change::Cancel, Change::Halt) => "",
+                    (_, Change::Halt) => ", for a stop is requested",
+                    _ => "",
+                };
+                tell(format_args!("It decides to {}{reason}.", decision.called()));
                 world.actors[who] = Actor::Commits(decision);
                 return;
             }
@@ -225,15 +281,19 @@ impl Protocol {
 
     /// What is wanted, by what was loaded.
     fn resolve(&self, who: usize, row: &Row, wanted: Change) -> Result<Change, No> {
-        use Change::{Cancel, Fail, FailUnpushed, GoOn, Halt, Retry, Start, Stop, Succeed, TakeOver};
+        use Change::{
+            Cancel, Fail, FailUnpushed, GoOn, Halt, Retry, Start, Stop, Succeed, TakeOver,
+        };
         let processing = row.is_processing();
-        let to_stop = self.stop_holds(row) && !self.has(Fault::StopNotLookedFor);
+        let looks = WORKERS.contains(&who) && !matches!(wanted, Start | TakeOver);
+        let looks = looks || !self.has(Fault::StopIsBoundToItsRun);
+        let to_stop = self.stop_holds(row) && looks && !self.has(Fault::StopNotLookedFor);
         Ok(match wanted {
             TakeOver if processing && self.has(Fault::TakeOverInTheSameRun) => GoOn,
             // It was delivered before.
             Start if processing => return Err(No::NotMine),
-            TakeOver if processing && !self.may_end(row) => return Err(No::NotMine),
-            Fail | Retry if who == SWEEPER && processing && !self.may_end(row) => {
+            TakeOver if processing && !self.may_end(who, row) => return Err(No::NotMine),
+            Fail | Retry if who == SWEEPER && processing && !self.may_end(who, row) => {
                 return Err(No::NotMine);
             }
             // The push arrived after all.
@@ -249,9 +309,12 @@ impl Protocol {
     }
 
     /// Whether somebody else may end the run, or take it over.
-    pub(crate) fn may_end(&self, row: &Row) -> bool {
-        let early = [Fault::TakeOverAtOnce, Fault::SweptAtOnce, Fault::TakeOverInTheSameRun];
-        row.is_processing() && (row.lease_is_over() || early.iter().any(|&fault| self.has(fault)))
+    pub(crate) fn may_end(&self, who: usize, row: &Row) -> bool {
+        let early = match who {
+            SWEEPER => self.has(Fault::SweptAtOnce),
+            _ => self.has(Fault::TakeOverAtOnce) || self.has(Fault::TakeOverInTheSameRun),
+        };
+        row.is_processing() && (row.lease_is_over() || early)
     }
 
     fn ends_anothers_run(&self, who: usize, intent: &Intent, row: &Row) -> bool {
@@ -259,7 +322,14 @@ impl Protocol {
         sweeps && row.is_processing() && row.lease_is_over()
     }
 
-    fn send(&self, world: &mut World, who: usize, decision: Decision, answered: bool, tell: Tell<'_>) {
+    fn send(
+        &self,
+        world: &mut World,
+        who: usize,
+        decision: Decision,
+        answered: bool,
+        tell: Tell<'_>,
+    ) {
         let (name, change) = (NAMES[who], decision.change);
         if !answered {
             tell(format_args!("{name} commits, and gets no answer."));
@@ -296,7 +366,14 @@ impl Protocol {
     }
 
     /// `UPDATE … WHERE id = ? AND revision = ?`: whether a row was changed.
-    fn commit(&self, world: &mut World, who: usize, made: &Decision, awaited: bool, tell: Tell<'_>) -> bool {
+    fn commit(
+        &self,
+        world: &mut World,
+        who: usize,
+        made: &Decision,
+        awaited: bool,
+        tell: Tell<'_>,
+    ) -> bool {
         let Decision { change, draft, over, .. } = made;
         let is_flag = *change == Change::Stop && self.has(Fault::StopIsAFlag);
         let fits = world.row.take_if(|row| {
@@ -376,7 +453,10 @@ impl Protocol {
             return;
         }
         let really = if arrives { "the message arrives" } else { "the message is lost" };
-        tell(format_args!("{name} pushes the message of run {}: no answer; {really}.", message.run));
+        tell(format_args!(
+            "{name} pushes the message of run {}: no answer; {really}.",
+            message.run
+        ));
         world.actors[who] = Actor::Loads(Intent::new(Change::FailUnpushed, 0, Some(message)));
     }
 
@@ -435,7 +515,7 @@ impl Protocol {
                 decision.again = true;
                 world.actors[who] = Actor::Commits(decision);
             }
-            Outcome::Open | Outcome::Lost => self.load(world, who, decision.intent, false, tell),
+            Outcome::Open | Outcome::Lost => self.go_on(world, who, decision.intent, false, tell),
             Outcome::Unknown => self.does_not_know(world, who, decision, tell),
         }
     }
@@ -446,25 +526,29 @@ impl Protocol {
             let run = decision.draft.run();
             let is_own = world.row.as_ref().is_some_and(|row| {
                 let mark = Some((intent.mark, run));
-                row.is_processing() && row.task.check_run(run).is_ok() && row.task.payload().owner == mark
+                row.is_processing()
+                    && row.task.check_run(run).is_ok()
+                    && row.task.payload().owner == mark
             });
             let forgets = self.has(Fault::TakeOverForgotten) && change == Change::TakeOver;
-            if change.gets_the_run() && is_own && !forgets && !self.has(Fault::OwnMarkNotLookedFor) {
+            if change.gets_the_run() && is_own && !forgets && !self.has(Fault::OwnMarkNotLookedFor)
+            {
                 tell(format_args!("It finds its own mark, in run {run}."));
                 self.happened.note(Fate::OwnMark, change);
                 self.succeeds(world, who, decision, tell);
             } else {
                 // Its run tells what it may do again.
-                self.load(world, who, intent, false, tell);
+                self.go_on(world, who, intent, false, tell);
             }
         } else if change == Change::UpdateAndPush {
             // A message too many is over when it is handled.
             let (version, run) = (intent.mark, decision.draft.run());
             world.actors[who] = Actor::Pushes(Message { run, sent_for: run, version });
         } else if self.has(Fault::UnknownTriedAgain) {
-            self.load(world, who, intent, false, tell);
+            self.go_on(world, who, intent, false, tell);
         } else if self.has(Fault::EchoTakenForRefusal)
-            && let Err(No::Refused(refused)) = self.decide(who, world.row.as_ref(), &mut intent.clone())
+            && let Err(No::Refused(refused)) =
+                self.decide(who, world.row.as_ref(), &mut intent.clone())
         {
             tell(format_args!("{}.", capital(&refused)));
             self.refuse(world, who, &intent, tell);
@@ -483,8 +567,9 @@ impl Protocol {
         }
         let version = draft.payload().version;
         if change == Change::UpdateAndPush {
-            let run = draft.run();
-            world.actors[who] = Actor::Pushes(Message { run, sent_for: run, version });
+            let truth = world.onlooker.truth.as_ref().filter(|_| intent.made);
+            let (run, sent_for) = (draft.run(), truth.map_or(draft.run(), Task::run));
+            world.actors[who] = Actor::Pushes(Message { run, sent_for, version });
         } else if SERVERS.contains(&who) && change != Change::FailUnpushed {
             tell(format_args!("{} answers yes.", NAMES[who]));
         }
@@ -527,19 +612,6 @@ impl Protocol {
         intent.token.into_iter().for_each(|token| world.acknowledge(token));
         world.onlooker.dropped(who, intent);
     }
-}
-
-fn intent(world: &World, who: usize, change: Change, token: Option<Message>) -> Intent {
-    let payload = world.row.as_ref().map(|row| *row.task.payload());
-    let count = |mark: u8| mark + 1;
-    let mark = match change {
-        _ if change.queues() => world.versions,
-        Change::Progress => payload.map_or(0, |payload| count(payload.written)),
-        Change::Edit => payload.map_or(0, |payload| count(payload.label)),
-        _ => u8::try_from(who).unwrap_or(0),
-    };
-    let seen = payload.map_or(0, |payload| payload.version);
-    Intent { seen, ..Intent::new(change, mark, token) }
 }
 
 /// As a sentence of a story.

@@ -127,6 +127,19 @@ pub struct Decision {
     pub again: bool,
 }
 
+impl Decision {
+    /// The change, as it is on this task.
+    pub fn called(&self) -> String {
+        match self.change {
+            Change::Halt if self.draft.before().status() == Status::Processing => {
+                "`retry` and `cancel`".to_owned()
+            }
+            Change::Halt => "`cancel`".to_owned(),
+            change => change.to_string(),
+        }
+    }
+}
+
 /// A commit without an answer. It arrives when it likes, or never.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Flight {
