@@ -5,30 +5,31 @@ use std::ops::Range;
 use task_lifecycle::Status;
 
 use crate::change::Change;
-use crate::world::{Actor, Budget, EDITOR, Intent, Message, SERVERS, SWEEPER, WORKERS, World};
+use crate::world::{
+    Actor, Budget, EDITOR, Flight, Intent, Message, SERVERS, SWEEPER, WORKERS, World,
+};
 use crate::{Fault, Protocol};
 
-/// A step, by the number of who takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
+pub struct Action {
+    pub who: usize,
+    pub deed: Deed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deed {
     /// Gets a request, a message or a result, loads and decides.
     Begin {
-        who: usize,
         change: Change,
         token: Option<Message>,
         behind: bool,
     },
-    /// Gets a request that names the revision which its client sees.
-    BeginNamed {
-        who: usize,
-        change: Change,
-    },
+    /// Gets a cancel that names the revision which its client sees.
+    BeginNamed,
     Load {
-        who: usize,
         behind: bool,
     },
     Commit {
-        who: usize,
         answered: bool,
     },
     /// A commit without an answer arrives.
@@ -36,54 +37,40 @@ pub enum Action {
         flight: usize,
     },
     Push {
-        who: usize,
         answered: bool,
         arrives: bool,
     },
     /// A server does not wait for an outcome any longer.
-    GiveUp {
-        who: usize,
-    },
-    Renew {
-        who: usize,
-    },
+    GiveUp,
+    Renew,
     LeaseRunsOut,
-    Die {
-        who: usize,
-    },
+    Die,
 }
 
 impl Action {
-    /// What it takes from the budget.
-    fn costs(self, world: &World) -> [u8; 3] {
+    /// What is left of the budget after it; `None` if it cannot be afforded.
+    pub fn pay(self, world: &World) -> Option<Budget> {
+        use Change::{Fail, Start, Succeed, TakeOver};
         let processing = world.row.as_ref().is_some_and(|row| row.is_processing());
-        match self {
+        let costs = match self.deed {
             // It follows from a lease that ran out.
-            Self::Begin { who: SWEEPER, .. } if processing => [0, 0, 0],
-            Self::Begin { change, token, behind, .. } => {
-                use Change::{Fail, Start, Succeed, TakeOver};
+            Deed::Begin { .. } if self.who == SWEEPER && processing => [0, 0, 0],
+            Deed::Begin { change, token, behind } => {
                 let goes_on =
                     token.is_some() && matches!(change, Start | TakeOver | Succeed | Fail);
                 [u8::from(!goes_on), 0, u8::from(behind)]
             }
-            Self::BeginNamed { .. } | Self::LeaseRunsOut => [1, 0, 0],
-            Self::Load { behind, .. } => [0, 0, u8::from(behind)],
-            Self::Commit { answered, .. } | Self::Push { answered, .. } => {
-                [0, u8::from(!answered), 0]
-            }
-            Self::Die { .. } => [0, 1, 0],
-            Self::Arrive { .. } | Self::GiveUp { .. } | Self::Renew { .. } => [0, 0, 0],
+            Deed::BeginNamed | Deed::LeaseRunsOut => [1, 0, 0],
+            Deed::Load { behind } => [0, 0, u8::from(behind)],
+            Deed::Commit { answered } | Deed::Push { answered, .. } => [0, u8::from(!answered), 0],
+            Deed::Die => [0, 1, 0],
+            Deed::Arrive { .. } | Deed::GiveUp | Deed::Renew => [0, 0, 0],
+        };
+        let mut left = world.left;
+        for (left, cost) in left.iter_mut().zip(costs) {
+            *left = left.checked_sub(cost)?;
         }
-    }
-
-    /// What is left of the budget after it; `None` if it cannot be afforded.
-    pub fn pay(self, world: &World) -> Option<Budget> {
-        let [changes, losses, behind] = self.costs(world);
-        Some(Budget {
-            changes: world.left.changes.checked_sub(changes)?,
-            losses: world.left.losses.checked_sub(losses)?,
-            behind: world.left.behind.checked_sub(behind)?,
-        })
+        Some(left)
     }
 }
 
@@ -93,102 +80,89 @@ impl Protocol {
             Cancel, Delete, Edit, Fail, Prioritize, Progress, Replace, Retry, Start, Stop, Succeed,
             TakeOver, Update, UpdateAndPush,
         };
-        // Who is idle remembers nothing, so one of two is enough.
-        let idle = |mut role: Range<usize>| role.find(|&who| world.actors[who] == Actor::Idle);
-        let mut begin = |who, change, token| {
-            actions.push(Action::Begin { who, change, token, behind: false });
-            let handler = WORKERS.contains(&who) && token.is_some() && change == Start;
-            let fault = match change {
-                Succeed => self.has(Fault::FinishOnALoadBehind),
-                _ => self.has(Fault::RefusalOnALoadBehind) && SERVERS.contains(&who),
-            };
-            if handler || fault {
-                actions.push(Action::Begin { who, change, token, behind: true });
+        let mut begin = |who, token: Option<Message>, changes: &[Change]| {
+            for &change in changes {
+                let is_fault = match change {
+                    Succeed => self.has(Fault::FinishOnALoadBehind),
+                    _ => self.has(Fault::RefusalOnALoadBehind) && SERVERS.contains(&who),
+                };
+                for behind in [false, true] {
+                    if !behind || change == Start || is_fault {
+                        let deed = Deed::Begin { change, token, behind };
+                        actions.push(Action { who, deed });
+                    }
+                }
             }
         };
+        // Who is idle remembers nothing, so one of two is enough.
+        let idle = |mut role: Range<usize>| role.find(|&who| world.actors[who] == Actor::Idle);
         if let Some(who) = idle(SERVERS) {
-            for change in [Cancel, Update, UpdateAndPush, Replace, Delete, Stop] {
-                begin(who, change, None);
-            }
+            begin(who, None, &[Cancel, Update, UpdateAndPush, Replace, Delete, Stop]);
         }
         if let Some(who) = idle(WORKERS) {
+            let may_end = world.row.as_ref().is_some_and(|row| self.may_end(who, row));
             for &message in &world.queue {
-                begin(who, Start, Some(message));
-                if world.row.as_ref().is_some_and(|row| self.may_end(who, row)) {
-                    begin(who, TakeOver, Some(message));
-                }
+                let changes = if may_end { &[Start, TakeOver][..] } else { &[Start] };
+                begin(who, Some(message), changes);
             }
         }
         for who in WORKERS {
             if let Actor::Working(token) = world.actors[who] {
-                for change in [Succeed, Fail, Retry, Progress] {
-                    begin(who, change, Some(token));
-                }
+                begin(who, Some(token), &[Succeed, Fail, Retry, Progress]);
             }
         }
         if world.actors[EDITOR] == Actor::Idle {
-            begin(EDITOR, Edit, None);
-            begin(EDITOR, Prioritize, None);
+            begin(EDITOR, None, &[Edit, Prioritize]);
         }
         if let (Actor::Idle, Some(row)) = (&world.actors[SWEEPER], &world.row) {
             if row.task.status() == Status::Starting {
-                begin(SWEEPER, Fail, None);
+                begin(SWEEPER, None, &[Fail]);
             } else if self.may_end(SWEEPER, row) {
-                begin(SWEEPER, Fail, None);
-                begin(SWEEPER, Retry, None);
+                begin(SWEEPER, None, &[Fail, Retry]);
             }
         }
         if let Some(who) = idle(SERVERS) {
-            actions.push(Action::BeginNamed { who, change: Cancel });
+            actions.push(Action { who, deed: Deed::BeginNamed });
         }
-        if world.row.as_ref().and_then(|row| row.lease).is_some_and(|lease| !lease.over) {
-            actions.push(Action::LeaseRunsOut);
+        let lease = world.row.as_ref().and_then(|row| row.lease);
+        if lease.is_some_and(|lease| !lease.over) {
+            actions.push(Action { who: SWEEPER, deed: Deed::LeaseRunsOut });
         }
-        let flights = 0..world.flights.len();
-        actions.extend(flights.map(|flight| Action::Arrive { flight }));
+        for (flight, Flight { who, .. }) in world.flights.iter().enumerate() {
+            actions.push(Action { who: *who, deed: Deed::Arrive { flight } });
+        }
         for (who, actor) in world.actors.iter().enumerate() {
-            self.goes_on(world, who, actor, actions);
+            let deeds = self.goes_on(world, actor).into_iter();
+            actions.extend(deeds.map(|deed| Action { who, deed }));
+            if WORKERS.contains(&who) && *actor != Actor::Idle {
+                actions.push(Action { who, deed: Deed::Die });
+            }
         }
         actions.retain(|action| action.pay(world).is_some());
     }
 
-    fn goes_on(&self, world: &World, who: usize, actor: &Actor, actions: &mut Vec<Action>) {
+    fn goes_on(&self, world: &World, actor: &Actor) -> Vec<Deed> {
         match actor {
-            Actor::Idle => return,
-            Actor::Working(_) => {
-                if world.row.as_ref().is_some_and(|row| row.lease_is_over() || row.lease.is_none())
-                {
-                    actions.push(Action::Renew { who });
-                }
+            Actor::Working(_) if world.row.as_ref().is_some_and(|row| !row.is_leased()) => {
+                vec![Deed::Renew]
             }
-            Actor::Pushes(_) => {
-                for (answered, arrives) in [(true, true), (false, true), (false, false)] {
-                    actions.push(Action::Push { who, answered, arrives });
-                }
-            }
+            Actor::Idle | Actor::Working(_) => vec![],
+            Actor::Pushes(_) => [(true, true), (false, true), (false, false)]
+                .map(|(answered, arrives)| Deed::Push { answered, arrives })
+                .into(),
             Actor::Loads(intent) => {
-                actions.push(Action::Load { who, behind: false });
-                if self.may_be_behind(intent) {
-                    actions.push(Action::Load { who, behind: true });
-                }
+                let loads = [Deed::Load { behind: false }, Deed::Load { behind: true }];
+                loads[..1 + usize::from(self.may_be_behind(intent))].into()
             }
-            Actor::Commits(_) => {
-                actions.push(Action::Commit { who, answered: true });
-                // Nobody looks at what a priority's commit came to.
-                if who != EDITOR || actor.intent().is_some_and(|i| i.change == Change::Edit) {
-                    actions.push(Action::Commit { who, answered: false });
-                }
+            // Nobody looks at what a priority's commit came to.
+            Actor::Commits(decision) if decision.change == Change::Prioritize => {
+                vec![Deed::Commit { answered: true }]
             }
-            Actor::Unsure(decision) => {
-                actions.push(Action::Load { who, behind: false });
-                let intent = &decision.intent;
-                if intent.token.is_none() && intent.change != Change::UpdateAndPush {
-                    actions.push(Action::GiveUp { who });
-                }
+            Actor::Commits(_) => [true, false].map(|answered| Deed::Commit { answered }).into(),
+            Actor::Unsure(decision) if decision.intent.token.is_some() => {
+                vec![Deed::Load { behind: false }]
             }
-        }
-        if WORKERS.contains(&who) {
-            actions.push(Action::Die { who });
+            Actor::Unsure(_) => vec![Deed::Load { behind: false }, Deed::GiveUp],
         }
     }
 

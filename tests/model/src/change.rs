@@ -25,56 +25,29 @@ impl Document {
 
 const RESULT: u8 = 100;
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Change {
-    Start,
-    TakeOver,
-    /// A fault's way of taking a run over.
-    GoOn,
-    /// An edit in the run's name.
-    Progress,
-    Succeed,
-    Fail,
-    Retry,
-    /// The stop that was asked for.
-    Halt,
-    Cancel,
-    Update,
-    /// The queue lies elsewhere, and gets its message after the commit.
-    UpdateAndPush,
-    /// The queue did not answer that it has the message.
-    FailUnpushed,
-    Replace,
-    Delete,
-    /// Asks the worker to stop.
-    Stop,
-    Edit,
-    /// A change beside the task, with an empty edit.
-    Prioritize,
+texts! {
+    Change {
+        Start: "`start`",
+        TakeOver: "take the run over (`retry`, `start`)",
+        GoOn: "go on in the same run (`edit`)",
+        Progress: "note progress (`edit`)",
+        Succeed: "`succeed`",
+        Fail: "`fail`",
+        Retry: "`retry`",
+        Halt: "do what a stop request asks for (`cancel`; in `Processing` after a `retry`)",
+        Cancel: "`cancel`",
+        Update: "`update`",
+        UpdateAndPush: "`update`, and push the message after it",
+        FailUnpushed: "`fail` what was not pushed",
+        Replace: "replace the update (`cancel`, `update`)",
+        Delete: "`delete`",
+        Stop: "request a stop (`edit`)",
+        Edit: "set a label (`edit`)",
+        Prioritize: "set a priority beside the task (`edit`)",
+    }
 }
 
 impl Change {
-    #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str); 17] = [
-        (Self::Start, "`start`"),
-        (Self::TakeOver, "take the run over (`retry`, `start`)"),
-        (Self::GoOn, "go on in the same run (`edit`)"),
-        (Self::Progress, "note progress (`edit`)"),
-        (Self::Succeed, "`succeed`"),
-        (Self::Fail, "`fail`"),
-        (Self::Retry, "`retry`"),
-        (Self::Halt, "do what a stop request asks for (`cancel`; in `Processing` after a `retry`)"),
-        (Self::Cancel, "`cancel`"),
-        (Self::Update, "`update`"),
-        (Self::UpdateAndPush, "`update`, and push the message after it"),
-        (Self::FailUnpushed, "`fail` what was not pushed"),
-        (Self::Replace, "replace the update (`cancel`, `update`)"),
-        (Self::Delete, "`delete`"),
-        (Self::Stop, "request a stop (`edit`)"),
-        (Self::Edit, "set a label (`edit`)"),
-        (Self::Prioritize, "set a priority beside the task (`edit`)"),
-    ];
-
     /// Decides it on a draft. `mark` is what it writes: who starts, a configuration, a label.
     pub fn apply(self, draft: &mut Draft<Document>, mark: u8) -> Result<(), TransitionError> {
         match self {

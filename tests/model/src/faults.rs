@@ -2,10 +2,10 @@
 
 use task_lifecycle::{Revision, Run, Snapshot, StaleRun, Task};
 
+use crate::Protocol;
 use crate::change::{Change, Document};
 use crate::laws::Law;
 use crate::world::{Budget, Message, Row, World};
-use crate::{Protocol, budget};
 
 macro_rules! faults {
     ($($Fault:ident breaks $Law:ident in $changes:literal $losses:literal $behind:literal: $title:literal,)*) => {
@@ -16,7 +16,7 @@ macro_rules! faults {
         impl Fault {
             /// With the law that then breaks, the budget for its story, and what is done instead.
             pub const ALL: &[(Self, Law, Budget, &'static str)] =
-                &[$((Self::$Fault, Law::$Law, budget($changes, $losses, $behind), $title)),*];
+                &[$((Self::$Fault, Law::$Law, [$changes, $losses, $behind], $title)),*];
         }
     };
 }
@@ -75,6 +75,24 @@ faults! {
 impl Protocol {
     pub(crate) fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
+    }
+
+    /// Whether a commit that fits no more will never fit again.
+    pub(crate) fn counts_every_change(&self) -> bool {
+        use Fault::{
+            CommitWithoutRevision, EditNotCounted, RevisionRestoredOnRevert, StopIsAFlag,
+            StopWithoutEdit,
+        };
+        !matches!(
+            self.fault,
+            Some(
+                CommitWithoutRevision
+                    | EditNotCounted
+                    | RevisionRestoredOnRevert
+                    | StopIsAFlag
+                    | StopWithoutEdit
+            )
+        )
     }
 
     /// Whether the run is asked for before this change.

@@ -1,102 +1,79 @@
 //! What was seen to happen at least once, so that no law holds because nothing happens.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::change::Change;
 
-/// What became of a change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
-    Accepted,
-    Conflict,
-    Refused,
-    OtherRevision,
-    NoTask,
-    RunIsOver,
-    Ahead,
-    LoadedBehind,
-    LeftToOthers,
-    Unanswered,
-    Late,
-    Made,
-    Open,
-    Lost,
-    Unknown,
-    OwnMark,
-    MakerDied,
+texts! {
+    /// What became of a change.
+    Fate {
+        Accepted: "accepted",
+        Conflict: "changed no row",
+        Refused: "refused by the task",
+        OtherRevision: "refused, for the task is not at the revision that was named",
+        NoTask: "no task was there",
+        RunIsOver: "the run was over",
+        Ahead: "the run was ahead of a current load",
+        LoadedBehind: "the load was behind, and it showed",
+        LeftToOthers: "left to whom it belongs",
+        Unanswered: "committed without an answer",
+        Late: "accepted after its maker had looked, or was gone",
+        Made: "`Outcome::Made`",
+        Open: "`Outcome::Open`",
+        Lost: "`Outcome::Lost`",
+        Unknown: "`Outcome::Unknown`",
+        OwnMark: "`Outcome::Unknown`, and the worker's mark was there",
+        MakerDied: "its maker died over it",
+    }
 }
 
-impl Fate {
-    #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str); 17] = [
-        (Self::Accepted, "accepted"),
-        (Self::Conflict, "changed no row"),
-        (Self::Refused, "refused by the task"),
-        (Self::OtherRevision, "refused, for the task is not at the revision that was named"),
-        (Self::NoTask, "no task was there"),
-        (Self::RunIsOver, "the run was over"),
-        (Self::Ahead, "the run was ahead of a current load"),
-        (Self::LoadedBehind, "the load was behind, and it showed"),
-        (Self::LeftToOthers, "left to whom it belongs"),
-        (Self::Unanswered, "committed without an answer"),
-        (Self::Late, "accepted after its maker had asked, or gone"),
-        (Self::Made, "`Outcome::Made`"),
-        (Self::Open, "`Outcome::Open`"),
-        (Self::Lost, "`Outcome::Lost`"),
-        (Self::Unknown, "`Outcome::Unknown`"),
-        (Self::OwnMark, "`Outcome::Unknown`, and the worker's mark was there"),
-        (Self::MakerDied, "its maker died over it"),
-    ];
-}
+const FATES: usize = Fate::ALL.len();
 
 /// One bit a change, for each fate, and for each change that overtook it.
-#[derive(Default)]
-pub struct Happened {
-    fates: [AtomicU32; Fate::ALL.len()],
-    races: [AtomicU32; Change::ALL.len()],
-}
+pub struct Happened([AtomicU32; FATES + Change::ALL.len()]);
 
-fn set(bits: &AtomicU32, change: Change) {
-    let bit = 1 << change as u32;
-    if bits.load(Ordering::Relaxed) & bit == 0 {
-        bits.fetch_or(bit, Ordering::Relaxed);
+impl Default for Happened {
+    fn default() -> Self {
+        Self([const { AtomicU32::new(0) }; FATES + Change::ALL.len()])
     }
 }
 
 impl Happened {
-    pub fn note(&self, fate: Fate, change: Change) {
-        set(&self.fates[fate as usize], change);
+    pub(crate) fn note(&self, fate: Fate, change: Change) {
+        self.set(fate as usize, 1 << change as u32);
     }
 
     /// Both had loaded the same revision.
-    pub fn race(&self, won: Change, lost: Change) {
-        set(&self.races[won as usize], lost);
+    pub(crate) fn race(&self, won: Change, lost: Change) {
+        self.set(FATES + won as usize, 1 << lost as u32);
+    }
+
+    fn set(&self, row: usize, bits: u32) {
+        if self.0[row].load(Ordering::Relaxed) & bits != bits {
+            self.0[row].fetch_or(bits, Ordering::Relaxed);
+        }
     }
 
     /// Adds what happened elsewhere.
-    pub fn add(&self, other: &Self) {
-        let all = self.fates.iter().chain(&self.races).zip(other.fates.iter().chain(&other.races));
-        for (mine, others) in all {
-            mine.fetch_or(others.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+    pub(crate) fn add(&self, other: &Self) {
+        other
+            .0
+            .iter()
+            .enumerate()
+            .for_each(|(row, bits)| self.set(row, bits.load(Ordering::Relaxed)));
     }
 
-    /// As two tables of Markdown.
-    pub fn tables(&self) -> String {
-        let name = |change: Change| format!("{change:?}");
-        let list = |bits: &AtomicU32| {
+    /// Rows of a table of Markdown.
+    pub(crate) fn rows(&self) -> String {
+        let overtaken = |(change, _): &(Change, _)| format!("*{change:?}* was accepted first");
+        let titles = Fate::ALL.iter().map(|&(_, title)| title.to_owned());
+        let mut text = String::new();
+        for (title, bits) in titles.chain(Change::ALL.iter().map(overtaken)).zip(&self.0) {
             let bits = bits.load(Ordering::Relaxed);
-            let named =
-                Change::ALL.into_iter().filter(|&(change, _)| bits & (1 << change as u32) != 0);
-            named.map(|(change, _)| name(change)).collect::<Vec<_>>().join(", ")
-        };
-        let mut text = "| what became of a change | changes |\n|---|---|\n".to_owned();
-        for ((_, title), bits) in Fate::ALL.into_iter().zip(&self.fates) {
-            text += &format!("| {title} | {} |\n", list(bits));
-        }
-        text += "\n| accepted first | while these were about to be committed |\n|---|---|\n";
-        for ((change, _), bits) in Change::ALL.into_iter().zip(&self.races) {
-            text += &format!("| {} | {} |\n", name(change), list(bits));
+            let named = Change::ALL.iter().filter(|&&(change, _)| bits & (1 << change as u32) != 0);
+            let named: Vec<String> = named.map(|(change, _)| format!("{change:?}")).collect();
+            let _ = writeln!(text, "| {title} | {} |", named.join(", "));
         }
         text
     }

@@ -6,55 +6,34 @@ use crate::Protocol;
 use crate::change::Change;
 use crate::world::{Actor, WORKERS, World};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Law {
-    StartingOnly,
-    CancelHolds,
-    CompletedIsOver,
-    NothingLost,
-    NotTwice,
-    RevertIsExact,
-    Fenced,
-    OneWorker,
-    RunIsKept,
-    StartingIsQueued,
-    LeaseFits,
-    LeaseHolds,
-    AnswersAreTrue,
-    RefusalIsTrue,
-    NamedOnly,
-    StopsItsOwn,
-    StopSurvives,
-    StopIsNotLost,
+texts! {
+    Law {
+        // law: starting_only
+        StartingOnly: "a client's cancel is accepted only in `Starting`",
+        CancelHolds: "after a cancel no worker's start, edit or result on that payload is accepted",
+        CompletedIsOver: "a task never shows a completed status while a run of it is still going to be accepted",
+        // law: nothing_lost
+        NothingLost: "no accepted change is lost, nor half of it",
+        NotTwice: "no change is made twice",
+        // law: identity
+        RevertIsExact: "a revert shows exactly what the client saw before the update",
+        // law: fenced
+        Fenced: "what is done in a run's name is accepted only while that run is current",
+        OneWorker: "no two workers have the same run",
+        RunIsKept: "a worker drops its run only when it was taken away or has ended",
+        StartingIsQueued: "a task in `Starting` has a message of its run, or somebody who is about to send one",
+        LeaseFits: "a task in `Processing` has a lease of its run, and no other task has one",
+        LeaseHolds: "only its own worker ends a run whose lease is not over",
+        AnswersAreTrue: "what was answered with yes has happened; what was answered with no has not, and will not",
+        RefusalIsTrue: "a refusal is true of the task when it is given",
+        NamedOnly: "a request that names a revision changes nothing but what its client saw",
+        StopsItsOwn: "a stop request stops nothing but what it was made for",
+        StopSurvives: "a stop request holds until what it was made for is over, whoever dies",
+        StopIsNotLost: "after a stop was accepted, no start and no result is",
+    }
 }
 
 impl Law {
-    #[rustfmt::skip]
-    pub const ALL: [(Self, &'static str); 18] = [
-        // law: starting_only
-        (Self::StartingOnly, "a client's cancel is accepted only in `Starting`"),
-        (Self::CancelHolds, "after a cancel no worker's start, edit or result on that payload is accepted"),
-        (Self::CompletedIsOver, "a task never shows a completed status while a run of it is still going to be accepted"),
-        // law: nothing_lost
-        (Self::NothingLost, "no accepted change is lost, nor half of it"),
-        (Self::NotTwice, "no change is made twice"),
-        // law: identity
-        (Self::RevertIsExact, "a revert shows exactly what the client saw before the update"),
-        // law: fenced
-        (Self::Fenced, "what is done in a run's name is accepted only while that run is current"),
-        (Self::OneWorker, "no two workers have the same run"),
-        (Self::RunIsKept, "a worker drops its run only when it was taken away or has ended"),
-        (Self::StartingIsQueued, "a task in `Starting` has a message of its run, or somebody who is about to send one"),
-        (Self::LeaseFits, "a task in `Processing` has a lease of its run, and no other task has one"),
-        (Self::LeaseHolds, "only its own worker ends a run whose lease is not over"),
-        (Self::AnswersAreTrue, "what was answered with yes has happened; what was answered with no has not, and will not"),
-        (Self::RefusalIsTrue, "a refusal is true of the task when it is given"),
-        (Self::NamedOnly, "a request that names a revision changes nothing but what its client saw"),
-        (Self::StopsItsOwn, "a stop request stops nothing but what it was made for"),
-        (Self::StopSurvives, "a stop request holds until what it was made for is over, whoever dies"),
-        (Self::StopIsNotLost, "after a stop was accepted, no start and no result is"),
-    ];
-
     pub(crate) fn holds(self, protocol: &Protocol, world: &World) -> bool {
         let row = world.row.as_ref();
         match self {

@@ -1,13 +1,14 @@
 //! The shortest way to a broken law, and the page that tells it.
 
 use std::collections::HashSet;
+use std::fmt::Write;
 use std::hash::{BuildHasher, RandomState};
 use std::iter;
 
 use crate::actions::Action;
 use crate::change::Change;
 use crate::world::World;
-use crate::{Budget, Fault, Happened, LARGE, Law, Protocol, Verdict};
+use crate::{Budget, Fault, Happened, LARGE, Law, Protocol, SMALL};
 
 /// The laws that are broken at the end of it, and its steps.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub fn shortest_story(fault: Fault, law: Law, budget: Budget) -> Option<Story> {
             let mut actions = Vec::new();
             protocol.possible(&world, &mut actions);
             for action in actions {
-                let after = protocol.step(&world, action, &mut |_| ());
+                let (after, _) = protocol.step(&world, action, false);
                 if !seen.insert(hasher.hash_one(&after)) {
                     continue;
                 }
@@ -49,99 +50,40 @@ pub fn shortest_story(fault: Fault, law: Law, budget: Budget) -> Option<Story> {
     None
 }
 
-pub fn tell(protocol: &Protocol, path: &[Action]) -> Story {
+pub(crate) fn tell(protocol: &Protocol, path: &[Action]) -> Story {
     let mut world = World::new(protocol.budget);
     let steps = path.iter().map(|&action| {
-        let mut said = Vec::new();
-        world = protocol.step(&world, action, &mut |line| said.push(line.to_string()));
+        let (after, said) = protocol.step(&world, action, true);
+        world = after;
         said.join(" ")
     });
     let steps = steps.collect();
-    let laws = Law::ALL.into_iter().map(|(law, _)| law);
+    let laws = Law::ALL.iter().map(|&(law, _)| law);
     Story { broken: laws.filter(|law| !law.holds(protocol, &world)).collect(), steps }
 }
 
 /// The page `STORIES.md`.
 #[must_use]
-pub fn page(verdicts: &[Verdict], happened: &Happened, stories: &[Story]) -> String {
-    let mut page = INTRODUCTION.to_owned();
-    let mut row = |Budget { changes, losses, behind }: Budget, states: usize, run: &str| {
-        page += &format!("| {changes} | {losses} | {behind} | {states} | {run} |\n");
-    };
-    verdicts.iter().for_each(|verdict| row(verdict.budget, verdict.states, "`cargo test`"));
-    LARGE.into_iter().for_each(|(budget, states)| row(budget, states, "`--large`"));
-    page += LAWS;
-    for (law, text) in Law::ALL {
-        page += &format!("- **{law:?}**: {text}.\n");
-    }
-    page += HAPPENED;
-    for (change, text) in Change::ALL {
-        page += &format!("- **{change:?}**: {text}\n");
-    }
-    page += &format!("\n{}", happened.tables());
-    page += FAULTS;
+pub fn page(states: [usize; SMALL.len()], happened: &Happened, stories: &[Story]) -> String {
+    let small = SMALL.into_iter().zip(states).map(|row| (row, "`cargo test`"));
+    let large = LARGE.into_iter().map(|row| (row, "`--large`"));
+    let budgets = small.chain(large).map(|((budget, states), by)| {
+        let [changes, losses, behind] = budget;
+        format!("| {changes} | {losses} | {behind} | {states} | 0 | {by} |\n")
+    });
+    let laws = Law::ALL.iter().map(|(law, text)| format!("- **{law:?}**: {text}.\n"));
+    let changes = Change::ALL.iter().map(|(change, text)| format!("- *{change:?}*: {text}\n"));
+    let mut faults = String::new();
     for ((fault, law, _, title), story) in Fault::ALL.iter().zip(stories) {
-        page += &format!("\n### {fault:?}\n\n{title} **{law:?}** breaks:\n\n");
+        let _ = writeln!(faults, "\n### {fault:?}\n\n{title} **{law:?}** breaks:\n");
         for (number, step) in story.steps.iter().enumerate() {
-            page += &format!("{}. {step}\n", number + 1);
+            let _ = writeln!(faults, "{}. {step}", number + 1);
         }
     }
-    page
+    include_str!("stories.md")
+        .replace("{budgets}", &budgets.collect::<String>())
+        .replace("{laws}", &laws.collect::<String>())
+        .replace("{changes}", &changes.collect::<String>())
+        .replace("{happened}", &happened.rows())
+        .replace("{faults}\n", &faults)
 }
-
-const INTRODUCTION: &str = "\
-# The races around a task
-
-One task, and everybody who changes it: two servers, two workers, a sweeper that ends what waits
-too long and runs whose lease is over, and an editor who sets a label. They follow the page about
-embedding, with the crate's own `Task`, `Draft` and `Outcome`. Each load and each commit is a step,
-so that anything can come between; the queue delivers a message again until it is acknowledged;
-workers die and come back; leases run out; a replica is one commit behind; a commit without an
-answer arrives when it likes, or never; a push to the queue without an answer arrived, or did not.
-A model checker visits *every* order of these steps and asks after each whether a law is broken.
-
-Runs start and end freely. What else may go on is limited by a budget: *changes* are requests,
-edits, hand-backs, leases that run out and tasks that wait too long; *losses* are deaths of workers,
-and commits and pushes without an answer; *behind* are loads from the replica.
-
-Not in the model: how often a run may fail, create without an answer, a restore from a backup, and
-a message that is put aside. Nobody dies but workers.
-
-This page is written by the program, and a test compares it as a whole. If it differs:
-
-```console
-$ UPDATE_EXPECT=1 cargo test -p model
-```
-
-The large budgets take longer, and exit with 1 if a law is broken or the number of states is
-another:
-
-```console
-$ cargo run --release -p model -- --large
-```
-
-| changes | losses | behind | distinct states | visited by |
-|---|---|---|---|---|
-";
-
-const LAWS: &str = "
-No law is broken.
-
-## Laws
-
-";
-
-const HAPPENED: &str = "
-## What happened
-
-A law also holds where nothing happens; so here is what did, in the run of `cargo test`. Who owns
-the run, starts it or sweeps it looks for a stop request first: a *Start*, *Fail*, *Retry* or
-*Succeed* that finds one becomes a *Halt*. In `Starting` a *Stop* is a *Cancel*.
-
-";
-
-const FAULTS: &str = "
-## Faults
-
-The protocol without one of its precautions, and the shortest way in which that breaks a law.
-";

@@ -57,6 +57,11 @@ impl Row {
         self.task.status() == Status::Processing
     }
 
+    /// Whether a lease is there and not over.
+    pub fn is_leased(&self) -> bool {
+        self.lease.is_some_and(|lease| !lease.over)
+    }
+
     pub fn lease_is_over(&self) -> bool {
         self.lease.is_some_and(|lease| lease.over)
     }
@@ -190,16 +195,10 @@ impl Actor {
     }
 }
 
-/// How much may go on, beside runs that start and end.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Budget {
-    /// Requests, edits, hand-backs, leases that run out, and tasks that wait too long.
-    pub changes: u8,
-    /// Deaths, and commits and pushes without an answer.
-    pub losses: u8,
-    /// Loads that are one commit behind.
-    pub behind: u8,
-}
+/// How much may go on, beside runs that start and end. First, changes: requests, edits, hand-backs,
+/// leases that run out, and tasks that wait too long; then losses: deaths, and commits and pushes
+/// without an answer; last, loads that are one commit behind.
+pub type Budget = [u8; 3];
 
 /// Everything at one moment.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
