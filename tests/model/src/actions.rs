@@ -6,7 +6,7 @@ use task_lifecycle::Status;
 
 use crate::change::Change;
 use crate::world::{
-    Actor, Budget, EDITOR, Flight, Intent, Message, SERVERS, SWEEPER, WORKERS, World,
+    Actor, Budget, EDITOR, Flight, Intent, Message, Row, SERVERS, SWEEPER, WORKERS, World,
 };
 use crate::{Fault, Protocol};
 
@@ -51,7 +51,7 @@ impl Action {
     /// What is left of the budget after it; `None` if it cannot be afforded.
     pub fn pay(self, world: &World) -> Option<Budget> {
         use Change::{Fail, Start, Succeed, TakeOver};
-        let processing = world.row.as_ref().is_some_and(|row| row.is_processing());
+        let processing = world.row.as_ref().is_some_and(Row::is_processing);
         let costs = match self.deed {
             // It follows from a lease that ran out.
             Deed::Begin { .. } if self.who == SWEEPER && processing => [0, 0, 0],
@@ -143,7 +143,7 @@ impl Protocol {
 
     fn goes_on(&self, world: &World, actor: &Actor) -> Vec<Deed> {
         match actor {
-            Actor::Working(_) if world.row.as_ref().is_some_and(|row| !row.is_leased()) => {
+            Actor::Working(_) if world.row.as_ref().is_some_and(|row| !row.has_lease(false)) => {
                 vec![Deed::Renew]
             }
             Actor::Idle | Actor::Working(_) => vec![],
@@ -152,7 +152,7 @@ impl Protocol {
                 .into(),
             Actor::Loads(intent) => {
                 let loads = [Deed::Load { behind: false }, Deed::Load { behind: true }];
-                loads[..1 + usize::from(self.may_be_behind(intent))].into()
+                loads[..=usize::from(self.may_be_behind(intent))].into()
             }
             // Nobody looks at what a priority's commit came to.
             Actor::Commits(decision) if decision.change == Change::Prioritize => {

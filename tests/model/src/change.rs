@@ -1,7 +1,5 @@
 //! What one commit does to a task.
 
-use std::fmt;
-
 use task_lifecycle::{Draft, Operation, Run, TransitionError};
 
 /// The payload.
@@ -34,7 +32,7 @@ texts! {
         Succeed: "`succeed`",
         Fail: "`fail`",
         Retry: "`retry`",
-        Halt: "do what a stop request asks for (`cancel`; in `Processing` after a `retry`)",
+        Halt: "end it, as a stop is requested (`cancel`; in `Processing` after a `retry`)",
         Cancel: "`cancel`",
         Update: "`update`",
         UpdateAndPush: "`update`, and push the message after it",
@@ -48,6 +46,10 @@ texts! {
 }
 
 impl Change {
+    pub const fn text(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
     /// Decides it on a draft. `mark` is what it writes: who starts, a configuration, a label.
     pub fn apply(self, draft: &mut Draft<Document>, mark: u8) -> Result<(), TransitionError> {
         match self {
@@ -66,22 +68,24 @@ impl Change {
                 draft.edit(|document| document.written = RESULT);
                 draft.succeed()?;
             }
-            Self::Fail | Self::FailUnpushed => drop(draft.fail()?),
-            Self::Retry => drop(draft.retry()?),
+            Self::Fail | Self::FailUnpushed => return draft.fail().map(drop),
+            Self::Retry => return draft.retry().map(drop),
             Self::Halt => {
                 if draft.check(Operation::Retry).is_ok() {
                     draft.retry()?;
                 }
                 draft.cancel()?;
             }
-            Self::Cancel => drop(draft.cancel()?),
-            Self::Update | Self::UpdateAndPush => drop(draft.update(Document::new(mark))?),
+            Self::Cancel => return draft.cancel().map(drop),
+            Self::Update | Self::UpdateAndPush => {
+                return draft.update(Document::new(mark)).map(drop);
+            }
             Self::Replace => {
                 draft.cancel()?;
                 draft.update(Document::new(mark))?;
             }
             // A draft of a task that will be gone: its loaded revision is what counts.
-            Self::Delete => drop(draft.check(Operation::Delete)?),
+            Self::Delete => return draft.check(Operation::Delete).map(drop),
             Self::Stop | Self::Prioritize => draft.edit(|_| ()),
             Self::Edit => draft.edit(|document| document.label = mark),
         }
@@ -101,10 +105,4 @@ impl Change {
 fn sign(draft: &mut Draft<Document>, mark: u8) {
     let run = draft.run();
     draft.edit(|document| document.owner = Some((mark, run)));
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::ALL[*self as usize].1)
-    }
 }

@@ -7,7 +7,7 @@ use task_lifecycle::{Outcome, Run, Task};
 use crate::Fault;
 use crate::change::Change;
 use crate::happened::Fate;
-use crate::protocol::{No, Step};
+use crate::protocol::Step;
 use crate::world::{Actor, Decision, Flight, Intent, Message, NAMES, SERVERS, SWEEPER, WORKERS};
 
 impl Step<'_> {
@@ -16,8 +16,8 @@ impl Step<'_> {
         if !answered {
             say!(self, "{name} commits, and gets no answer.");
             self.note(Fate::Unanswered, change);
-            let (awaited, denied) = (who != SWEEPER, false);
-            self.world.flights.push(Flight { who, decision: decision.clone(), awaited, denied });
+            let awaited = who != SWEEPER;
+            self.world.flights.push(Flight { who, decision: decision.clone(), awaited });
             return match self.protocol.fault {
                 Some(Fault::UnknownTakenForYes) => self.succeeds(&decision),
                 Some(Fault::UnknownTakenForNo) => self.becomes(Actor::Loads(decision.intent)),
@@ -51,11 +51,8 @@ impl Step<'_> {
         self.who = flight.who;
         say!(self, "{}'s commit arrives.", NAMES[flight.who]);
         let has_looked = !matches!(&self.world.actors[flight.who], Actor::Unsure(it) if !it.again);
-        if self.commit(&flight.decision, flight.awaited) {
-            self.world.onlooker.told_no(flight.denied);
-            if has_looked {
-                self.note(Fate::Late, flight.decision.change);
-            }
+        if self.commit(&flight.decision, flight.awaited) && has_looked {
+            self.note(Fate::Late, flight.decision.change);
         }
     }
 
@@ -92,14 +89,10 @@ impl Step<'_> {
             Some(row) => say!(self, "The task: {row}."),
             None => say!(self, "The task is gone."),
         }
-        self.world.onlooker.accepted(who, made, &before, self.world.row.as_ref());
+        let again = awaited && self.world.onlooker.made[who];
+        self.world.onlooker.accepted(who, made, again, &before, self.world.row.as_ref());
+        self.world.onlooker.made[who] |= awaited;
         self.world.behind = Some(before);
-        if awaited {
-            self.world.actors[who].intent_mut().into_iter().for_each(|intent| intent.made = true);
-            let flights = self.world.flights.iter_mut();
-            let its = flights.filter(|flight| flight.who == who && flight.awaited);
-            its.for_each(|flight| flight.decision.intent.made = true);
-        }
         if !self.has(Fault::MessageAfterTheCommit) {
             self.queue(made);
         }
@@ -174,9 +167,11 @@ impl Step<'_> {
             return self.go_on(intent, false);
         }
         let again = self.protocol.decide(self.who, self.world.row.as_ref(), &mut intent.clone());
-        if let (true, Err(No::Refused(refused))) = (self.has(Fault::EchoTakenForRefusal), again) {
-            say!(self, "The {refused}.");
-            return self.refuse(&intent);
+        if let Err(no) = again
+            && (self.has(Fault::EchoTakenForRefusal) && no.fate == Fate::Refused)
+        {
+            say!(self, "It is told: {}.", no.why.map_or_else(String::new, |why| why.to_string()));
+            return self.refuse();
         }
         self.becomes(Actor::Unsure(decision.clone()));
         self.gives_up();
@@ -214,13 +209,14 @@ impl Step<'_> {
         let Decision { intent, change, draft, .. } = decision;
         self.becomes(Actor::Idle);
         let stops = self.world.row.as_ref().is_some_and(|row| self.protocol.stop_holds(row));
-        self.world.onlooker.told_yes(decision, stops);
+        self.world.onlooker.told_yes(self.who, decision, stops);
+        let was_made = self.world.onlooker.made[self.who];
         if self.has(Fault::MessageAfterTheCommit) {
             self.queue(decision);
         }
         let (run, version) = (draft.run(), draft.payload().version);
         if *change == Change::UpdateAndPush {
-            let truth = self.world.onlooker.truth.as_ref().filter(|_| intent.made);
+            let truth = self.world.onlooker.truth.as_ref().filter(|_| was_made);
             let sent_for = truth.map_or(run, Task::run);
             self.becomes(Actor::Pushes(Message { run, sent_for, version }));
         } else if SERVERS.contains(&self.who) && *change != Change::FailUnpushed {

@@ -79,20 +79,10 @@ impl Protocol {
 
     /// Whether a commit that fits no more will never fit again.
     pub(crate) fn counts_every_change(&self) -> bool {
-        use Fault::{
-            CommitWithoutRevision, EditNotCounted, RevisionRestoredOnRevert, StopIsAFlag,
-            StopWithoutEdit,
-        };
-        !matches!(
-            self.fault,
-            Some(
-                CommitWithoutRevision
-                    | EditNotCounted
-                    | RevisionRestoredOnRevert
-                    | StopIsAFlag
-                    | StopWithoutEdit
-            )
-        )
+        use Fault::{CommitWithoutRevision, EditNotCounted, RevisionRestoredOnRevert, StopIsAFlag};
+        ![CommitWithoutRevision, EditNotCounted, RevisionRestoredOnRevert, StopIsAFlag]
+            .into_iter()
+            .any(|fault| self.has(fault))
     }
 
     /// Whether the run is asked for before this change.
@@ -146,7 +136,7 @@ impl Protocol {
             (Fault::LeaseAfterTheStart, Change::Start | Change::TakeOver) => row.lease = None,
             (Fault::LeaseNotCleared, _) => row.lease = row.lease.or(before.lease),
             (Fault::StopIsAFlag, _) => {
-                row.stop_requested = row.stop_requested.or(before.stop_requested)
+                row.stop_requested = row.stop_requested.or(before.stop_requested);
             }
             (Fault::QueuedRunNotNoted, _) if change.queues() => {
                 (row.queued_run, row.stop_requested) = (before.queued_run, before.stop_requested);

@@ -45,10 +45,11 @@ impl Law {
                 let mut messages = world.queue.iter().copied();
                 row.task.status() != Status::Starting
                     || messages.any(|message| protocol.check(row, Change::Start, message).is_ok())
-                    || world.actors.iter().any(|actor| match actor {
+                    || world.actors.iter().enumerate().any(|(who, actor)| match actor {
                         Actor::Pushes(message) => row.task.check_run(message.run).is_ok(),
                         _ => actor.intent().is_some_and(|intent| {
-                            let pushes = intent.change == Change::UpdateAndPush && intent.made;
+                            let pushes =
+                                intent.change == Change::UpdateAndPush && world.onlooker.made[who];
                             let has = |token| protocol.check(row, intent.change, token).is_ok();
                             pushes || intent.token.is_some_and(has)
                         }),

@@ -1,8 +1,6 @@
 //! The races around one task, for a model checker.
 //!
-//! Two servers, two workers, a sweeper and an editor share a row, which is a [`Task`] of the crate
-//! itself and what lies beside it, and a queue. Everybody loads the row, decides on a [`Draft`] and
-//! commits it; each load and each commit is a step, so anything can come between.
+//! `STORIES.md` tells what it is about.
 //!
 //! - `change`: what one commit does to a task
 //! - `world`: who takes part, and everything there is at one moment
@@ -12,9 +10,6 @@
 //! - `happened`: what was seen to happen at least once
 //! - `faults`: the protocol without one of its precautions
 //! - `stories`: the shortest way in which that breaks a law, and the page `STORIES.md`
-//!
-//! [`Task`]: task_lifecycle::Task
-//! [`Draft`]: task_lifecycle::Draft
 
 /// An enum, each of its variants with a text.
 macro_rules! texts {

@@ -4,7 +4,7 @@ use task_lifecycle::{Draft, Previous, Status, Task};
 
 use crate::change::{Change, Document};
 use crate::laws::Law;
-use crate::world::{Decision, Intent, Message, Row, WORKERS};
+use crate::world::{Decision, Intent, Message, NAMES, Row, WORKERS};
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Onlooker {
@@ -20,6 +20,8 @@ pub struct Onlooker {
     stops: u8,
     /// One bit a law.
     broken: u32,
+    /// Of each actor: a commit of what it is about was accepted.
+    pub made: [bool; NAMES.len()],
 }
 
 /// What a client sees, and would see after a revert.
@@ -29,14 +31,15 @@ fn shown(task: &Task<Document>) -> (Status, Document, Option<Previous<&Document>
 
 impl Onlooker {
     pub const fn new(task: Task<Document>) -> Self {
-        Self { truth: Some(task), before: None, cancelled: 0, over: 0, stops: 0, broken: 0 }
+        let made = [false; NAMES.len()];
+        Self { truth: Some(task), before: None, cancelled: 0, over: 0, stops: 0, broken: 0, made }
     }
 
     pub const fn has_broken(&self, law: Law) -> bool {
         self.broken & (1 << law as u32) != 0
     }
 
-    fn must(&mut self, law: Law, holds: bool) {
+    pub fn must(&mut self, law: Law, holds: bool) {
         self.broken |= u32::from(!holds) << law as u32;
     }
 
@@ -53,7 +56,14 @@ impl Onlooker {
     }
 
     /// A commit was accepted; the row was `before` and is `after`.
-    pub fn accepted(&mut self, who: usize, made: &Decision, before: &Row, after: Option<&Row>) {
+    pub fn accepted(
+        &mut self,
+        who: usize,
+        made: &Decision,
+        again: bool,
+        before: &Row,
+        after: Option<&Row>,
+    ) {
         let Decision { intent, change, .. } = made;
         let Some(truth) = self.truth.clone() else {
             return self.must(Law::NothingLost, false);
@@ -66,16 +76,12 @@ impl Onlooker {
             self.must(Law::Fenced, self.is_current(token));
         }
         let by_its_worker = WORKERS.contains(&who) && intent.held().is_some();
-        let taken_away = before.is_processing()
-            && after.is_none_or(|after| {
-                !after.is_processing() || after.task.run() != before.task.run()
-            });
-        let in_time = taken_away && !by_its_worker && !before.lease_is_over();
-        self.must(Law::LeaseHolds, !in_time || before.lease.is_none());
+        let goes_on =
+            after.is_some_and(|row| row.is_processing() && row.task.run() == before.task.run());
+        self.must(Law::LeaseHolds, goes_on || by_its_worker || !before.has_lease(false));
 
-        let starting = truth.status() == Status::Starting;
         let is_cancel = *change == Change::Cancel || intent.change == Change::Cancel;
-        self.must(Law::StartingOnly, !is_cancel || starting);
+        self.must(Law::StartingOnly, !is_cancel || truth.status() == Status::Starting);
         self.must(Law::NamedOnly, intent.named.is_none_or(|named| named == truth.revision()));
 
         let asked = self.stops & (1 << version) != 0;
@@ -84,9 +90,9 @@ impl Onlooker {
             Law::StopsItsOwn,
             !stops_another && (*change != Change::Halt || asked || is_cancel),
         );
-        let goes_on =
+        let works =
             matches!(change, Change::Start | Change::TakeOver | Change::Succeed | Change::Fail);
-        self.must(Law::StopIsNotLost, !(asked && goes_on));
+        self.must(Law::StopIsNotLost, !(asked && works));
         self.stops |= u8::from(*change == Change::Stop) << intent.seen;
 
         let mut redone = Draft::new(truth.clone());
@@ -96,7 +102,7 @@ impl Onlooker {
         }
         let redone = Some(redone.into_task()).filter(|_| *change != Change::Delete);
         let altered = redone.as_ref().map(shown) != Some(shown(&truth));
-        self.must(Law::NotTwice, !intent.made || !altered);
+        self.must(Law::NotTwice, !again || !altered);
         let after = after.map(|row| shown(&row.task));
         self.must(Law::NothingLost, after == redone.as_ref().map(shown));
 
@@ -117,7 +123,7 @@ impl Onlooker {
     }
 
     /// Somebody takes it that its change was accepted.
-    pub fn told_yes(&mut self, made: &Decision, stops: bool) {
+    pub fn told_yes(&mut self, who: usize, made: &Decision, stops: bool) {
         // Somebody else's commit may have done just the same, or its own before it died.
         let owner = self.truth.as_ref().and_then(|truth| truth.payload().owner);
         let same = match made.change {
@@ -126,28 +132,21 @@ impl Onlooker {
             change if change.gets_the_run() => owner == made.draft.payload().owner,
             _ => self.truth.as_ref() == Some(&*made.draft),
         };
-        self.must(Law::AnswersAreTrue, made.intent.made || same);
+        self.must(Law::AnswersAreTrue, self.made[who] || same);
     }
 
     /// Somebody takes it that its change was not accepted, and will not be.
-    pub fn told_no(&mut self, was_made: bool) {
-        self.must(Law::AnswersAreTrue, !was_made);
-    }
-
-    pub fn refused(&mut self, rightly: bool) {
-        self.must(Law::RefusalIsTrue, rightly);
+    pub fn told_no(&mut self, who: usize, may_arrive: bool) {
+        self.must(Law::AnswersAreTrue, !self.made[who] && !may_arrive);
     }
 
     /// A worker gives up.
     pub fn dropped(&mut self, who: usize, intent: &Intent) {
-        let owner = self.truth.as_ref().and_then(|truth| {
-            truth
-                .payload()
-                .owner
-                .filter(|&(_, run)| truth.run() == run && truth.status().is_active())
-        });
         let holds = intent.held().is_some_and(|token| self.is_current(token));
-        let started = intent.made && owner.is_some_and(|(owner, _)| usize::from(owner) == who);
-        self.must(Law::RunIsKept, !holds && !(intent.change.gets_the_run() && started));
+        let started = self.truth.as_ref().is_some_and(|truth| {
+            let mark = Some((intent.mark, truth.run()));
+            self.made[who] && truth.status().is_active() && truth.payload().owner == mark
+        });
+        self.must(Law::RunIsKept, !(holds || intent.change.gets_the_run() && started));
     }
 }

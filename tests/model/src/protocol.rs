@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use task_lifecycle::{Draft, StaleRevision, StaleRun, TransitionError};
+use task_lifecycle::Draft;
 
 use crate::actions::{Action, Deed};
 use crate::change::{Change, Document};
@@ -10,7 +10,7 @@ use crate::happened::{Fate, Happened};
 use crate::world::{
     Actor, Decision, Intent, Lease, Message, NAMES, Row, SERVERS, SWEEPER, WORKERS, World,
 };
-use crate::{Budget, Fault};
+use crate::{Budget, Fault, Law};
 
 pub struct Protocol {
     pub(crate) budget: Budget,
@@ -28,15 +28,25 @@ pub(crate) struct Step<'a> {
 }
 
 /// Why nothing was decided.
-pub(crate) enum No {
-    NoTask,
-    Run(StaleRun),
-    Revision(StaleRevision),
-    Refused(TransitionError),
+pub(crate) struct No {
+    pub fate: Fate,
+    /// What was loaded is older than what the caller knows.
+    ahead: bool,
+    /// The crate's own words.
+    pub why: Option<Error>,
+}
+
+type Error = Box<dyn std::error::Error>;
+
+impl No {
+    fn because(fate: Fate, ahead: bool, why: Option<Error>) -> Self {
+        Self { fate, ahead, why }
+    }
+
     /// Somebody else is to end it.
-    NotMine,
-    /// What a stop was requested of is over.
-    StopIsOver,
+    fn not_mine() -> Self {
+        Self::because(Fate::LeftToOthers, false, None)
+    }
 }
 
 impl Protocol {
@@ -58,12 +68,19 @@ impl Protocol {
         row: Option<&Row>,
         intent: &mut Intent,
     ) -> Result<Decision, No> {
-        let row = row.ok_or(No::NoTask)?;
+        let gone = !self.has(Fault::NoTaskTakenForOver);
+        let row = row.ok_or_else(|| No::because(Fate::NoTask, gone, None))?;
         if let Some(token) = intent.token.filter(|_| self.checks(intent.change)) {
-            self.check(row, intent.change, token).map_err(No::Run)?;
+            self.check(row, intent.change, token).map_err(|stale| {
+                let ahead = stale.is_ahead() && !self.has(Fault::AheadTakenForOver);
+                No::because(Fate::RunIsOver, ahead, Some(stale.into()))
+            })?;
         }
         if let Some(named) = intent.named.filter(|_| !self.has(Fault::NamedRevisionIgnored)) {
-            row.task.check_revision(named).map_err(No::Revision)?;
+            row.task.check_revision(named).map_err(|stale| {
+                let ahead = stale.is_ahead() && !self.has(Fault::AheadRevisionRefused);
+                No::because(Fate::OtherRevision, ahead, Some(stale.into()))
+            })?;
         }
         let change = self.resolve(who, row, intent)?;
         let mut draft = Draft::new(row.task.clone());
@@ -75,10 +92,10 @@ impl Protocol {
         {
             let decided = change.apply(&mut draft, intent.mark);
             if !self.has(Fault::HalfADraft) || draft.revision() == draft.loaded() {
-                decided.map_err(No::Refused)?;
+                decided.map_err(|no| No::because(Fate::Refused, false, Some(no.into())))?;
             }
         }
-        let compares = (who == SWEEPER || intent.change.gets_the_run()) && row.lease_is_over();
+        let compares = (who == SWEEPER || intent.change.gets_the_run()) && row.has_lease(true);
         let over = row.lease.filter(|_| compares && !self.has(Fault::LeaseNotCompared));
         Ok(Decision { intent: *intent, change, draft, over, again: false })
     }
@@ -95,18 +112,18 @@ impl Protocol {
         Ok(match intent.change {
             TakeOver if processing && self.has(Fault::TakeOverInTheSameRun) => GoOn,
             // It was delivered before.
-            Start if processing => return Err(No::NotMine),
-            TakeOver if processing && !may_end => return Err(No::NotMine),
+            Start if processing => return Err(No::not_mine()),
+            TakeOver if processing && !may_end => return Err(No::not_mine()),
             // The push arrived after all.
             FailUnpushed if processing && !self.has(Fault::PushFailedWhileProcessing) => {
-                return Err(No::NotMine);
+                return Err(No::not_mine());
             }
             Start | TakeOver | Fail | Retry | Succeed if to_stop => Halt,
             TakeOver if !processing => Start,
             Stop => {
                 let first = *intent.queued_run.get_or_insert(row.queued_run);
                 if first != row.queued_run && !self.has(Fault::StopRequestedAgain) {
-                    return Err(No::StopIsOver);
+                    return Err(No::not_mine());
                 }
                 if processing { Stop } else { Cancel }
             }
@@ -121,7 +138,7 @@ impl Protocol {
             SWEEPER => self.has(Fault::SweptAtOnce),
             _ => self.has(Fault::TakeOverAtOnce) || self.has(Fault::TakeOverInTheSameRun),
         };
-        row.is_processing() && (row.lease_is_over() || early)
+        row.is_processing() && (row.has_lease(true) || early)
     }
 }
 
@@ -186,7 +203,7 @@ impl Step<'_> {
             Deed::LeaseRunsOut => {
                 say!(self, "The lease runs out.");
                 let lease = self.world.row.as_mut().and_then(|row| row.lease.as_mut());
-                lease.into_iter().for_each(|lease| lease.over = true);
+                lease.expect("it is there").over = true;
             }
             Deed::Die => {
                 say!(self, "{name} dies.");
@@ -212,10 +229,8 @@ impl Step<'_> {
 
     fn load(&mut self, intent: Intent, behind: bool) {
         let name = NAMES[self.who];
-        let (row, place) = match behind {
-            true => (&self.world.behind, " from a replica"),
-            false => (&self.world.row, ""),
-        };
+        let place = if behind { " from a replica" } else { "" };
+        let row = if behind { &self.world.behind } else { &self.world.row };
         match row {
             Some(row) => say!(self, "{name} loads{place} ({row})."),
             None => say!(self, "{name} loads{place}: no task."),
@@ -229,38 +244,25 @@ impl Step<'_> {
         let row = if behind { &self.world.behind } else { &self.world.row };
         let no = match self.protocol.decide(who, row.as_ref(), &mut intent) {
             Ok(decision) => {
-                let reason = match (wanted, decision.change) {
-                    (Change::Stop, Change::Cancel) => ", asked to stop the task",
-                    (Change::Cancel, Change::Halt) => "",
-                    (_, Change::Halt) => ", for a stop is requested",
-                    _ => "",
+                let text = match (wanted, decision.change) {
+                    (Change::Stop, Change::Cancel) => "`cancel`, as a stop is asked for",
+                    (Change::Cancel, Change::Halt) => "`retry` and `cancel`",
+                    (_, change) => change.text(),
                 };
-                say!(self, "It decides to {}{reason}.", decision.called());
+                say!(self, "It decides to {text}.");
                 return self.becomes(Actor::Commits(decision));
             }
             Err(no) => no,
         };
         self.becomes(Actor::Idle);
-        let (ahead, fate) = match &no {
-            No::NoTask => (behind && !self.has(Fault::NoTaskTakenForOver), Fate::NoTask),
-            No::Run(stale) => {
-                say!(self, "Its {stale}.");
-                (stale.is_ahead() && !self.has(Fault::AheadTakenForOver), Fate::RunIsOver)
-            }
-            No::Revision(stale) => {
-                say!(self, "Its {stale}.");
-                (stale.is_ahead() && !self.has(Fault::AheadRevisionRefused), Fate::OtherRevision)
-            }
-            No::Refused(refused) => {
-                say!(self, "The {refused}.");
-                (false, Fate::Refused)
-            }
-            No::NotMine | No::StopIsOver => (false, Fate::LeftToOthers),
-        };
+        if let Some(why) = no.why {
+            say!(self, "It is told: {why}.");
+        }
+        let ahead = no.ahead && (behind || no.fate != Fate::NoTask);
         let fate = match (ahead, behind) {
             (true, true) => Fate::LoadedBehind,
             (true, false) if intent.token.is_some() => Fate::Ahead,
-            _ => fate,
+            _ => no.fate,
         };
         self.note(fate, wanted);
         if ahead && behind {
@@ -270,8 +272,8 @@ impl Step<'_> {
             let current = self.world.row.as_ref();
             let rightly =
                 !behind || self.protocol.decide(who, current, &mut intent.clone()).is_err();
-            self.world.onlooker.refused(rightly);
-            self.refuse(&intent);
+            self.world.onlooker.must(Law::RefusalIsTrue, rightly);
+            self.refuse();
         } else if ahead && SERVERS.contains(&who) {
             // The commit that it pushed for may be under way.
             self.becomes(Actor::Loads(intent));
@@ -301,32 +303,35 @@ impl Step<'_> {
     }
 
     /// The change will not be made: the answer is no.
-    pub fn refuse(&mut self, intent: &Intent) {
+    pub fn refuse(&mut self) {
         let who = self.who;
         if SERVERS.contains(&who) {
             say!(self, "{} answers no.", NAMES[who]);
         }
-        self.world.onlooker.told_no(intent.made);
-        let flights = self.world.flights.iter_mut();
-        let its = flights.filter(|flight| flight.who == who && flight.awaited);
-        its.for_each(|flight| flight.denied = true);
+        let World { flights, row, onlooker, .. } = &mut self.world;
+        let revision = row.as_ref().map(|row| row.task.revision());
+        let may_arrive = flights.iter().any(|flight| {
+            flight.who == who && flight.awaited && revision == Some(flight.decision.draft.loaded())
+        });
+        onlooker.told_no(who, may_arrive);
     }
 
     /// The run is over, as far as the worker knows.
     pub fn drop_the_run(&mut self, intent: &Intent) {
-        let does =
-            if intent.held().is_some() { "drops the run" } else { "acknowledges the message" };
-        say!(self, "{} {does}.", NAMES[self.who]);
+        let what = if intent.held().is_some() { "run" } else { "message" };
+        say!(self, "{} is done with the {what}.", NAMES[self.who]);
         intent.token.into_iter().for_each(|token| self.world.acknowledge(token));
         self.world.onlooker.dropped(self.who, intent);
     }
 
     /// Forgets what can make no difference any more.
     fn forget(&mut self) {
-        let World { flights, row, actors, behind, left, .. } = &mut self.world;
-        flights
-            .iter_mut()
-            .for_each(|flight| flight.awaited &= actors[flight.who].intent().is_some());
+        let World { flights, row, actors, behind, left, onlooker, .. } = &mut self.world;
+        let busy = [0, 1, 2, 3, 4, 5].map(|who| actors[who].intent().is_some());
+        for flight in flights.iter_mut() {
+            flight.awaited &= busy[flight.who];
+        }
+        onlooker.made.iter_mut().zip(busy).for_each(|(made, busy)| *made &= busy);
         let revision = row.as_ref().map(|row| row.task.revision());
         if self.protocol.counts_every_change() {
             flights.retain(|flight| revision == Some(flight.decision.draft.loaded()));

@@ -57,24 +57,20 @@ impl Row {
         self.task.status() == Status::Processing
     }
 
-    /// Whether a lease is there and not over.
-    pub fn is_leased(&self) -> bool {
-        self.lease.is_some_and(|lease| !lease.over)
-    }
-
-    pub fn lease_is_over(&self) -> bool {
-        self.lease.is_some_and(|lease| lease.over)
+    /// Whether a lease is there, and in time or over.
+    pub fn has_lease(&self, over: bool) -> bool {
+        self.lease.is_some_and(|lease| lease.over == over)
     }
 }
 
 /// What a story says of a task.
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, lease, stop_requested, .. } = self;
+        let Self { task, stop_requested, .. } = self;
         let (state, revision, run) = (task.state(), task.revision(), task.run());
-        write!(f, "{state}, configuration {}", task.payload().version)?;
-        write!(f, ", revision {revision}, run {run}")?;
-        if lease.is_some_and(|lease| lease.over) {
+        let version = task.payload().version;
+        write!(f, "{state}, configuration {version}, revision {revision}, run {run}")?;
+        if self.has_lease(true) {
             f.write_str(", its lease is over")?;
         }
         stop_requested.map_or(Ok(()), |run| write!(f, ", stop requested in run {run}"))
@@ -102,15 +98,13 @@ pub struct Intent {
     pub named: Option<Revision>,
     /// Of a stop request: the queued run that was loaded first.
     pub queued_run: Option<Run>,
-    /// What only the onlooker knows: the configuration that the client saw,
+    /// What only the onlooker knows: the configuration that the client saw.
     pub seen: u8,
-    /// and that a commit of it was accepted.
-    pub made: bool,
 }
 
 impl Intent {
     pub const fn new(change: Change, mark: u8, token: Option<Message>) -> Self {
-        Self { change, mark, token, named: None, queued_run: None, seen: 0, made: false }
+        Self { change, mark, token, named: None, queued_run: None, seen: 0 }
     }
 
     /// The run that its maker has, as far as it knows.
@@ -132,28 +126,13 @@ pub struct Decision {
     pub again: bool,
 }
 
-impl Decision {
-    /// The change, as it is on this task.
-    pub fn called(&self) -> String {
-        match self.change {
-            Change::Halt if self.draft.before().status() == Status::Processing => {
-                "`retry` and `cancel`".to_owned()
-            }
-            Change::Halt => "`cancel`".to_owned(),
-            change => change.to_string(),
-        }
-    }
-}
-
 /// A commit without an answer. It arrives when it likes, or never.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Flight {
     pub who: usize,
     pub decision: Decision,
-    /// What only the onlooker knows: its maker still asks what became of it,
+    /// What only the onlooker knows: its maker still asks what became of it.
     pub awaited: bool,
-    /// or has answered that it was not made.
-    pub denied: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -172,17 +151,9 @@ pub enum Actor {
 impl Actor {
     pub const fn intent(&self) -> Option<&Intent> {
         match self {
-            Self::Idle | Self::Working(_) | Self::Pushes(_) => None,
             Self::Loads(intent) => Some(intent),
             Self::Commits(decision) | Self::Unsure(decision) => Some(&decision.intent),
-        }
-    }
-
-    pub const fn intent_mut(&mut self) -> Option<&mut Intent> {
-        match self {
             Self::Idle | Self::Working(_) | Self::Pushes(_) => None,
-            Self::Loads(intent) => Some(intent),
-            Self::Commits(decision) | Self::Unsure(decision) => Some(&mut decision.intent),
         }
     }
 
