@@ -75,8 +75,4 @@ impl<T> Machine<T> for Obvious<T> {
         let (to, revision, run) = (self.state(), self.revision, self.run);
         Ok(Record { operation, from, to, revision, run, released })
     }
-
-    fn payload(&self) -> &T {
-        &self.payload
-    }
 }

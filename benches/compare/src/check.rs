@@ -12,8 +12,8 @@ const LENGTH: u32 = 5;
 /// All but `delete`.
 const OPERATIONS: usize = Operation::ALL.len() - 1;
 
-/// What is seen of each operation on a new task: answer, payload, and how often each payload that
-/// was made is held. It is in the task, was handed out, or is gone.
+/// What is seen of each operation on a new task: the answer, and which payloads the task still
+/// holds after it.
 pub fn play<M: Machine<Rc<u64>>>(operations: &[Operation]) -> String {
     let made: Vec<_> = (0..=operations.len() as u64).map(Rc::new).collect();
     let mut task = M::new(made[0].clone());
@@ -21,8 +21,10 @@ pub fn play<M: Machine<Rc<u64>>>(operations: &[Operation]) -> String {
     for (operation, payload) in operations.iter().zip(&made[1..]) {
         let event = Event::new(*operation, payload.clone()).expect("no delete");
         let answer = task.apply(|| event).map(Into::into);
+        let seen_now = format!("{answer:?}");
+        drop(answer);
         let held: Vec<_> = made.iter().map(Rc::strong_count).collect();
-        let _ = writeln!(seen, "{answer:?}, {:?}, {held:?}", task.payload());
+        let _ = writeln!(seen, "{seen_now}, {held:?}");
     }
     // Each names its types and states in its own way.
     let seen = seen.replace("TransitionError", "Refused").replace(", Some(", "After");

@@ -12,7 +12,6 @@ pub trait Machine<T>: Sized {
     type Refused: fmt::Debug;
 
     fn new(payload: T) -> Self;
-    fn payload(&self) -> &T;
     /// The event comes from a closure, so that there is a function of its own for each operation.
     fn apply(&mut self, event: impl FnOnce() -> Event<T>) -> Answer<Self, T>;
 }
@@ -29,10 +28,6 @@ impl<M: Machine<T>, T> Machine<T> for Stored<M> {
 
     fn new(payload: T) -> Self {
         Self(M::new(payload))
-    }
-
-    fn payload(&self) -> &T {
-        self.0.payload()
     }
 
     #[inline]
@@ -88,10 +83,6 @@ impl<T> Machine<T> for Task<T> {
             Event::Cancel => self.cancel(),
             Event::Update(payload) => self.update(payload),
         }
-    }
-
-    fn payload(&self) -> &T {
-        self.payload()
     }
 }
 
@@ -159,9 +150,5 @@ impl<D: Decider, T> Machine<T> for Wrapped<D, T> {
             return record(Released::Previous(mem::replace(&mut self.base, update)));
         }
         record(Released::Update(update))
-    }
-
-    fn payload(&self) -> &T {
-        self.update.as_ref().unwrap_or(&self.base)
     }
 }
