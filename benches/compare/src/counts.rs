@@ -100,11 +100,8 @@ fn measured_lifecycle<M: Machine<T>, T>((first, second): (T, T)) -> M {
 /// A cancel on a draft.
 pub fn drafts<T: Payload>(payload: &str) {
     for state in THREE {
-        call(
-            &format!("draft\t{payload}"),
-            measured_draft,
-            &mut Draft::new(in_state::<Task<T>, T>(state)),
-        );
+        let draft = &mut Draft::new(in_state::<Task<T>, T>(state));
+        call(&format!("draft\t{payload}"), measured_draft, draft);
     }
 }
 
