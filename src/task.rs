@@ -16,7 +16,7 @@ use crate::{
 ///
 /// An operation is refused with a [`TransitionError`] and the task is unchanged, or it is
 /// accepted, the revision grows by one, and a [`Transition`] tells what was done. Nothing here
-/// panics or allocates.
+/// panics or allocates. The layout in memory is no promise.
 ///
 /// ```
 /// use task_lifecycle::{Status, Task};
@@ -29,7 +29,10 @@ use crate::{
 /// assert_eq!(refused.to_string(), "task cannot be started: status is Cancelled");
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
+// In this order what every operation reads and writes lies in the first cache line, whatever the
+// payload.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Task<T> {
     revision: Revision,
     run: Run,
