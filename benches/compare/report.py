@@ -21,18 +21,17 @@ def run(*command, **options):
     return subprocess.run([str(it) for it in command], check=True, text=True, capture_output=True, **options).stdout
 
 
-def sums(profile):
-    """Instructions outside of shared libraries (the C library counts as the one call), and all."""
-    own, total, inside, repeated = 0, 0, True, False
+def instructions(profile):
+    """Outside of shared libraries: what the C library does counts as the one call."""
+    total, inside, repeated = 0, True, False
     for line in profile.splitlines():
         if line.startswith("ob="):
             inside = ".so" not in line
         elif line.startswith("calls="):
             repeated = True  # the next line says again what the callee did
         elif line[:1] and line[0] in "+-*0123456789":
-            cost = 0 if repeated else int(line.split(" ")[1])
-            own, total, repeated = own + inside * cost, total + cost, False
-    return own, total
+            total, repeated = total + (0 if repeated or not inside else int(line.split(" ")[1])), False
+    return total
 
 
 def count(program):
@@ -45,9 +44,9 @@ def count(program):
                f"--callgrind-out-file={profiles}/profile", program, "counts")
     counts = defaultdict(list)
     for part, key in enumerate(keys.splitlines(), 1):
-        own, total = sums((profiles / f"profile.{part}").read_text())
-        assert own, f"{key}: nothing was counted"
-        counts[tuple(key.split("\t"))].append((own, total))
+        counted = instructions((profiles / f"profile.{part}").read_text())
+        assert counted, f"{key}: nothing was counted"
+        counts[tuple(key.split("\t"))].append(counted)
     return counts
 
 
@@ -82,13 +81,13 @@ class Counts:
         self.peers = [name for name in self.names if name not in [OURS, *HAND]]
 
     def of(self, shape, how, name, payloads=PAYLOADS):
-        return sum(own for it in payloads for own, _ in self.counts[shape, how, name, it])
+        return sum(sum(self.counts[shape, how, name, it]) for it in payloads)
 
     def best(self, names, shape, how, payloads=PAYLOADS):
         return min((self.of(shape, how, name, payloads), name) for name in names)
 
-    def alone(self, key, which=0):
-        return sum(count[which] for count in self.counts[key,])
+    def alone(self, key):
+        return sum(self.counts[key,])
 
     def table(self, payloads):
         cells = lambda name: [f"{self.of(shape, 'direct', name, payloads)} / {self.of(shape, 'wrapped', name, payloads)}"
@@ -118,14 +117,14 @@ def summary(counts, times, cold):
                     reached &= all(it.of(shape, how, OURS, [p]) <= 1.1 * it.best(HAND, shape, how, [p])[0] for p in PAYLOADS)
                 row(f"{shape}, {how}, {title}", ours, f"{peer[0]} ({peer[1]})", f"{hand[0]} ({hand[1][9:]})", reached)
     it = counts["measure"]
-    draft = sum(own for p in PAYLOADS for own, _ in it.counts["draft", p])
+    draft = sum(sum(it.counts["draft", p]) for p in PAYLOADS)
     row("E on a `Draft`", draft, "", f"{it.of('E', 'direct', OURS)} (on the task)", draft <= it.of("E", "direct", OURS) + 3)
     for how in ["by value", "in place"]:
         pairs = zip(it.counts[how,], it.counts[f"{how}, table",])
-        reached = all(ours[0] <= hand[0] + 1 for ours, hand in pairs)
+        reached = all(ours <= hand + 1 for ours, hand in pairs)
         row(f"three `State::apply(Cancel)`, {how}", it.alone(how), "", f"{it.alone(f'{how}, table')} (table)", reached)
     for what in ["read a new task", "read an updating task", "write a new task", "write an updating task"]:
-        ours, hand = it.alone(what, 1), it.alone(f"{what}, derive", 1)
+        ours, hand = it.alone(what), it.alone(f"{what}, derive")
         row(f"{what}, JSON", ours, "", f"{hand} (derive)", ours <= 1.02 * hand)
     for profile, title in PROFILES.items():
         column = {key: times[profile]["column", key] for key in ["always", "branch", "table"]}
