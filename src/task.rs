@@ -16,7 +16,7 @@ use crate::{
 ///
 /// An operation is refused with a [`TransitionError`] and the task is unchanged, or it is
 /// accepted, the revision grows by one, and a [`Transition`] tells what was done. Nothing here
-/// panics or allocates.
+/// panics or allocates. The layout in memory is no promise.
 ///
 /// ```
 /// use task_lifecycle::{Status, Task};
@@ -31,8 +31,11 @@ use crate::{
 /// ```
 ///
 /// How a server and a worker use it with a database is told on the page about
-/// [embedding](crate::_documentation::embedding).
+/// [embedding](crate::_documentation::embedding). The layout in memory is no promise.
+// In this order what every operation reads and writes lies in the first cache line, whatever the
+// payload.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Task<T> {
     revision: Revision,
     run: Run,
