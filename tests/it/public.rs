@@ -116,7 +116,7 @@ fn all_are_listed_in_order() {
     macro_rules! compare {
         ($Type:ident: $($Variant:ident $word:literal)*) => {
             let listed = |it| match it { $($Type::$Variant => $word),* };
-            assert_eq!($Type::ALL, [$($Type::$Variant),*]);
+            assert_eq!($Type::ALL, [$($Type::$Variant),*], "a new word belongs in ALL");
             assert!($Type::ALL.is_sorted());
             for &it in $Type::ALL {
                 let word = listed(it);

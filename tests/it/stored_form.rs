@@ -190,6 +190,6 @@ fn flatten_takes_the_refusals_away() {
     // A misspelt field is passed over, and a broken task is shown as none.
     let misspelt = r#"{"status":"Starting","revision":1,"run":0,"payload":1,"prevoius":null}"#;
     assert_eq!(from_str::<Flat<Task<u8>>>(misspelt).unwrap().task.state(), State::NEW);
-    let unknown = r#"{"status":"Paused","revision":1,"run":0,"payload":1}"#;
+    let unknown = r#"{"status":"Canceled","revision":1,"run":0,"payload":1}"#;
     assert_eq!(from_str::<Flat<Option<Task<u8>>>>(unknown).unwrap().task, None);
 }

@@ -13,8 +13,16 @@ const LAST: u64 = u64::MAX;
 
 fn compare(name: &str, entries: impl IntoIterator<Item = Value>) {
     let lines: Vec<String> = entries.into_iter().map(|entry| entry.to_string()).collect();
+    let text = format!("[\n{}\n]\n", lines.join(",\n"));
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/").to_owned() + name;
-    expect_file![file].assert_eq(&format!("[\n{}\n]\n", lines.join(",\n")));
+    if std::env::var_os("UPDATE_EXPECT").is_none() {
+        // One line is shown, for the difference of large texts takes minutes.
+        let written = std::fs::read_to_string(&file).unwrap();
+        for (line, expected) in written.lines().zip(text.lines()) {
+            assert_eq!(line, expected, "UPDATE_EXPECT=1 cargo test --test it mends {name}");
+        }
+    }
+    expect_file![file].assert_eq(&text);
 }
 
 /// As text: as JSON numbers the counters would lose digits on the way into some languages.
