@@ -170,8 +170,12 @@ fn words_and_counters_are_read_from_nothing_else() {
         let bytes = [&[0xc4, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         assert!(rmp_serde::from_slice::<T>(&bytes).is_err());
     }
-    Status::ALL.iter().for_each(|status| is_word(status, status.as_str()));
-    Operation::ALL.iter().for_each(|operation| is_word(operation, operation.as_str()));
+    for status in Status::ALL {
+        is_word(status, status.as_str());
+    }
+    for operation in Operation::ALL {
+        is_word(operation, operation.as_str());
+    }
     for number in [0, 1 << 53, u64::MAX] {
         comes_back(&in_a_row(&(Revision::new(number), Run::new(number))));
         assert_eq!(to_string(&Run::new(number)).unwrap(), number.to_string());
