@@ -130,13 +130,11 @@ impl Watched {
         assert_eq!((draft.revision().get(), draft.run().get()), (moment as u64, run), "{self:?}");
         let previous = draft.previous().map(|previous| (previous.status, *previous.payload));
         assert_eq!(previous, client.before_update(), "{self:?}");
-
         let active = status == Status::Starting || status == Status::Processing;
         for other in 0..=run + 1 {
             let is_current = draft.check_run(Run::new(other)).is_ok();
             assert_eq!(is_current, active && other == run, "run {other} of {self:?}");
         }
-
         let before = client.0[*loaded].0;
         assert_eq!(draft.before().status(), before, "{self:?}");
         assert_eq!(draft.loaded(), Revision::new(*loaded as u64), "{self:?}");

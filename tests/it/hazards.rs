@@ -42,7 +42,6 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("stored_form_with_no_run",           r#"read:{"status":"Failed","revision":3,"run":1,"payload":"p","previous":{"status":"Failed","payload":"p"}}"#, "a task in status Failed cannot have a previous state"),
     ("state_in_a_message",                "edit:Cancelled start", "start: Processing, Cancelled"),
     ("positional_options",                "start edit:finished edit: succeed", "succeed: Succeeded, "),
-
     ("edit_lost_the_message",             "remember edit:ThirdInLine check_run", "current"),
     ("edit_lost_the_result",              "remember start edit:label check_run", "current"),
     ("stale_click_cancelled_the_next",    "fail update remember cancel update check_revision", "stale revision: expected 2, but the task is at 4"),
@@ -51,7 +50,6 @@ const ROWS: &[(&str, &str, &str)] = &[
     ("status_by_position",                "word:1", "invalid type: integer `1`"),
     ("timeout_counted_as_no",             "start arrives others:succeed outcome", "Unknown"),
     ("redelivered_for_nobody",            "remember start check_run", "current"),
-
     ("late_commit_decided_again",         "cancel outcome", "Open"),
     ("early_message",                     "fail update remember reload check_run", "stale run: expected 1, but the task is Starting in run 0, ahead"),
     ("echo_taken_for_refusal",            "cancel arrives outcome", "Made"),

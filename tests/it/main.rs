@@ -2,20 +2,16 @@
 
 mod client;
 mod common;
-mod laws;
-mod pages;
-mod public;
-mod pure;
-mod relation;
-mod strategy;
-
-#[cfg(feature = "serde")]
-mod example;
 #[cfg(feature = "serde")]
 mod fuzzed;
 #[cfg(feature = "serde")]
 mod hazards;
+mod laws;
+mod pages;
+mod public;
+mod relation;
 #[cfg(feature = "serde")]
 mod stored_form;
+mod strategy;
 #[cfg(feature = "serde")]
 mod vectors;

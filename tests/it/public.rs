@@ -6,6 +6,8 @@ use core::hash::Hash;
 use core::mem::size_of;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::str::FromStr;
+use std::collections::BTreeSet;
+use std::process::Command;
 
 use expect_test::expect_file;
 use task_lifecycle::{
@@ -98,15 +100,23 @@ fn is_const_and_must_be_used() {
     }
 }
 
+const _: () = {
+    assert!(size_of::<State>() == 1 && size_of::<Option<State>>() == 1);
+    assert!(size_of::<Status>() == 1 && size_of::<TransitionError>() == 2);
+    assert!(size_of::<Task<()>>() <= 24 && size_of::<Task<Box<[u8; 500]>>>() <= 40);
+    assert!(size_of::<Task<[u64; 8]>>() <= 160);
+    assert!(size_of::<DeleteError<[u64; 8]>>() <= size_of::<Task<[u64; 8]>>() + 128);
+};
+
 #[test]
-fn sizes() {
-    const {
-        assert!(size_of::<State>() == 1 && size_of::<Option<State>>() == 1);
-        assert!(size_of::<Status>() == 1 && size_of::<TransitionError>() == 2);
-        assert!(size_of::<Task<()>>() <= 24 && size_of::<Task<Box<[u8; 500]>>>() <= 40);
-        assert!(size_of::<Task<[u64; 8]>>() <= 160);
-        assert!(size_of::<DeleteError<[u64; 8]>>() <= size_of::<Task<[u64; 8]>>() + 128);
-    }
+fn the_normal_dependencies_are_derives() {
+    let arguments = "tree --edges=normal,no-proc-macro --prefix=none --format={p} --offline";
+    let mut command = Command::new(env!("CARGO"));
+    command.args(arguments.split(' ')).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let text = String::from_utf8(command.output().expect("cargo").stdout).unwrap();
+    let names: BTreeSet<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let expected = ["serde", "serde_core", "strum", "task-lifecycle", "thiserror"];
+    assert!(names.iter().eq(&expected), "{names:?}");
 }
 
 /// A new status or operation does not compile before it is in the list here, which is then
@@ -116,7 +126,7 @@ fn all_are_listed_in_order() {
     macro_rules! compare {
         ($Type:ident: $($Variant:ident $word:literal)*) => {
             let listed = |it| match it { $($Type::$Variant => $word),* };
-            assert_eq!($Type::ALL, [$($Type::$Variant),*]);
+            assert_eq!($Type::ALL, [$($Type::$Variant),*], "a new word belongs in ALL");
             assert!($Type::ALL.is_sorted());
             for &it in $Type::ALL {
                 let word = listed(it);

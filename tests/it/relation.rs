@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use allocation_counter::measure;
 use task_lifecycle::{
     Draft, Event, Operation, Previous, Released, Revision, Run, Snapshot, SnapshotError, StaleRun,
     State, Status, Task, TransitionError,
@@ -253,8 +254,7 @@ fn prop_counted() {
     }
 }
 
-/// A run is current while the task is active and in it. That one which is over never comes back
-/// follows with `prop_counted`, and every sequence is asked for it in `client.rs`.
+/// Now; that a run which is over never comes back is asked of every sequence, in `client.rs`.
 #[test]
 fn prop_fenced() {
     for task in task_in_each_state(|number| number) {
@@ -288,6 +288,26 @@ fn prop_no_panic() {
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(edit)).is_err());
     assert_eq!((task.status(), task.revision()), (Starting, Revision::new(1)));
     assert!(task.cancel().is_ok());
+}
+
+#[test]
+fn no_operation_allocates() {
+    for (state, operation) in cases() {
+        let make = |_| "a payload on the heap".to_owned();
+        let (loaded, update, edited) = (task_in(state, make), make(0), make(0));
+        let counted = measure(|| {
+            let mut draft = Draft::new(loaded);
+            draft.edit(|payload| *payload = edited);
+            let _ = (draft.queued(), draft.taken(), draft.previous());
+            let _ = (draft.check(operation), draft.outcome(Some(&*draft)));
+            match Event::new(operation, update) {
+                Some(event) => drop(draft.apply(event)),
+                None => drop(draft.into_task().delete()),
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{operation} in {state}");
+    }
+    assert_eq!(measure(|| drop(Box::new(1))).count_total, 1, "the counter counts");
 }
 
 #[test]

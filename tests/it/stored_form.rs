@@ -1,16 +1,22 @@
-//! The stored form, to the letter, and in every kind of format: alone, in a list, and in the middle
-//! of a row, where a field too few would shift what follows.
+//! The stored form, to the letter and in every kind of format; and what the example `cancel` says of
+//! the tasks that come with it, and of lines that are none.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
+use expect_test::expect_file;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{from_str, to_string};
-use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, State, Status, Task};
+use serde_json::{Value as Tree, from_slice, from_str, to_string};
+use task_lifecycle::{Event, Operation, Snapshot, State, Status, Task};
 
 use crate::common::{counted, task_in_each_state};
+use crate::fuzzed;
+
+#[path = "../../examples/cancel.rs"]
+#[allow(dead_code, reason = "its `main` is not run here")]
+mod cancel;
 
 trait Value: Serialize + DeserializeOwned + PartialEq + Debug + Clone {}
 impl<T: Serialize + DeserializeOwned + PartialEq + Debug + Clone> Value for T {}
@@ -38,7 +44,7 @@ fn cbor<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// Alone, in a list of two, and between fields of one byte.
+/// Alone, in a list, and in the middle of a row, where a field too few would shift what follows.
 fn in_a_row<T: Clone>(value: &T) -> (T, Vec<T>, u8, T, bool) {
     (value.clone(), vec![value.clone(), value.clone()], 1, value.clone(), true)
 }
@@ -147,7 +153,7 @@ fn positions_are_pinned() {
 }
 
 #[test]
-fn words_and_counters_are_read_from_nothing_else() {
+fn words_are_read_from_nothing_else() {
     fn is_word<T: Value + Ord + FromStr<Err: Display>>(word: &T, text: &str) {
         let unknown = "".parse::<T>().err().unwrap().to_string();
         let listed = unknown.split_once(": ").unwrap().1;
@@ -170,26 +176,42 @@ fn words_and_counters_are_read_from_nothing_else() {
         let bytes = [&[0xc4, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         assert!(rmp_serde::from_slice::<T>(&bytes).is_err());
     }
-    Status::ALL.iter().for_each(|status| is_word(status, status.as_str()));
-    Operation::ALL.iter().for_each(|operation| is_word(operation, operation.as_str()));
-    for number in [0, 1 << 53, u64::MAX] {
-        comes_back(&in_a_row(&(Revision::new(number), Run::new(number))));
-        assert_eq!(to_string(&Run::new(number)).unwrap(), number.to_string());
-        assert!(from_str::<Revision>(&format!("\"{number}\"")).is_err());
+    for status in Status::ALL {
+        is_word(status, status.as_str());
+    }
+    for operation in Operation::ALL {
+        is_word(operation, operation.as_str());
     }
 }
 
-/// The page about the stored form warns of it.
+fn printed(text: &[u8]) -> (String, usize) {
+    let mut out = Vec::new();
+    let broken = cancel::cancel_all(text, &mut out).unwrap();
+    (String::from_utf8(out).unwrap(), broken)
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.strip_suffix(b"\n").unwrap().split(|&byte| byte == b'\n')
+}
+
 #[test]
-fn flatten_takes_the_refusals_away() {
-    #[derive(Deserialize, Debug)]
-    struct Flat<T> {
-        #[serde(flatten)]
-        task: T,
+fn a_line_for_each_task() {
+    let tasks = include_bytes!("../../examples/tasks.jsonl");
+    expect_file!["tasks.txt"].assert_eq(&printed(tasks).0);
+    let states = lines(tasks).map(|line| from_slice::<Task<Tree>>(line).unwrap().state());
+    assert!(states.eq(State::ALL.iter().copied()), "a new state needs a line in tasks.jsonl");
+}
+
+/// All but the last are broken, for whatever payload: `Option` is null, and not absent.
+#[test]
+fn broken_lines_are_named() {
+    let text = include_bytes!("../../examples/broken.jsonl");
+    let (said, broken) = printed(text);
+    expect_file!["broken.txt"].assert_eq(&said);
+    assert_eq!(broken, said.lines().count() - 1);
+    for (number, line) in lines(text).enumerate() {
+        fuzzed::json(line);
+        assert_eq!(from_slice::<Task<Tree>>(line).is_ok(), number == broken);
+        assert_eq!(from_slice::<Task<Option<Tree>>>(line).is_ok(), number == broken);
     }
-    // A misspelt field is passed over, and a broken task is shown as none.
-    let misspelt = r#"{"status":"Starting","revision":1,"run":0,"payload":1,"prevoius":null}"#;
-    assert_eq!(from_str::<Flat<Task<u8>>>(misspelt).unwrap().task.state(), State::NEW);
-    let unknown = r#"{"status":"Paused","revision":1,"run":0,"payload":1}"#;
-    assert_eq!(from_str::<Flat<Option<Task<u8>>>>(unknown).unwrap().task, None);
 }

@@ -37,7 +37,6 @@ fn everything_is_reached() {
     reaches(&values, 5, |it| it.5.0.get() > u64::MAX - 4);
     reaches(&values, 5, |it| it.5.1.get() > u64::MAX - 4);
     let drafts = sample(strategy::draft(any::<u8>()));
-    reaches(&drafts, 5, |draft| draft.loaded() == draft.revision());
     reaches(&drafts, 10, |draft| draft.loaded() != draft.revision());
     reaches(&drafts, 3, |draft| draft.queued().is_some());
 }
@@ -45,9 +44,8 @@ fn everything_is_reached() {
 #[test]
 fn a_history_is_as_it_was_aimed() {
     let states = State::ALL.iter().filter(|state| state.status() != Status::Cancelled);
-    for (from, aim) in
-        states.flat_map(|&it| [Aim::Legal, Aim::Racing, Aim::Updating].map(|aim| (it, aim)))
-    {
+    let aims = [Aim::Legal, Aim::Racing, Aim::Updating];
+    for (from, aim) in states.flat_map(|&state| aims.map(|aim| (state, aim))) {
         let (mut accepted, mut events) = (0, 0);
         for history in sample(strategy::history(from, aim, 8..=8, 0..100_u32)) {
             assert!((8..=10).contains(&history.len()));
@@ -59,7 +57,6 @@ fn a_history_is_as_it_was_aimed() {
             });
             assert!(aim != Aim::Updating || last.is_update(), "{history:?}");
         }
-        // Legal: three of four and more, but a task that was cancelled accepts nothing.
         let range = if aim == Aim::Racing { 5..50 } else { 45..95 };
         assert!(
             range.contains(&(accepted * 100 / events)),
