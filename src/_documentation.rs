@@ -16,7 +16,7 @@ pub mod stored_form {}
 /// [service]: embedding#to-copy
 /// [Embedding]: embedding
 /// [`vectors/`]: vectors
-#[doc = ""]
+///
 #[doc = include_str!("../tests/README.md")]
 pub mod verification {}
 

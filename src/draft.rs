@@ -141,18 +141,12 @@ impl<T> Draft<T> {
     where
         T: PartialEq,
     {
-        let Some(found) = found else {
-            return Outcome::Unknown;
-        };
-        let steps = found.revision().since(self.loaded);
-        if *found == self.task {
-            Outcome::Made
-        } else if steps == 0 {
-            Outcome::Open
-        } else if steps <= self.task.revision().since(self.loaded) {
-            Outcome::Lost
-        } else {
-            Outcome::Unknown
+        let steps = |task: &Task<T>| task.revision().since(self.loaded);
+        match found {
+            Some(found) if *found == self.task => Outcome::Made,
+            Some(found) if steps(found) == 0 => Outcome::Open,
+            Some(found) if steps(found) <= steps(&self.task) => Outcome::Lost,
+            Some(_) | None => Outcome::Unknown,
         }
     }
 

@@ -31,7 +31,7 @@ use crate::{
 /// ```
 ///
 /// How a server and a worker use it with a database is told on the page about
-/// [embedding](crate::_documentation::embedding). The layout in memory is no promise.
+/// [embedding](crate::_documentation::embedding).
 // In this order what every operation reads and writes lies in the first cache line, whatever the
 // payload.
 #[derive(Clone, PartialEq, Eq, Hash)]
