@@ -147,8 +147,8 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
                     if current && *answer != Some(false) {
                         next.push(World { task: write.to.clone(), late: world.late.clone() });
                     }
-                    let excused = !current || may_conflict || !world.late.is_empty();
-                    if answer.is_none() || *answer == Some(false) && excused {
+                    let is_excused = !current || may_conflict;
+                    if answer.is_none() || *answer == Some(false) && is_excused {
                         next.push(world);
                     }
                 }
@@ -185,11 +185,13 @@ pub(crate) struct Ledger<I, T> {
     loses_answers: bool,
     /// Whether calls overlapped, or one was given up.
     disturbed: bool,
+    /// Whether a call was given up, and so may still be under way.
+    abandoned: bool,
 }
 
 impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     pub(crate) const fn new(loses_answers: bool) -> Self {
-        Self { rows: Vec::new(), loses_answers, disturbed: false }
+        Self { rows: Vec::new(), loses_answers, disturbed: false, abandoned: false }
     }
 
     /// Adds a task by its name. Returns its number.
@@ -206,7 +208,9 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     ) -> Result<(), Breach> {
         if let (Request::Create(task), Answer::Created(id)) = (&call.request, answer) {
             self.push(id.clone(), Some(task.clone()), call.client);
-        } else if !matches!(answer, Answer::NotSupported) && !self.can_be(call, answer, false) {
+        } else if !matches!(answer, Answer::NotSupported)
+            && !self.can_be(call, answer, self.abandoned)
+        {
             return Err(self.breach(call, answer));
         }
         self.note(call, answer);
@@ -230,7 +234,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
         let [(one, a), (two, b)] = &*calls;
         let told = [self.told(one, a), self.told(two, b)];
         if let (true, [Some(first), Some(second)]) = (one.row == two.row, &told) {
-            if !self.rows[one.row].told_both(first, second) {
+            if !self.rows[one.row].told_both(first, second, self.abandoned) {
                 return Err(self.breach_of_both([(one, a), (two, b)]));
             }
         } else {
@@ -253,7 +257,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
 
     /// Notes a call that was given up: it happens now, later, or never.
     pub(crate) fn give_up(&mut self, call: &Call<I, T>) {
-        self.disturbed = true;
+        (self.disturbed, self.abandoned) = (true, true);
         if let (Some(row), Some(write)) = (self.rows.get_mut(call.row), call.request.write()) {
             row.disturbed = true;
             for world in &mut row.worlds {
@@ -295,7 +299,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
             Told::Seen(task) if row.is_certain() => row.task() == *task,
             _ => {
                 let is_refusal = matches!(&told, Told::Wrote(_, Some(false)));
-                row.excused |= is_refusal && !row.is_certain();
+                row.excused |= is_refusal && self.abandoned;
                 row.excused &= !matches!(&told, Told::Wrote(_, Some(true)));
                 row.keep(row.after(&row.worlds, &told, may_conflict))
             }
@@ -453,11 +457,11 @@ const fn write_is_answered<I, T>(answer: &Answer<I, T>) -> bool {
 
 impl<I, T: Clone + PartialEq> Row<I, T> {
     /// Takes what two clients were told whose calls overlapped: one of the orders must do.
-    fn told_both(&mut self, one: &Told<'_, T>, two: &Told<'_, T>) -> bool {
+    fn told_both(&mut self, one: &Told<'_, T>, two: &Told<'_, T>, abandoned: bool) -> bool {
         // A reader may abort a writer, and so may a writer that cannot win itself. Of two that can,
         // one must win.
         let can_win = |told: &Told<'_, T>| matches!(told, Told::Wrote(w, _) if self.is_at(w.from));
-        let may_conflict = !(can_win(one) && can_win(two));
+        let may_conflict = abandoned || !(can_win(one) && can_win(two));
         let in_order = |first, second| {
             let worlds = self.after(&self.worlds, first, may_conflict);
             self.after(&worlds, second, may_conflict)

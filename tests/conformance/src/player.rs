@@ -25,8 +25,8 @@ const OPENING: u64 = 4;
 /// How often a store that loses answers is asked again.
 const TRIES: u32 = 32;
 
-/// No history has more tasks, so that the last name of a store that has had three times as many is
-/// free in every other.
+/// No history has more tasks, and none tries to create twice as many, so that the last name of a
+/// store that has had three times as many is free in every other.
 const MOST_TASKS: usize = 20;
 
 /// More than a history counts after a counter has come to the end of a column.
@@ -142,6 +142,7 @@ pub(crate) async fn play<S: Store>(
         ledger: Ledger::new(S::LOSES_ANSWERS),
         free_row: None,
         texts: 0,
+        creates: 0,
         actor: 0,
         touched: 0..0,
         watch: history.watch(),
@@ -170,6 +171,8 @@ struct Play<'a, S: Store> {
     /// The task under a name that was free.
     free_row: Option<usize>,
     texts: u32,
+    /// How many creates were begun.
+    creates: usize,
     /// Who acted last, and looks first.
     actor: usize,
     /// The tasks of the last event.
@@ -294,9 +297,11 @@ impl<S: Store> Play<'_, S> {
     ) -> Outcome<Option<Call<S>>> {
         let rows = self.ledger.rows.len();
         if ask(event) == Ask::Create {
+            self.creates += 1;
             let task = Task::new(self.payload(event[TEXT]));
             let call = call::Call::new(client, rows, Request::Create(task));
-            return Ok((rows + 1 < MOST_TASKS).then_some(call));
+            let has_room = rows + 1 < MOST_TASKS && self.creates < 2 * MOST_TASKS;
+            return Ok(has_room.then_some(call));
         }
         let Some(known) = self.ledger.rows.get(row) else { return Ok(None) };
         let (id, is_free) = (known.id.clone(), known.is_free());
