@@ -4,7 +4,7 @@ use crate::history::{
     AGAIN, AS_HELD, ASK, Ask, CHANGE, CLIENT, Event, FATE, FREE_NAME, Fate, History, MORE, PART,
     TASK, TEXT, WAITS,
 };
-use crate::hostile::{COUNTERS, FIRST_LARGE};
+use crate::hostile::FIRST_LARGE;
 
 /// The rounds of one check. The last few are marathons.
 pub(crate) const ROUNDS: u32 = 900;
@@ -16,7 +16,7 @@ pub(crate) const MARATHONS: u32 = ROUNDS - 4;
 pub(crate) fn draw(seed: u64, round: u32) -> History {
     let mut draw = Draw(seed ^ u64::from(round).wrapping_mul(0xd134_2543_de82_ef95), [0; 2]);
     draw.1 = draw.texts();
-    let watch = if draw.one_in(2) { 0 } else { 2 };
+    let watch = draw.below(2);
     match round {
         MARATHONS.. => History { watch: 1, events: draw.marathon() },
         _ if round % 32 == 3 => History { watch, events: draw.crowd() },
@@ -66,16 +66,14 @@ impl Draw {
         event[TASK] = if self.one_in(20) { FREE_NAME } else { self.below(5) };
         event[TEXT] = self.text();
         event[AS_HELD] = u8::from(self.one_in(2));
-        match ask {
-            Ask::Commit => {
-                event[CHANGE] = self.below(7);
-                for more in MORE {
-                    event[more] = if self.one_in(3) { 1 + self.below(7) } else { 0 };
-                }
-            }
-            Ask::Leap => event[TEXT] = self.below(u8::try_from(COUNTERS.len()).unwrap_or(1)),
-            Ask::CreateAs if self.one_in(2) => event[TASK] = FREE_NAME,
-            Ask::Create | Ask::CreateAs | Ask::Load | Ask::Delete | Ask::Repeat | Ask::Reopen => {}
+        event[CHANGE] = self.below(7);
+        for more in MORE {
+            event[more] = if self.one_in(3) { 1 + self.below(7) } else { 0 };
+        }
+        if ask == Ask::Leap {
+            event[TEXT] = self.below(20);
+        } else if ask == Ask::CreateAs && self.one_in(2) {
+            event[TASK] = FREE_NAME;
         }
         event
     }

@@ -85,26 +85,17 @@ pub(crate) fn fate(event: &Event) -> Fate {
     read!(event[FATE], Fate::Alone, Fate::Held, Fate::HeldOnOneHandle, Fate::Together, Fate::GivenUp)
 }
 
-/// When the clients look at the tasks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Watch {
-    /// Both look at all of them after each event.
-    All,
-    /// Both look at the one that was changed.
-    Changed,
-    /// In the end only: looking heals a cache that is filled when it is read.
-    End,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct History {
+    /// Zero: both clients look at all tasks after each event; else in the end only, for looking
+    /// heals a cache that is filled when it is read.
     pub(crate) watch: u8,
     pub(crate) events: Vec<Event>,
 }
 
 impl History {
-    pub(crate) fn watch(&self) -> Watch {
-        read!(self.watch, Watch::All, Watch::Changed, Watch::End)
+    pub(crate) const fn is_watched(&self) -> bool {
+        self.watch == 0
     }
 
     /// Returns the histories that are simpler by one step, the boldest first: with fewer events,

@@ -2,14 +2,13 @@
 //! answers are held against.
 
 use core::array;
-use core::ops::Range;
 
-use task_lifecycle::{Draft, Event as Operation, Operation as Kind, Revision, Snapshot, Task};
+use task_lifecycle::{Draft, Event as Change, Operation, Snapshot, Task};
 
-use crate::call::{self, Answer, Request, Write, short};
+use crate::call::{self, Answer, Heard, Request};
 use crate::history::{
     AGAIN, AS_HELD, Ask, CHANGE, CLIENT, Event, FREE_NAME, Fate, History, MORE, PART, TASK, TEXT,
-    WAITS, Watch, ask, fate,
+    WAITS, ask, fate,
 };
 use crate::hostile::{COUNTERS, TEXTS};
 use crate::ledger::{Breach, Ledger, VAGUE};
@@ -22,7 +21,7 @@ pub(crate) const PATIENCE: u64 = 3_000;
 /// How much longer it may take to make a handle than to answer.
 const OPENING: u64 = 4;
 
-/// How often a store that loses answers is asked again.
+/// How often a store that loses answers is asked again, where that can do no harm.
 const TRIES: u32 = 32;
 
 /// No history has more tasks, and none tries to create twice as many, so that the last name of a
@@ -45,6 +44,7 @@ pub(crate) struct Found {
 }
 
 type Outcome<T = ()> = Result<T, Box<Found>>;
+type Maybe<T> = Outcome<Option<T>>;
 
 /// What is known of the kind of store, from one history to the next.
 pub(crate) struct Known<S: Store> {
@@ -84,10 +84,7 @@ impl<S: Store> Known<S> {
                 Ok(Answer::Created(id)) => known.free_name = Some(id),
                 Ok(Answer::Error(_)) if S::LOSES_ANSWERS => {}
                 // It will be told as a story.
-                _ => {
-                    known.free_name = None;
-                    break;
-                }
+                _ => return Self { free_name: None, ..known },
             }
         }
         known
@@ -144,8 +141,7 @@ pub(crate) async fn play<S: Store>(
         texts: 0,
         creates: 0,
         actor: 0,
-        touched: 0..0,
-        watch: history.watch(),
+        is_watched: history.is_watched(),
     };
     play.ask_for_another().await?;
     let is_call = |event: &Event| !matches!(ask(event), Ask::Repeat | Ask::Reopen);
@@ -154,7 +150,7 @@ pub(crate) async fn play<S: Store>(
         let overlaps = !matches!(fate(event), Fate::Alone | Fate::GivenUp) && is_call(event);
         let meanwhile = rest.first_mut().filter(|next| overlaps && is_call(next));
         at += 1 + usize::from(meanwhile.is_some());
-        play.again_and_again(event, meanwhile).await?;
+        play.often(event, meanwhile).await?;
     }
     play.end().await
 }
@@ -175,9 +171,7 @@ struct Play<'a, S: Store> {
     creates: usize,
     /// Who acted last, and looks first.
     actor: usize,
-    /// The tasks of the last event.
-    touched: Range<usize>,
-    watch: Watch,
+    is_watched: bool,
 }
 
 impl<S: Store> Play<'_, S> {
@@ -187,11 +181,7 @@ impl<S: Store> Play<'_, S> {
 
     /// Lets an event happen as often as it says, of which the story tells the first time and the
     /// last.
-    async fn again_and_again(
-        &mut self,
-        event: &mut Event,
-        mut meanwhile: Option<&mut Event>,
-    ) -> Outcome {
+    async fn often(&mut self, event: &mut Event, mut meanwhile: Option<&mut Event>) -> Outcome {
         let mut told = 0;
         for time in 0..=event[AGAIN] {
             if time > 1 {
@@ -202,11 +192,7 @@ impl<S: Store> Play<'_, S> {
             if !self.event(event, meanwhile.as_deref_mut()).await? {
                 break;
             }
-            match self.watch {
-                Watch::All => self.look(0..self.ledger.rows.len()).await?,
-                Watch::Changed => self.look(self.touched.clone()).await?,
-                Watch::End => {}
-            }
+            self.look_if_watched().await?;
             if time == 0 {
                 told = self.known.clock.story().len();
             }
@@ -230,7 +216,7 @@ impl<S: Store> Play<'_, S> {
         }
         let Some(row) = self.row(event).await? else { return Ok(false) };
         let Some(next) = meanwhile else {
-            let Some(call) = self.prepare(event, client, row).await? else { return Ok(false) };
+            let Some(call) = self.prepare(event, (client, row)).await? else { return Ok(false) };
             if fate(event) == Fate::GivenUp {
                 let waits = self.known.waits(event, call.request.kind());
                 self.give_up(call, waits).await?;
@@ -240,19 +226,22 @@ impl<S: Store> Play<'_, S> {
             return Ok(true);
         };
         let other = (row + usize::from(next[TASK] % FREE_NAME)) % self.ledger.rows.len().max(1);
+        let (mut one, mut two) = (None, None);
         // A delete may need a commit before it, so it is prepared first.
-        let (one, two) = if ask(next) == Ask::Delete {
-            let two = self.prepare(next, 1 - client, other).await?;
-            (self.prepare(event, client, row).await?, two)
-        } else {
-            let one = self.prepare(event, client, row).await?;
-            (one, self.prepare(next, 1 - client, other).await?)
-        };
+        let order = if ask(next) == Ask::Delete { [false, true] } else { [true, false] };
+        for is_first in order {
+            if is_first {
+                one = self.prepare(event, (client, row)).await?;
+            } else {
+                two = self.prepare(next, (1 - client, other)).await?;
+            }
+        }
         match (one, two) {
             (None, None) => return Ok(false),
             (Some(call), None) | (None, Some(call)) => self.send(call).await?,
             (Some(one), Some(two)) => {
-                let waits = self.known.waits(event, one.request.kind());
+                let is_held = fate(event) != Fate::Together;
+                let waits = if is_held { self.known.waits(event, one.request.kind()) } else { 1 };
                 self.overlap([one, two], fate(event), waits).await?;
             }
         }
@@ -260,7 +249,7 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// The number of the task that an event is about. `None` if there is none.
-    async fn row(&mut self, event: &Event) -> Outcome<Option<usize>> {
+    async fn row(&mut self, event: &Event) -> Maybe<usize> {
         if ask(event) == Ask::Create {
             return Ok(Some(self.ledger.rows.len()));
         }
@@ -289,84 +278,60 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// What a client is about to do; `None` if there is nothing to do it to.
-    async fn prepare(
-        &mut self,
-        event: &Event,
-        client: usize,
-        row: usize,
-    ) -> Outcome<Option<Call<S>>> {
+    async fn prepare(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<Call<S>> {
         let rows = self.ledger.rows.len();
         if ask(event) == Ask::Create {
             self.creates += 1;
-            let task = Task::new(self.payload(event[TEXT]));
-            let call = call::Call::new(client, rows, Request::Create(task));
+            let create = Request::Create(Task::new(self.payload(event[TEXT])));
             let has_room = rows + 1 < MOST_TASKS && self.creates < 2 * MOST_TASKS;
-            return Ok(has_room.then_some(call));
+            return Ok(has_room.then(|| call::Call::new(client, rows, create)));
         }
         let Some(known) = self.ledger.rows.get(row) else { return Ok(None) };
         let (id, is_free) = (known.id.clone(), known.is_free());
-        let as_held = event[AS_HELD] > 0;
         let request = match ask(event) {
             Ask::Load => Request::Load(id),
-            // Nobody may take the name of a task that is gone; few stores know it.
-            Ask::CreateAs if self.known.takes_names && known.is_certain() => {
-                if !is_free && known.task().is_none() {
+            Ask::CreateAs => {
+                // Nobody may take the name of a task that is gone; few stores know it.
+                let is_there = known.is_certain() && known.task().is_some();
+                if !self.known.takes_names || !is_free && !is_there {
                     return Ok(None);
                 }
                 Request::CreateAs(id, Task::new(self.payload(event[TEXT])))
             }
-            Ask::Commit if is_free => {
-                let mut draft = Draft::new(strange_task::<S>());
-                let _ = draft.start();
-                Request::Commit(id, draft)
-            }
-            Ask::Delete if is_free => Request::Delete(id, Revision::new(1)),
-            Ask::Commit | Ask::Leap | Ask::Delete => {
-                return self.change(event, client, row, as_held).await;
-            }
-            Ask::CreateAs | Ask::Create | Ask::Repeat | Ask::Reopen => return Ok(None),
+            _ => return self.change(event, (client, row), event[AS_HELD] > 0 || is_free).await,
         };
-        let mut call = call::Call::new(client, row, request);
-        if let Request::Commit(..) = call.request {
-            call.words = "start".into();
-        }
-        Ok(Some(call))
+        Ok(Some(call::Call::new(client, row, request)))
     }
 
     /// What a client makes of its copy of a task.
     async fn change(
         &mut self,
         event: &Event,
-        client: usize,
-        row: usize,
+        (client, row): (usize, usize),
         as_held: bool,
-    ) -> Outcome<Option<Call<S>>> {
-        let Some(task) = self.held(client, row, as_held).await? else { return Ok(None) };
+    ) -> Maybe<Call<S>> {
+        let Some(mut task) = self.held(client, row, as_held).await? else { return Ok(None) };
         let known = &self.ledger.rows[row];
-        let id = known.id.clone();
+        let (id, is_stale) = (known.id.clone(), !known.is_at(Some(task.revision())));
         if ask(event) == Ask::Delete {
-            let is_stale = !known.is_at(Some(task.revision()));
             if task.status().is_active() && !(as_held && is_stale) {
                 let mut draft = Draft::new(task);
                 let reverts = draft.fail().is_ok_and(|done| done.reverted());
                 let call = call::Call::new(client, row, Request::Commit(id.clone(), draft));
                 self.send(Call::<S> { words: "fail".into(), reverts, ..call }).await?;
-                if self.watch == Watch::All {
-                    self.look(0..self.ledger.rows.len()).await?;
-                }
+                self.look_if_watched().await?;
                 // The copy that the commit left, if it was accepted.
                 let left = self.copy(client, row).clone();
-                let left = left.filter(|task| !task.status().is_active());
-                return Ok(left.map(|task| {
-                    call::Call::new(client, row, Request::Delete(id, task.revision()))
-                }));
+                match left.filter(|task| !task.status().is_active()) {
+                    Some(left) => task = left,
+                    None => return Ok(None),
+                }
             }
             let request = Request::Delete(id, task.revision());
             return Ok(Some(call::Call::new(client, row, request)));
         }
         let mut draft = Draft::new(task);
-        let mut words = Vec::new();
-        let mut reverts = false;
+        let (mut words, mut reverts) = (Vec::new(), false);
         if ask(event) == Ask::Leap {
             let Some(task) = leap::<S>(&draft, event[TEXT]) else { return Ok(None) };
             *draft = task;
@@ -392,119 +357,98 @@ impl<S: Store> Play<'_, S> {
         }
     }
 
-    /// The client's copy of a task, loaded now if it has none or wants what is there now.
-    async fn held(
-        &mut self,
-        client: usize,
-        row: usize,
-        as_held: bool,
-    ) -> Outcome<Option<Task<S::Payload>>> {
+    /// The client's copy of a task, loaded now if it has none or wants what is there now. Under a
+    /// name that is free, one that it made up.
+    async fn held(&mut self, client: usize, row: usize, as_held: bool) -> Maybe<Task<S::Payload>> {
         let copy = self.copy(client, row).clone();
         let known = &self.ledger.rows[row];
         let is_current = known.is_certain() && copy.as_ref() == known.task();
+        if known.is_free() {
+            return Ok(Some(strange_task::<S>()));
+        }
         if copy.is_some() && (as_held || is_current) {
             return Ok(copy);
         }
-        let request = Request::Load(known.id.clone());
-        let line = call::Call::<S::Id, S::Payload>::new(client, row, request).line();
+        let load = Request::Load(known.id.clone());
+        let line = call::Call::<S::Id, S::Payload>::new(client, row, load).line();
         let line = self.known.clock.tell(line);
         let seen = self.see(client, row, Some(line)).await?;
-        let text = format!(": {}", call::show(seen.as_ref()));
-        self.known.clock.add(line, &text);
+        self.known.clock.add(line, &format!(": {}", call::show(seen.as_ref())));
         self.copy(client, row).clone_from(&seen);
         Ok(seen)
     }
 
-    /// Makes a call while no other is in flight. A store that loses answers is asked again, where
-    /// that can do no harm.
+    /// Makes a call while no other is in flight.
     async fn make(&mut self, client: usize, request: &Asked<S>) -> Reply<S> {
-        let may_repeat = S::LOSES_ANSWERS && matches!(request.kind(), 0 | 2);
+        let is_read = matches!(request, Request::Create(_) | Request::Load(_));
         for attempt in 1.. {
             let (clock, patience) = (&self.known.clock, self.known.patience);
             let began = clock.now();
             let flight = alone(clock, call::ask(self.handle(client), request), patience).await;
             let (ticks, waits) = (clock.now() - began, flight.waits);
-            let answer = answered::<S>(flight.answer());
-            if !matches!(answer, Answer::Silent) {
+            let answer = flight.answer().unwrap_or_else(Answer::None);
+            if !matches!(answer, Answer::None(_)) {
                 self.known.learn(request.kind(), ticks, waits);
             }
-            if !(may_repeat && matches!(answer, Answer::Error(_)) && attempt < TRIES) {
+            let is_lost = S::LOSES_ANSWERS && is_read && matches!(answer, Answer::Error(_));
+            if !is_lost || attempt == TRIES {
                 return answer;
             }
         }
-        Answer::Silent
+        Answer::None(Fault::Silent)
     }
 
     async fn send(&mut self, mut call: Call<S>) -> Outcome {
         if let Request::Create(_) = call.request {
             call.row = self.ledger.rows.len();
         }
-        for attempt in 1.. {
-            let line = self.known.clock.tell(call.line());
-            let answer = self.make(call.client, &call.request).await;
-            self.known.clock.add(line, &format!(": {}", answer.words()));
-            self.settle(&call, &answer)?;
-            let lost = S::LOSES_ANSWERS && matches!(answer, Answer::Error(_));
-            let Some(Write { from, .. }) = call.request.write().filter(|_| lost) else { break };
-            // The outcome is unknown: look, and if it did not happen, send it again.
-            if self.watch != Watch::All {
-                break;
-            }
-            self.see(call.client, call.row, None).await?;
-            if !self.ledger.rows[call.row].is_at(from) {
-                break;
-            }
-            if attempt == TRIES {
-                let expected = "now and then another answer than an error".into();
-                let breach = self.ledger.found(Law::NoError, expected, answer.words());
-                return Err(self.found(breach, &answer));
-            }
-        }
-        self.remember(call);
-        Ok(())
-    }
-
-    /// What a client may send again: a create would make another task.
-    fn remember(&mut self, call: Call<S>) {
-        if matches!(call.request, Request::Commit(..) | Request::Delete(..)) {
-            let client = call.client;
-            self.sent[client] = Some(call);
-        }
+        let line = self.known.clock.tell(call.line());
+        let answer = self.make(call.client, &call.request).await;
+        self.known.clock.add(line, &format!(": {}", answer.words()));
+        self.settle(Heard { call, answer })
     }
 
     /// Takes the answer to a call that was made alone.
-    fn settle(&mut self, call: &Call<S>, answer: &Reply<S>) -> Outcome {
-        self.ledger.settle(call, answer).map_err(|breach| self.found(breach, answer))?;
-        self.note(call, answer);
+    fn settle(&mut self, heard: Heard<S::Id, S::Payload>) -> Outcome {
+        if let Err(breach) = self.ledger.settle(&heard) {
+            return Err(self.found(breach, &heard.answer));
+        }
+        self.note(heard);
         Ok(())
     }
 
     /// Notes what an answer means for the client.
-    fn note(&mut self, call: &Call<S>, answer: &Reply<S>) {
+    fn note(&mut self, Heard { call, answer }: Heard<S::Id, S::Payload>) {
         let (client, row) = (call.client, call.row);
         let report = &mut self.known.report;
-        match answer {
-            Answer::Written(true) if matches!(call.request, Request::Delete(..)) => {
-                report.deletes += 1;
-            }
-            Answer::Written(true) => {
-                report.commits += u32::from(matches!(call.request, Request::Commit(..)));
+        match (&answer, &call.request) {
+            (Answer::Written(true), Request::Delete(..)) => report.deletes += 1,
+            (Answer::Written(true), Request::Commit(..)) => {
+                report.commits += 1;
                 report.reverts += u32::from(call.reverts);
             }
-            Answer::Written(false) => report.refused += 1,
-            Answer::NotSupported => self.known.takes_names = false,
+            (Answer::Written(false), _) => report.refused += 1,
+            (Answer::NotSupported, _) => self.known.takes_names = false,
             _ => {}
         }
-        let copy = match answer {
-            Answer::Loaded(task) => task.clone(),
-            Answer::Written(true) => call.request.write().and_then(|write| write.to),
+        *self.copy(client, row) = match (&answer, &call.request) {
+            (Answer::Loaded(task), _) => task.clone(),
+            (Answer::Created(_), Request::Create(task)) => Some(task.clone()),
+            (Answer::Written(true), request) => request.write().and_then(|write| write.to),
             // Load again, decide again.
             _ => None,
         };
-        *self.copy(client, row) = copy;
-        self.touched = row..row + 1;
-        if !matches!(answer, Answer::Loaded(_)) {
+        self.remember(call);
+    }
+
+    /// Keeps what a client may send again: a create would make another task.
+    fn remember(&mut self, call: Call<S>) {
+        let client = call.client;
+        if !matches!(call.request, Request::Load(_)) {
             self.actor = client;
+        }
+        if matches!(call.request, Request::Commit(..) | Request::Delete(..)) {
+            self.sent[client] = Some(call);
         }
     }
 
@@ -513,15 +457,12 @@ impl<S: Store> Play<'_, S> {
         let (clock, patience) = (&self.known.clock, self.known.patience);
         let line = clock.tell(one.line());
         let mut first = Flight::new(call::ask(self.handle(one.client), &one.request));
-        let together = fate == Fate::Together;
-        hold(clock, &mut first, if together { 1 } else { waits }, patience).await;
+        hold(clock, &mut first, waits, patience).await;
         if first.has_ended() {
-            let answer = answered::<S>(first.answer());
+            let answer = first.answer().unwrap_or_else(Answer::None);
             clock.add(line, &format!(": {}", answer.words()));
-            self.settle_unless_lost(&one, &answer)?;
-            if self.watch == Watch::All {
-                self.look(0..self.ledger.rows.len()).await?;
-            }
+            self.settle_unless_lost(one, answer)?;
+            self.look_if_watched().await?;
             return self.send(two).await;
         }
         if one.row == two.row && matches!(one.request, Request::Create(_)) {
@@ -530,35 +471,26 @@ impl<S: Store> Play<'_, S> {
         let meanwhile = clock.tell(format!("meanwhile {}", two.line()));
         let other = if fate == Fate::HeldOnOneHandle { one.client } else { two.client };
         let mut second = Flight::new(call::ask(self.handle(other), &two.request));
-        let moment = if together { 0 } else { self.known.moment() };
+        let moment = if fate == Fate::Together { 0 } else { self.known.moment() };
         overlap(clock, [&mut first, &mut second], moment, patience).await;
-        let [a, b] = [first, second].map(|flight| answered::<S>(flight.answer()));
-        let how = if together { String::new() } else { format!(", held after wait {waits}") };
-        clock.add(line, &format!("{how}: {}", a.words()));
+        let [a, b] = [first, second].map(|flight| flight.answer().unwrap_or_else(Answer::None));
+        clock.add(line, &format!(", held after wait {waits}: {}", a.words()));
         clock.add(meanwhile, &format!(": {}", b.words()));
         self.known.report.overlapped += 2;
-        let mut calls = [(one, a), (two, b)];
-        if let Err(breach) = self.ledger.settle_both(&mut calls) {
-            let silent = calls.iter().any(|(_, answer)| matches!(answer, Answer::Silent));
-            let answer = if silent { &Answer::Silent } else { &calls[0].1 };
-            return Err(self.found(breach, answer));
+        let mut both = [Heard { call: one, answer: a }, Heard { call: two, answer: b }];
+        if let Err(breach) = self.ledger.settle_both(&mut both) {
+            let is_silent = |heard: &&Heard<_, _>| matches!(heard.answer, Answer::None(_));
+            let told = both.iter().find(is_silent).unwrap_or(&both[0]);
+            return Err(self.found(breach, &told.answer));
         }
-        let rows = calls.each_ref().map(|(call, _)| call.row);
-        for (call, answer) in calls {
-            self.note(&call, &answer);
-            self.remember(call);
-        }
-        self.touched = rows[0].min(rows[1])..rows[0].max(rows[1]) + 1;
+        both.into_iter().for_each(|heard| self.note(heard));
         Ok(())
     }
 
     /// Takes an answer, unless it is an error that tells nothing.
-    fn settle_unless_lost(&mut self, call: &Call<S>, answer: &Reply<S>) -> Outcome {
-        let is_lost = S::LOSES_ANSWERS && call.request.write().is_none();
-        if is_lost && matches!(answer, Answer::Error(_)) {
-            return Ok(());
-        }
-        self.settle(call, answer)
+    fn settle_unless_lost(&mut self, call: Call<S>, answer: Reply<S>) -> Outcome {
+        let heard = Heard { call, answer };
+        if self.ledger.is_lost(&heard) { Ok(()) } else { self.settle(heard) }
     }
 
     /// A client goes away while its call is under way.
@@ -568,34 +500,30 @@ impl<S: Store> Play<'_, S> {
         let mut flight = Flight::new(call::ask(self.handle(call.client), &call.request));
         hold(clock, &mut flight, waits, self.known.patience).await;
         let is_stuck = flight.waits < waits;
-        let ended = match flight.give_up() {
-            None if is_stuck => Some(Err(Fault::Silent)),
-            ended => ended,
-        };
+        let ended = flight.give_up().or_else(|| is_stuck.then_some(Err(Fault::Silent)));
         if let Some(ended) = ended {
-            let answer = answered::<S>(ended);
+            let answer = ended.unwrap_or_else(Answer::None);
             clock.add(line, &format!(": {}", answer.words()));
-            self.settle_unless_lost(&call, &answer)?;
-            self.remember(call);
-            return Ok(());
+            return self.settle_unless_lost(call, answer);
         }
         clock.add(line, &format!(": given up after wait {waits}"));
         self.known.report.given_up += 1;
         self.ledger.give_up(&call);
-        self.actor = call.client;
         if call.row < self.ledger.rows.len() {
             *self.copy(call.client, call.row) = None;
-            self.touched = call.row..call.row + 1;
         }
         self.remember(call);
         Ok(())
     }
 
-    /// Both clients look at tasks, the one who acted last first.
-    async fn look(&mut self, rows: Range<usize>) -> Outcome {
-        let rows = rows.start..rows.end.min(self.ledger.rows.len());
+    async fn look_if_watched(&mut self) -> Outcome {
+        if self.is_watched { self.look().await } else { Ok(()) }
+    }
+
+    /// Both clients look at all tasks, the one who acted last first.
+    async fn look(&mut self) -> Outcome {
         for client in [self.actor, 1 - self.actor] {
-            for row in rows.clone() {
+            for row in 0..self.ledger.rows.len() {
                 let seen = self.see(client, row, None).await?;
                 let copy = self.copy(client, row);
                 if copy.is_none() {
@@ -603,7 +531,7 @@ impl<S: Store> Play<'_, S> {
                 }
             }
         }
-        rows.for_each(|row| self.ledger.seen_right(row));
+        self.ledger.seen_right();
         Ok(())
     }
 
@@ -614,13 +542,15 @@ impl<S: Store> Play<'_, S> {
         viewer: usize,
         row: usize,
         line: Option<usize>,
-    ) -> Outcome<Option<Task<S::Payload>>> {
+    ) -> Maybe<Task<S::Payload>> {
         let call = call::Call::new(viewer, row, Request::Load(self.ledger.rows[row].id.clone()));
         let answer = self.make(viewer, &call.request).await;
-        let Err(mut breach) = self.ledger.settle(&call, &answer) else {
-            let Answer::Loaded(seen) = answer else { return Ok(None) };
+        let heard = Heard { call, answer };
+        let Err(mut breach) = self.ledger.settle(&heard) else {
+            let Answer::Loaded(seen) = heard.answer else { return Ok(None) };
             return Ok(seen);
         };
+        let Heard { call, answer } = heard;
         let line = line.unwrap_or_else(|| self.known.clock.tell(call.line()));
         self.known.clock.add(line, &format!(": {}", answer.words()));
         if let (Law::StoredWhole, Answer::Loaded(seen)) = (breach.law, &answer) {
@@ -646,22 +576,16 @@ impl<S: Store> Play<'_, S> {
         if let Some(late) = self.known.comes_late {
             return late;
         }
-        let mut late = false;
-        for ticks in [1, 4, 16, 64] {
-            pause(&self.known.clock, ticks).await;
-            late |= self.sees_right(viewer, row).await;
-        }
+        pause(&self.known.clock, 100).await;
+        let late = self.sees_right(viewer, row).await;
         self.known.comes_late = Some(late);
         late
     }
 
     async fn ask_for_another(&mut self) -> Outcome {
-        let (clock, patience) = (&self.known.clock, OPENING * self.known.patience);
-        let flight = alone(clock, self.handles[0].another(), patience).await;
-        match flight.answer() {
-            Ok(another) => self.handles.extend(another),
-            Err(fault) => return self.fails("another handle is made", fault),
-        }
+        let another = self.handles[0].another();
+        let another = self.opened("another handle is made", another).await?;
+        self.handles.extend(another);
         let handles = u32::try_from(self.handles.len()).unwrap_or(0);
         self.known.report.handles = self.known.report.handles.max(handles);
         Ok(())
@@ -671,35 +595,36 @@ impl<S: Store> Play<'_, S> {
         // The other handle goes first, as with the process that had it.
         self.handles.truncate(1);
         let Some(store) = self.handles.pop() else { return Ok(()) };
-        let (clock, patience) = (&self.known.clock, OPENING * self.known.patience);
-        let flight = alone(clock, store.reopen(), patience).await;
-        match flight.answer() {
-            Ok(store) => self.handles.push(store),
-            Err(fault) => return self.fails("the store is reopened", fault),
-        }
+        let store = self.opened("the store is reopened", store.reopen()).await?;
+        self.handles.push(store);
         self.ask_for_another().await?;
         self.known.clock.tell("the store is reopened".into());
         self.known.report.reopened += 1;
         self.ledger.reopened();
-        self.look(0..self.ledger.rows.len()).await
+        self.look().await
     }
 
-    fn fails(&self, what: &str, fault: Fault) -> Outcome {
-        let answer = answered::<S>(Err(fault));
-        self.known.clock.tell(format!("{what}: {}", answer.words()));
-        let breach = self.ledger.found(Law::NoError, "a handle".into(), answer.words());
-        Err(self.found(breach, &answer))
+    /// Waits for a handle.
+    async fn opened<T>(&self, what: &str, opening: impl Future<Output = T>) -> Outcome<T> {
+        let (clock, patience) = (&self.known.clock, OPENING * self.known.patience);
+        let fault = match alone(clock, opening, patience).await.answer() {
+            Ok(opened) => return Ok(opened),
+            Err(fault) => Answer::None(fault),
+        };
+        clock.tell(format!("{what}: {}", fault.words()));
+        let breach = self.ledger.found(Law::NoError, "a handle".into(), fault.words());
+        Err(self.found(breach, &fault))
     }
 
     fn found(&self, breach: Breach, answer: &Reply<S>) -> Box<Found> {
-        let is_silent = matches!(answer, Answer::Silent);
+        let is_silent = matches!(answer, Answer::None(Fault::Silent));
         Box::new(Found { breach, story: self.known.clock.story(), is_silent })
     }
 
     /// Both clients look at everything. And where a commit was refused because a call that was
     /// given up may have been under way, one must be accepted now, or after a while.
     async fn end(&mut self) -> Outcome {
-        self.look(0..self.ledger.rows.len()).await?;
+        self.look().await?;
         for row in 0..self.ledger.rows.len() {
             let began = self.known.clock.now();
             let mut line = None;
@@ -719,7 +644,7 @@ impl<S: Store> Play<'_, S> {
                     let mut breach =
                         self.ledger.found(Law::CurrentIsAccepted, expected, "refused".into());
                     breach.rank = VAGUE;
-                    return Err(self.found(breach, &Answer::Silent));
+                    return Err(self.found(breach, &Answer::None(Fault::Silent)));
                 }
                 pause(&self.known.clock, 1).await;
             }
@@ -728,28 +653,16 @@ impl<S: Store> Play<'_, S> {
     }
 }
 
-fn answered<S: Store>(answer: Result<Reply<S>, Fault>) -> Reply<S> {
-    answer.unwrap_or_else(|fault| match fault {
-        Fault::Panicked(text) => Answer::Panicked(short_text(&text)),
-        Fault::Silent => Answer::Silent,
-    })
-}
-
-fn short_text(text: &str) -> String {
-    short(&format_args!("{text}"), 400)
-}
-
 /// Makes a change: the next operation that is accepted, so that what is left out of a history does
 /// not change what follows; an edit always is. Returns its name, and whether it reverted.
 fn decide<T>(draft: &mut Draft<T>, change: u8, payload: T) -> (String, bool) {
-    let mut next = Kind::ALL.iter().filter(|&&kind| kind != Kind::Delete);
-    let next = next.by_ref().skip(usize::from(change));
-    let next = next.into_iter().find(|&&operation| draft.check(operation).is_ok());
+    let mut next = Operation::ALL.iter().skip(usize::from(change));
+    let next = next.find(|&&next| next != Operation::Delete && draft.check(next).is_ok());
     let Some(&operation) = next else {
         draft.edit(|current| *current = payload);
         return ("edit".into(), false);
     };
-    let done = Operation::new(operation, payload).map(|event| draft.apply(event));
+    let done = Change::new(operation, payload).map(|event| draft.apply(event));
     (operation.to_string(), done.is_some_and(|done| done.is_ok_and(|done| done.reverted())))
 }
 

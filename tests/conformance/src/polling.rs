@@ -115,7 +115,6 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Why a call has no answer.
-#[derive(Clone, Debug)]
 pub(crate) enum Fault {
     Panicked(String),
     /// It did not end.
@@ -266,10 +265,7 @@ struct Bell {
 
 impl Bell {
     fn rings_at(&self, waker: &Waker) {
-        let mut at = lock(&self.at);
-        if !at.as_ref().is_some_and(|at| at.will_wake(waker)) {
-            *at = Some(waker.clone());
-        }
+        *lock(&self.at) = Some(waker.clone());
     }
 }
 
@@ -294,7 +290,8 @@ pub(crate) fn quietly<R>(call: impl FnOnce() -> R) -> Result<R, String> {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |panicked| {
             if QUIET.get() {
-                LAST.replace(panicked.to_string().replace('\n', " "));
+                let text = panicked.to_string().replace('\n', " ");
+                LAST.replace(text.chars().take(400).collect());
             } else {
                 others(panicked);
             }
@@ -317,11 +314,6 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 
     let mut future = core::pin::pin!(future);
-    // Most do not wait at all.
-    let mut noop = Context::from_waker(Waker::noop());
-    if let Poll::Ready(output) = future.as_mut().poll(&mut noop) {
-        return output;
-    }
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {

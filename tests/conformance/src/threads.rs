@@ -15,9 +15,9 @@ use std::time::Instant;
 
 use task_lifecycle::{Draft, Event, Operation, Task};
 
-use crate::call::{Answer, Call, Request, Write, ask};
+use crate::call::{Answer, Call, Heard, Request, Write, ask};
 use crate::ledger::{Breach, VAGUE, rank};
-use crate::polling::{Clock, lock, quietly};
+use crate::polling::{Clock, Fault, lock, quietly};
 use crate::{Law, Store};
 
 /// Drives a future on the thread that calls it.
@@ -47,27 +47,20 @@ const STEPS: usize = 6;
 /// stopped in the middle finds the other. Before, it creates tasks.
 const LONG: usize = 1_000;
 
-/// What was asked, and heard.
-type Entry<S> = (
-    Call<<S as Store>::Id, <S as Store>::Payload>,
-    Answer<<S as Store>::Id, <S as Store>::Payload>,
-);
-
 /// What one thread asked and heard about one task.
-type Log<S> = Vec<Entry<S>>;
+type Log<S> = Vec<HeardOf<S>>;
+
+type HeardOf<S> = Heard<<S as Store>::Id, <S as Store>::Payload>;
 
 /// A task that the threads race for, as it was created.
-struct Prize<S: Store> {
+#[derive(Clone)]
+struct Prize<I, T> {
     number: u32,
-    id: S::Id,
-    task: Task<S::Payload>,
+    id: I,
+    task: Task<T>,
 }
 
-impl<S: Store> Clone for Prize<S> {
-    fn clone(&self) -> Self {
-        Self { number: self.number, id: self.id.clone(), task: self.task.clone() }
-    }
-}
+type PrizeOf<S> = Prize<<S as Store>::Id, <S as Store>::Payload>;
 
 /// What came of the races: how many calls overlapped, and a broken law with its story.
 pub(crate) struct Raced {
@@ -116,7 +109,7 @@ pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<R
         let judged = prizes
             .iter()
             .zip(logs.into_iter().zip(others))
-            .filter_map(|(prize, (log, other))| judge(&prizes, prize, &[log, other]));
+            .filter_map(|(prize, (log, other))| judge::<S>(&prizes, prize, &[log, other]));
         for (breach, story) in lock(&batch.failed).take().into_iter().chain(judged) {
             until = until.min(Instant::now() + MORE);
             if found.as_ref().is_none_or(|(best, _)| breach.rank < best.rank) {
@@ -168,7 +161,7 @@ struct Batch<'a, S: Store> {
     /// The number of the task that each is at, and whether it is asleep.
     at: [AtomicUsize; 2],
     sleeps: [AtomicBool; 2],
-    prizes: Mutex<Vec<Prize<S>>>,
+    prizes: Mutex<Vec<PrizeOf<S>>>,
     /// That a task could not be created.
     failed: Mutex<Option<(Breach, Vec<String>)>>,
     calls: AtomicU32,
@@ -247,8 +240,8 @@ impl<'a, S: Store> Batch<'a, S> {
 
     /// Makes a call, and keeps what was asked and heard.
     async fn call(&self, store: &S, call: Call<S::Id, S::Payload>, log: &mut Log<S>) {
-        log.push((call, Answer::Silent));
-        let Some((call, answer)) = log.last_mut() else { return };
+        log.push(Heard { call, answer: Answer::None(Fault::Silent) });
+        let Some(Heard { call, answer }) = log.last_mut() else { return };
         let overlaps = self.clock.enter();
         *answer = ask(store, &call.request).await;
         self.clock.leave();
@@ -261,8 +254,8 @@ impl<'a, S: Store> Batch<'a, S> {
     /// Drives what makes calls. A panic is the answer to the last of them.
     fn drive(&self, log: &mut Log<S>, calls: impl AsyncFnOnce(&mut Log<S>)) {
         let driven = drive(self.block_on, calls(log));
-        if let (Err(text), Some((_, answer))) = (driven, log.last_mut()) {
-            *answer = Answer::Panicked(text);
+        if let (Err(text), Some(heard)) = (driven, log.last_mut()) {
+            heard.answer = Answer::None(Fault::Panicked(text));
             self.clock.leave();
         }
     }
@@ -274,14 +267,14 @@ impl<'a, S: Store> Batch<'a, S> {
         while log.len() < if S::LOSES_ANSWERS { 32 } else { 1 } {
             let create = Call::new(me, 0, Request::Create(task.clone()));
             self.drive(&mut log, async |log| self.call(store, create, log).await);
-            if let Some((_, Answer::Created(id))) = log.last() {
+            if let Some(Heard { answer: Answer::Created(id), .. }) = log.last() {
                 lock(&self.prizes).push(Prize { number, id: id.clone(), task });
                 return;
             }
         }
-        if let Some((call, answer)) = log.last() {
-            let (expected, seen) = ("the task is stored and named".into(), answer.words());
-            let story = vec![format!("{}: {seen}", call.line())];
+        if let Some(heard) = log.last() {
+            let expected = "the task is stored and named".into();
+            let (seen, story) = (heard.answer.words(), vec![heard.line()]);
             let breach = Breach { law: Law::NoError, expected, seen, rank: VAGUE };
             *lock(&self.failed) = Some((breach, story));
         }
@@ -326,14 +319,14 @@ async fn take_part<S: Store>(
     store: &S,
     batch: &Batch<'_, S>,
     me: usize,
-    Prize { number, id, .. }: &Prize<S>,
+    Prize { number, id, .. }: &PrizeOf<S>,
     steps: usize,
     log: &mut Log<S>,
 ) {
     let new = |request| Call::new(me, 0, request);
     for step in 0..steps {
         batch.call(store, new(Request::Load(id.clone())), log).await;
-        let Some((_, Answer::Loaded(Some(task)))) = log.last() else { return };
+        let Some(Heard { answer: Answer::Loaded(Some(task)), .. }) = log.last() else { return };
         let task = task.clone();
         // What is done is as good as drawn, and is another thing for each of the two.
         let drawn = (31 * *number as usize + 7 * step + 13 * me) % 97;
@@ -347,7 +340,8 @@ async fn take_part<S: Store>(
         let (draft, words) = decide::<S>(task, drawn, &text);
         let call = Call { words, ..new(Request::Commit(id.clone(), draft)) };
         batch.call(store, call, log).await;
-        if let (Some((_, Answer::Written(true))), Some(task)) = (log.last(), again) {
+        let accepted = matches!(log.last(), Some(Heard { answer: Answer::Written(true), .. }));
+        if let Some(task) = again.filter(|_| accepted) {
             let (draft, words) = decide::<S>(task, drawn + 1, &(text + ", too"));
             let words = words + ", too";
             batch.call(store, Call { words, ..new(Request::Commit(id.clone(), draft)) }, log).await;
@@ -381,19 +375,18 @@ fn decide<S: Store>(
 
 /// Holds what two threads heard of a task against each other.
 fn judge<S: Store>(
-    prizes: &[Prize<S>],
-    prize: &Prize<S>,
+    prizes: &[PrizeOf<S>],
+    prize: &PrizeOf<S>,
     logs: &[Log<S>; 2],
 ) -> Option<(Breach, Vec<String>)> {
     let Prize { id, task: base, .. } = prize;
     let all = || logs.iter().flatten();
-    let found = |law, expected: &str, entries: &[&Entry<S>]| {
+    let found = |law, expected: &str, told: &[&HeardOf<S>]| {
         let create = Call::<S::Id, _>::new(0, 0, Request::Create(base.clone())).line();
         let mut story =
             vec![format!("{create}: named {id:?}; two threads load and commit at once")];
-        let lines = entries.iter().map(|(call, answer)| (call.line(), answer.words()));
-        story.extend(lines.map(|(line, words)| format!("{line}: {words}")));
-        let seen = entries.last().map_or("nothing".into(), |(_, answer)| answer.words());
+        story.extend(told.iter().map(|heard| heard.line()));
+        let seen = told.last().map_or("nothing".into(), |heard| heard.answer.words());
         Some((Breach { law, expected: expected.into(), seen, rank: rank(law) }, story))
     };
     // The states by revision, and what led away from each.
@@ -402,8 +395,8 @@ fn judge<S: Store>(
     let mut delete = None;
     let mut unknown = Vec::new();
     for entry in all() {
-        let Some(Write { from: Some(at), to }) = entry.0.request.write() else { continue };
-        match &entry.1 {
+        let Some(Write { from: Some(at), to }) = entry.call.request.write() else { continue };
+        match &entry.answer {
             Answer::Written(true) => {}
             Answer::Error(_) if S::LOSES_ANSWERS => {
                 unknown.push(to);
@@ -425,7 +418,7 @@ fn judge<S: Store>(
         return found(Law::StaleIsRefused, "refused, for nobody committed that revision", &[stray]);
     }
     for entry in all() {
-        let Answer::Loaded(seen) = &entry.1 else { continue };
+        let Answer::Loaded(seen) = &entry.answer else { continue };
         let is_committed = match seen {
             None => delete.is_some(),
             Some(seen) => states.get(&seen.revision().get()) == Some(seen),
@@ -437,9 +430,9 @@ fn judge<S: Store>(
         }
     }
     for log in logs {
-        let mut newest: Option<(u64, &Entry<S>)> = None;
+        let mut newest: Option<(u64, &HeardOf<S>)> = None;
         for entry in log {
-            let known = match (&entry.1, entry.0.request.write()) {
+            let known = match (&entry.answer, entry.call.request.write()) {
                 (Answer::Loaded(seen), _) => seen.clone(),
                 (Answer::Written(true), Some(write)) => write.to,
                 _ => continue,
@@ -453,12 +446,12 @@ fn judge<S: Store>(
             newest = Some((known, entry));
         }
     }
-    let is_failure = |answer: &Answer<_, _>| match answer {
+    let is_failure = |heard: &&HeardOf<S>| match heard.answer {
         Answer::Error(_) => !S::LOSES_ANSWERS,
-        Answer::Panicked(_) | Answer::Silent => true,
+        Answer::None(_) => true,
         _ => false,
     };
-    if let Some(failed) = all().find(|(_, answer)| is_failure(answer)) {
+    if let Some(failed) = all().find(is_failure) {
         return found(Law::NoError, "an answer other than that", &[failed]);
     }
     if from.is_empty() && is_known {
@@ -468,8 +461,8 @@ fn judge<S: Store>(
     // In the end nothing is under way.
     let last = states.last_key_value().map(|(_, task)| task).filter(|_| delete.is_none());
     let winner = delete.or_else(|| from.last_key_value().map(|(_, winner)| *winner));
-    let behind = logs.iter().filter_map(|log| log.last()).find(|(_, answer)| {
-        is_known && matches!(answer, Answer::Loaded(seen) if seen.as_ref() != last)
+    let behind = logs.iter().filter_map(|log| log.last()).find(|heard| {
+        is_known && matches!(&heard.answer, Answer::Loaded(seen) if seen.as_ref() != last)
     });
     found(Law::SeenByAll, "what was accepted last", &[winner?, behind?])
 }
