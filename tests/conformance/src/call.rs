@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write as _};
 
-use task_lifecycle::{Draft, Revision, Task};
+use task_lifecycle::{Draft, Event, Operation, Revision, Task};
 
 use crate::Store;
 use crate::polling::Fault;
@@ -65,22 +65,6 @@ impl<I, T: Clone> Request<I, T> {
     }
 }
 
-impl<I, T> Request<I, T> {
-    /// The number of the kind of call: see [`KINDS`].
-    pub(crate) const fn kind(&self) -> usize {
-        match self {
-            Self::Create(_) => 0,
-            Self::CreateAs(..) => 1,
-            Self::Load(_) => 2,
-            Self::Commit(..) => 3,
-            Self::Delete(..) => 4,
-        }
-    }
-}
-
-/// How many kinds of calls there are.
-pub(crate) const KINDS: usize = 5;
-
 /// A call that a client makes.
 #[derive(Clone)]
 pub(crate) struct Call<I, T> {
@@ -90,12 +74,16 @@ pub(crate) struct Call<I, T> {
     pub(crate) request: Request<I, T>,
     /// What was decided, in words.
     pub(crate) words: String,
-    pub(crate) reverts: bool,
 }
 
 impl<I, T: fmt::Debug> Call<I, T> {
     pub(crate) const fn new(client: usize, row: usize, request: Request<I, T>) -> Self {
-        Self { client, row, request, words: String::new(), reverts: false }
+        Self { client, row, request, words: String::new() }
+    }
+
+    pub(crate) fn commit(client: usize, row: usize, what: (I, Draft<T>), words: &str) -> Self {
+        let request = Request::Commit(what.0, what.1);
+        Self { words: words.into(), ..Self::new(client, row, request) }
     }
 
     /// The line of the story, without the answer.
@@ -121,6 +109,19 @@ impl<I, T: fmt::Debug> Call<I, T> {
     }
 }
 
+/// Makes a change: the next operation that is accepted, so that what is left out of a history does
+/// not change what follows; an edit always is. Returns its name.
+pub(crate) fn decide<T>(draft: &mut Draft<T>, change: usize, payload: T) -> String {
+    let mut next = Operation::ALL.iter().skip(change);
+    let next = next.find(|&&next| next != Operation::Delete && draft.check(next).is_ok());
+    let Some(&operation) = next else {
+        draft.edit(|current| *current = payload);
+        return "edit".into();
+    };
+    let _ = Event::new(operation, payload).map(|event| draft.apply(event));
+    operation.to_string()
+}
+
 /// A call and its answer.
 pub(crate) struct Heard<I, T> {
     pub(crate) call: Call<I, T>,
@@ -144,8 +145,7 @@ impl<I: fmt::Debug, T: fmt::Debug> Answer<I, T> {
             Self::Written(false) => "refused".into(),
             Self::NotSupported => "not supported".into(),
             Self::Error(error) => format!("error {error}"),
-            Self::None(Fault::Panicked(text)) => text.clone(),
-            Self::None(Fault::Silent) => "no answer".into(),
+            Self::None(fault) => fault.words(),
         }
     }
 }

@@ -221,6 +221,9 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     /// Takes the answer to a call that was made alone.
     pub(crate) fn settle(&mut self, heard: &Heard<I, T>) -> Result<(), Breach> {
         let Heard { call, answer } = heard;
+        if self.is_lost(heard) {
+            return Ok(());
+        }
         if let (Request::Create(task), Answer::Created(id)) = (&call.request, answer) {
             self.push(id.clone(), Some(task.clone()), call.client);
         } else if !self.can_be(heard, self.abandoned) {
@@ -251,7 +254,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
             for heard in [one, two] {
                 let is_new = matches!(heard.answer, Answer::Created(_));
                 if !is_new && !self.is_lost(heard) && !self.can_be(heard, true) {
-                    return Err(self.breach_meanwhile(heard));
+                    return Err(self.breach(heard));
                 }
             }
         }
@@ -260,7 +263,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     }
 
     /// Whether it is an error that tells nothing.
-    pub(crate) fn is_lost(&self, Heard { call, answer }: &Heard<I, T>) -> bool {
+    fn is_lost(&self, Heard { call, answer }: &Heard<I, T>) -> bool {
         let is_read = matches!(call.request, Request::Create(_) | Request::Load(_));
         self.loses_answers && is_read && matches!(answer, Answer::Error(_))
     }
@@ -375,10 +378,12 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
         let row = &self.rows[number];
         let is_others = |row: &Row<_, _>| seen.is_some() && row.was(seen);
         let law = match row.since {
-            _ if row.disturbed && row.was(seen) && row.is_deleted() => Law::DeletedIsGone,
-            _ if row.disturbed && row.was(seen) => Law::NeverOlder,
-            _ if row.disturbed && self.rows.iter().any(is_others) => Law::OthersAreUntouched,
-            _ if row.disturbed => Law::SeenWhole,
+            _ if row.disturbed => match (row.was(seen), row.is_deleted()) {
+                (true, true) => Law::DeletedIsGone,
+                (true, false) => Law::NeverOlder,
+                _ if self.rows.iter().any(is_others) => Law::OthersAreUntouched,
+                _ => Law::SeenWhole,
+            },
             Since::Reopened => Law::SurvivesCrash,
             Since::Refused => Law::RefusalWritesNothing,
             _ if row.is_free() => Law::SeenWhole,
@@ -389,18 +394,6 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
         let texts = difference(row.task(), seen);
         let [expected, seen] = texts.map(|text| format!("task {}: {text}", number + 1));
         self.found(law, expected, seen)
-    }
-
-    /// Names the law that an answer breaks to a call that overlapped another.
-    fn breach_meanwhile(&self, heard: &Heard<I, T>) -> Breach {
-        let Heard { call, answer } = heard;
-        let (Answer::Loaded(seen), Some(row)) = (answer, self.rows.get(call.row)) else {
-            return self.breach(heard);
-        };
-        let law = if row.was(seen.as_ref()) { Law::NeverOlder } else { Law::SeenWhole };
-        let task = show(row.task());
-        let expected = format!("task {} as it is, or as it was committed: {task}", call.row + 1);
-        self.found(law, expected, answer.words())
     }
 
     /// Names the law that answers break to calls about one task which overlapped.
@@ -426,9 +419,9 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
                 (law, "the one from a stale copy is refused", "both are accepted")
             }
             (Answer::Written(false), _) | (_, Answer::Loaded(_)) => {
-                return self.breach_meanwhile(two);
+                return self.breach(two);
             }
-            _ => return self.breach_meanwhile(one),
+            _ => return self.breach(one),
         };
         self.found(law, expected.into(), seen.into())
     }

@@ -2,8 +2,11 @@
 //! answers are held against.
 
 use core::array;
+use core::mem::{Discriminant, discriminant};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use task_lifecycle::{Draft, Event as Change, Operation, Snapshot, Task};
+use task_lifecycle::{Draft, Snapshot, Task};
 
 use crate::call::{self, Answer, Heard, Request};
 use crate::history::{
@@ -12,7 +15,9 @@ use crate::history::{
 };
 use crate::hostile::{COUNTERS, TEXTS};
 use crate::ledger::{Breach, Ledger, VAGUE};
-use crate::polling::{Clock, Fault, Flight, alone, hold, overlap, pause, step_aside};
+use crate::polling::{
+    Clock, Fault, Flight, NO_ANSWER, alone, hold, lock, overlap, pause, step_aside,
+};
 use crate::{Law, Report, Store};
 
 /// Ticks until a call counts as one that does not end.
@@ -20,6 +25,9 @@ pub(crate) const PATIENCE: u64 = 3_000;
 
 /// How much longer it may take to make a handle than to answer.
 const OPENING: u64 = 4;
+
+/// Ticks until what comes late is there.
+const LATE: u64 = 30;
 
 /// How often a store that loses answers is asked again, where that can do no harm.
 const TRIES: u32 = 32;
@@ -33,22 +41,22 @@ const ROOM: u64 = 1_000;
 
 type Call<S> = call::Call<<S as Store>::Id, <S as Store>::Payload>;
 type Reply<S> = Answer<<S as Store>::Id, <S as Store>::Payload>;
+type Kind<S> = Discriminant<Asked<S>>;
 type Asked<S> = Request<<S as Store>::Id, <S as Store>::Payload>;
 
 /// A broken law, and the story of it.
 pub(crate) struct Found {
     pub(crate) breach: Breach,
     pub(crate) story: Vec<String>,
-    /// Whether it is that a call did not end.
-    pub(crate) is_silent: bool,
 }
 
 type Outcome<T = ()> = Result<T, Box<Found>>;
 type Maybe<T> = Outcome<Option<T>>;
+type MaybeTask<S> = Maybe<Task<<S as Store>::Payload>>;
 
 /// What is known of the kind of store, from one history to the next.
 pub(crate) struct Known<S: Store> {
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) report: Report,
     /// Ticks until a call counts as one that does not end.
     pub(crate) patience: u64,
@@ -56,25 +64,22 @@ pub(crate) struct Known<S: Store> {
     free_name: Option<S::Id>,
     /// Whether, as far as is known, clients may choose names.
     takes_names: bool,
-    /// Whether what was committed is seen if one waits; `None` until that was tried.
-    comes_late: Option<bool>,
     /// How often a call of each kind waits.
-    waits: [u8; call::KINDS],
+    waits: HashMap<Kind<S>, u32>,
     /// Ticks that a slow call takes.
     slow: u64,
 }
 
 impl<S: Store> Known<S> {
-    /// Asks a store for a name that is free in every other.
-    pub(crate) async fn new(store: S) -> Self {
+    /// Asks a store for a name that is free in another, and so in all.
+    pub(crate) async fn new(store: S, another: S) -> Self {
         let mut known = Self {
             clock: Clock::new(),
             report: Report::default(),
             patience: PATIENCE,
             free_name: None,
             takes_names: true,
-            comes_late: None,
-            waits: [0; call::KINDS],
+            waits: HashMap::new(),
             slow: 0,
         };
         for _ in 0..3 * MOST_TASKS {
@@ -87,7 +92,10 @@ impl<S: Store> Known<S> {
                 _ => return Self { free_name: None, ..known },
             }
         }
-        known
+        // What is opened may be the same every time.
+        let Some(id) = known.free_name.clone() else { return known };
+        let load = alone(&known.clock, another.load(&id), known.patience).await.answer();
+        Self { free_name: known.free_name.filter(|_| !matches!(load, Ok(Ok(Some(_))))), ..known }
     }
 
     /// Ticks after which a call is stuck behind another.
@@ -101,19 +109,20 @@ impl<S: Store> Known<S> {
     }
 
     /// Learns from a call that was made alone.
-    fn learn(&mut self, kind: usize, ticks: u64, waits: u32) {
+    fn learn(&mut self, kind: Kind<S>, ticks: u64, waits: u32) {
         self.slow = ticks.max(self.slow - self.slow.div_ceil(16));
-        let waits = u8::try_from(waits).unwrap_or(u8::MAX);
         if waits > 0 {
-            self.waits[kind] = waits.max(self.waits[kind].saturating_sub(1));
+            let most = self.waits.entry(kind).or_default();
+            *most = waits.max(most.saturating_sub(1));
         }
     }
 
     /// Resolves after how many waits an event's call is held.
-    fn waits(&self, event: &mut Event, kind: usize) -> u32 {
+    fn waits(&self, event: &mut Event, request: &Asked<S>) -> u32 {
         if event[WAITS] >= PART {
-            let part = u32::from(event[WAITS] - PART) * u32::from(self.waits[kind]);
-            event[WAITS] = u8::try_from(part / u32::from(PART)).unwrap_or(0);
+            let most = self.waits.get(&discriminant(request)).copied().unwrap_or(0);
+            let part = u32::from(event[WAITS] - PART) * most / u32::from(PART);
+            event[WAITS] = u8::try_from(part).unwrap_or(0).min(PART - 1);
         }
         u32::from(event[WAITS]) + 1
     }
@@ -124,29 +133,24 @@ fn strange_task<S: Store>() -> Task<S::Payload> {
 }
 
 /// Plays a history. What of it depends on the store is written into the history.
-pub(crate) async fn play<S: Store>(
-    store: S,
-    history: &mut History,
-    known: &mut Known<S>,
-) -> Outcome {
-    known.clock.begin();
+pub(crate) async fn play<S: Store>(store: S, all: &mut History, known: &mut Known<S>) -> Outcome {
+    known.clock.forget(0);
     known.report.histories += 1;
     let mut play = Play {
         known,
         handles: vec![store],
         copies: array::from_fn(|_| Vec::new()),
-        sent: array::from_fn(|_| None),
         ledger: Ledger::new(S::LOSES_ANSWERS),
         free_row: None,
         texts: 0,
         creates: 0,
         actor: 0,
-        is_watched: history.is_watched(),
+        is_watched: all.watch == 0,
     };
     play.ask_for_another().await?;
-    let is_call = |event: &Event| !matches!(ask(event), Ask::Repeat | Ask::Reopen);
+    let is_call = |event: &Event| ask(event) != Ask::Reopen;
     let mut at = 0;
-    while let Some((event, rest)) = history.events[at..].split_first_mut() {
+    while let Some((event, rest)) = all.events[at..].split_first_mut() {
         let overlaps = !matches!(fate(event), Fate::Alone | Fate::GivenUp) && is_call(event);
         let meanwhile = rest.first_mut().filter(|next| overlaps && is_call(next));
         at += 1 + usize::from(meanwhile.is_some());
@@ -161,8 +165,6 @@ struct Play<'a, S: Store> {
     handles: Vec<S>,
     /// The copies that each client holds, by task.
     copies: [Vec<Option<Task<S::Payload>>>; 2],
-    /// What each client sent last.
-    sent: [Option<Call<S>>; 2],
     ledger: Ledger<S::Id, S::Payload>,
     /// The task under a name that was free.
     free_row: Option<usize>,
@@ -194,7 +196,7 @@ impl<S: Store> Play<'_, S> {
             }
             self.look_if_watched().await?;
             if time == 0 {
-                told = self.known.clock.story().len();
+                told = lock(&self.known.clock.story).len();
             }
         }
         Ok(())
@@ -203,22 +205,14 @@ impl<S: Store> Play<'_, S> {
     /// Lets an event happen; false if there was nothing to do.
     async fn event(&mut self, event: &mut Event, meanwhile: Option<&mut Event>) -> Outcome<bool> {
         let client = usize::from(event[CLIENT] % 2);
-        match ask(event) {
-            Ask::Repeat => {
-                let Some(mut call) = self.sent[client].clone() else { return Ok(false) };
-                if !call.words.ends_with(" again") {
-                    call.words.push_str(" again");
-                }
-                return self.send(call).await.map(|()| true);
-            }
-            Ask::Reopen => return self.reopen().await.map(|()| true),
-            _ => {}
+        if ask(event) == Ask::Reopen {
+            return self.reopen().await.map(|()| true);
         }
-        let Some(row) = self.row(event).await? else { return Ok(false) };
+        let Some(row) = self.row(event) else { return Ok(false) };
         let Some(next) = meanwhile else {
             let Some(call) = self.prepare(event, (client, row)).await? else { return Ok(false) };
             if fate(event) == Fate::GivenUp {
-                let waits = self.known.waits(event, call.request.kind());
+                let waits = self.known.waits(event, &call.request);
                 self.give_up(call, waits).await?;
             } else {
                 self.send(call).await?;
@@ -226,22 +220,22 @@ impl<S: Store> Play<'_, S> {
             return Ok(true);
         };
         let other = (row + usize::from(next[TASK] % FREE_NAME)) % self.ledger.rows.len().max(1);
-        let (mut one, mut two) = (None, None);
         // A delete may need a commit before it, so it is prepared first.
-        let order = if ask(next) == Ask::Delete { [false, true] } else { [true, false] };
-        for is_first in order {
-            if is_first {
-                one = self.prepare(event, (client, row)).await?;
-            } else {
-                two = self.prepare(next, (1 - client, other)).await?;
-            }
-        }
+        let early = match ask(next) {
+            Ask::Delete => Some(self.prepare(next, (1 - client, other)).await?),
+            _ => None,
+        };
+        let one = self.prepare(event, (client, row)).await?;
+        let two = match early {
+            Some(two) => two,
+            None => self.prepare(next, (1 - client, other)).await?,
+        };
         match (one, two) {
             (None, None) => return Ok(false),
             (Some(call), None) | (None, Some(call)) => self.send(call).await?,
             (Some(one), Some(two)) => {
                 let is_held = fate(event) != Fate::Together;
-                let waits = if is_held { self.known.waits(event, one.request.kind()) } else { 1 };
+                let waits = if is_held { self.known.waits(event, &one.request) } else { 1 };
                 self.overlap([one, two], fate(event), waits).await?;
             }
         }
@@ -249,26 +243,21 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// The number of the task that an event is about. `None` if there is none.
-    async fn row(&mut self, event: &Event) -> Maybe<usize> {
+    fn row(&mut self, event: &Event) -> Option<usize> {
         if ask(event) == Ask::Create {
-            return Ok(Some(self.ledger.rows.len()));
+            return Some(self.ledger.rows.len());
         }
         if event[TASK] >= FREE_NAME {
             if let (None, Some(id)) = (self.free_row, self.known.free_name.clone()) {
-                let found = self.make(0, &Request::Load(id.clone())).await;
-                if matches!(found, Answer::Loaded(Some(task)) if task == strange_task::<S>()) {
-                    self.known.free_name = None; // what is opened is the same every time
-                } else {
-                    let row = self.ledger.push(id, None, 0);
-                    self.free_row = Some(row);
-                    let line = format!("task {}: never created, named by another store", row + 1);
-                    self.known.clock.tell(line);
-                }
+                let row = self.ledger.push(id, None, 0);
+                self.free_row = Some(row);
+                let line = format!("task {}: never created, named by another store", row + 1);
+                self.known.clock.tell(line);
             }
-            return Ok(self.free_row);
+            return self.free_row;
         }
         let rows = self.ledger.rows.len();
-        Ok((rows > 0).then(|| usize::from(event[TASK]) % rows))
+        (rows > 0).then(|| usize::from(event[TASK]) % rows)
     }
 
     fn copy(&mut self, client: usize, row: usize) -> &mut Option<Task<S::Payload>> {
@@ -284,7 +273,7 @@ impl<S: Store> Play<'_, S> {
             self.creates += 1;
             let create = Request::Create(Task::new(self.payload(event[TEXT])));
             let has_room = rows + 1 < MOST_TASKS && self.creates < 2 * MOST_TASKS;
-            return Ok(has_room.then(|| call::Call::new(client, rows, create)));
+            return Ok(has_room.then(|| Call::<S>::new(client, rows, create)));
         }
         let Some(known) = self.ledger.rows.get(row) else { return Ok(None) };
         let (id, is_free) = (known.id.clone(), known.is_free());
@@ -298,27 +287,22 @@ impl<S: Store> Play<'_, S> {
                 }
                 Request::CreateAs(id, Task::new(self.payload(event[TEXT])))
             }
-            _ => return self.change(event, (client, row), event[AS_HELD] > 0 || is_free).await,
+            _ => return self.change(event, (client, row)).await,
         };
-        Ok(Some(call::Call::new(client, row, request)))
+        Ok(Some(Call::<S>::new(client, row, request)))
     }
 
     /// What a client makes of its copy of a task.
-    async fn change(
-        &mut self,
-        event: &Event,
-        (client, row): (usize, usize),
-        as_held: bool,
-    ) -> Maybe<Call<S>> {
+    async fn change(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<Call<S>> {
+        let as_held = event[AS_HELD] > 0 || self.ledger.rows[row].is_free();
         let Some(mut task) = self.held(client, row, as_held).await? else { return Ok(None) };
         let known = &self.ledger.rows[row];
         let (id, is_stale) = (known.id.clone(), !known.is_at(Some(task.revision())));
         if ask(event) == Ask::Delete {
             if task.status().is_active() && !(as_held && is_stale) {
                 let mut draft = Draft::new(task);
-                let reverts = draft.fail().is_ok_and(|done| done.reverted());
-                let call = call::Call::new(client, row, Request::Commit(id.clone(), draft));
-                self.send(Call::<S> { words: "fail".into(), reverts, ..call }).await?;
+                let _ = draft.fail();
+                self.send(Call::<S>::commit(client, row, (id.clone(), draft), "fail")).await?;
                 self.look_if_watched().await?;
                 // The copy that the commit left, if it was accepted.
                 let left = self.copy(client, row).clone();
@@ -328,10 +312,10 @@ impl<S: Store> Play<'_, S> {
                 }
             }
             let request = Request::Delete(id, task.revision());
-            return Ok(Some(call::Call::new(client, row, request)));
+            return Ok(Some(Call::<S>::new(client, row, request)));
         }
         let mut draft = Draft::new(task);
-        let (mut words, mut reverts) = (Vec::new(), false);
+        let mut words = Vec::new();
         if ask(event) == Ask::Leap {
             let Some(task) = leap::<S>(&draft, event[TEXT]) else { return Ok(None) };
             *draft = task;
@@ -340,13 +324,10 @@ impl<S: Store> Play<'_, S> {
             let more = MORE.iter().filter_map(|&more| event[more].checked_sub(1));
             for change in [event[CHANGE]].into_iter().chain(more) {
                 let payload = self.payload(event[TEXT]);
-                let (word, reverted) = decide(&mut draft, change, payload);
-                words.push(word);
-                reverts |= reverted;
+                words.push(call::decide(&mut draft, usize::from(change), payload));
             }
         }
-        let call = call::Call::new(client, row, Request::Commit(id, draft));
-        Ok(Some(Call::<S> { words: words.join(" and "), reverts, ..call }))
+        Ok(Some(Call::<S>::commit(client, row, (id, draft), &words.join(" and "))))
     }
 
     fn payload(&mut self, text: u8) -> S::Payload {
@@ -359,7 +340,7 @@ impl<S: Store> Play<'_, S> {
 
     /// The client's copy of a task, loaded now if it has none or wants what is there now. Under a
     /// name that is free, one that it made up.
-    async fn held(&mut self, client: usize, row: usize, as_held: bool) -> Maybe<Task<S::Payload>> {
+    async fn held(&mut self, client: usize, row: usize, as_held: bool) -> MaybeTask<S> {
         let copy = self.copy(client, row).clone();
         let known = &self.ledger.rows[row];
         let is_current = known.is_certain() && copy.as_ref() == known.task();
@@ -370,7 +351,7 @@ impl<S: Store> Play<'_, S> {
             return Ok(copy);
         }
         let load = Request::Load(known.id.clone());
-        let line = call::Call::<S::Id, S::Payload>::new(client, row, load).line();
+        let line = Call::<S>::new(client, row, load).line();
         let line = self.known.clock.tell(line);
         let seen = self.see(client, row, Some(line)).await?;
         self.known.clock.add(line, &format!(": {}", call::show(seen.as_ref())));
@@ -381,21 +362,22 @@ impl<S: Store> Play<'_, S> {
     /// Makes a call while no other is in flight.
     async fn make(&mut self, client: usize, request: &Asked<S>) -> Reply<S> {
         let is_read = matches!(request, Request::Create(_) | Request::Load(_));
-        for attempt in 1.. {
+        let mut last = String::new();
+        for _ in 0..TRIES {
             let (clock, patience) = (&self.known.clock, self.known.patience);
             let began = clock.now();
             let flight = alone(clock, call::ask(self.handle(client), request), patience).await;
             let (ticks, waits) = (clock.now() - began, flight.waits);
             let answer = flight.answer().unwrap_or_else(Answer::None);
             if !matches!(answer, Answer::None(_)) {
-                self.known.learn(request.kind(), ticks, waits);
+                self.known.learn(discriminant(request), ticks, waits);
             }
-            let is_lost = S::LOSES_ANSWERS && is_read && matches!(answer, Answer::Error(_));
-            if !is_lost || attempt == TRIES {
-                return answer;
+            match answer {
+                Answer::Error(error) if S::LOSES_ANSWERS && is_read => last = error,
+                answer => return answer,
             }
         }
-        Answer::None(Fault::Silent)
+        Answer::None(Fault::Panicked(format!("{TRIES} times an error: {last}")))
     }
 
     async fn send(&mut self, mut call: Call<S>) -> Outcome {
@@ -411,7 +393,7 @@ impl<S: Store> Play<'_, S> {
     /// Takes the answer to a call that was made alone.
     fn settle(&mut self, heard: Heard<S::Id, S::Payload>) -> Outcome {
         if let Err(breach) = self.ledger.settle(&heard) {
-            return Err(self.found(breach, &heard.answer));
+            return Err(self.found(breach));
         }
         self.note(heard);
         Ok(())
@@ -423,10 +405,7 @@ impl<S: Store> Play<'_, S> {
         let report = &mut self.known.report;
         match (&answer, &call.request) {
             (Answer::Written(true), Request::Delete(..)) => report.deletes += 1,
-            (Answer::Written(true), Request::Commit(..)) => {
-                report.commits += 1;
-                report.reverts += u32::from(call.reverts);
-            }
+            (Answer::Written(true), Request::Commit(..)) => report.commits += 1,
             (Answer::Written(false), _) => report.refused += 1,
             (Answer::NotSupported, _) => self.known.takes_names = false,
             _ => {}
@@ -438,17 +417,8 @@ impl<S: Store> Play<'_, S> {
             // Load again, decide again.
             _ => None,
         };
-        self.remember(call);
-    }
-
-    /// Keeps what a client may send again: a create would make another task.
-    fn remember(&mut self, call: Call<S>) {
-        let client = call.client;
         if !matches!(call.request, Request::Load(_)) {
             self.actor = client;
-        }
-        if matches!(call.request, Request::Commit(..) | Request::Delete(..)) {
-            self.sent[client] = Some(call);
         }
     }
 
@@ -461,7 +431,7 @@ impl<S: Store> Play<'_, S> {
         if first.has_ended() {
             let answer = first.answer().unwrap_or_else(Answer::None);
             clock.add(line, &format!(": {}", answer.words()));
-            self.settle_unless_lost(one, answer)?;
+            self.settle(Heard { call: one, answer })?;
             self.look_if_watched().await?;
             return self.send(two).await;
         }
@@ -479,18 +449,10 @@ impl<S: Store> Play<'_, S> {
         self.known.report.overlapped += 2;
         let mut both = [Heard { call: one, answer: a }, Heard { call: two, answer: b }];
         if let Err(breach) = self.ledger.settle_both(&mut both) {
-            let is_silent = |heard: &&Heard<_, _>| matches!(heard.answer, Answer::None(_));
-            let told = both.iter().find(is_silent).unwrap_or(&both[0]);
-            return Err(self.found(breach, &told.answer));
+            return Err(self.found(breach));
         }
         both.into_iter().for_each(|heard| self.note(heard));
         Ok(())
-    }
-
-    /// Takes an answer, unless it is an error that tells nothing.
-    fn settle_unless_lost(&mut self, call: Call<S>, answer: Reply<S>) -> Outcome {
-        let heard = Heard { call, answer };
-        if self.ledger.is_lost(&heard) { Ok(()) } else { self.settle(heard) }
     }
 
     /// A client goes away while its call is under way.
@@ -504,7 +466,7 @@ impl<S: Store> Play<'_, S> {
         if let Some(ended) = ended {
             let answer = ended.unwrap_or_else(Answer::None);
             clock.add(line, &format!(": {}", answer.words()));
-            return self.settle_unless_lost(call, answer);
+            return self.settle(Heard { call, answer });
         }
         clock.add(line, &format!(": given up after wait {waits}"));
         self.known.report.given_up += 1;
@@ -512,7 +474,6 @@ impl<S: Store> Play<'_, S> {
         if call.row < self.ledger.rows.len() {
             *self.copy(call.client, call.row) = None;
         }
-        self.remember(call);
         Ok(())
     }
 
@@ -537,13 +498,8 @@ impl<S: Store> Play<'_, S> {
 
     /// Loads a task, which must be as the ledger has it. The line of the story is told already, or
     /// only if something is wrong.
-    async fn see(
-        &mut self,
-        viewer: usize,
-        row: usize,
-        line: Option<usize>,
-    ) -> Maybe<Task<S::Payload>> {
-        let call = call::Call::new(viewer, row, Request::Load(self.ledger.rows[row].id.clone()));
+    async fn see(&mut self, viewer: usize, row: usize, line: Option<usize>) -> MaybeTask<S> {
+        let call = Call::<S>::new(viewer, row, Request::Load(self.ledger.rows[row].id.clone()));
         let answer = self.make(viewer, &call.request).await;
         let heard = Heard { call, answer };
         let Err(mut breach) = self.ledger.settle(&heard) else {
@@ -558,11 +514,14 @@ impl<S: Store> Play<'_, S> {
             let was = known.was(seen.as_ref());
             if viewer != writer && self.sees_right(writer, row).await {
                 breach.law = Law::SeenByAll;
-            } else if was && self.comes_late(viewer, row).await {
-                breach.law = Law::NeverOlder;
+            } else if was {
+                pause(&self.known.clock, LATE).await;
+                // Then it was stored, and the answer came before.
+                let is_late = self.sees_right(viewer, row).await;
+                breach.law = if is_late { Law::NeverOlder } else { breach.law };
             }
         }
-        Err(self.found(breach, &answer))
+        Err(self.found(breach))
     }
 
     async fn sees_right(&mut self, viewer: usize, row: usize) -> bool {
@@ -571,23 +530,11 @@ impl<S: Store> Play<'_, S> {
         matches!(answer, Answer::Loaded(seen) if seen.as_ref() == self.ledger.rows[row].task())
     }
 
-    /// Whether it is right after a while: then it was stored, and the answer came before.
-    async fn comes_late(&mut self, viewer: usize, row: usize) -> bool {
-        if let Some(late) = self.known.comes_late {
-            return late;
-        }
-        pause(&self.known.clock, 100).await;
-        let late = self.sees_right(viewer, row).await;
-        self.known.comes_late = Some(late);
-        late
-    }
-
     async fn ask_for_another(&mut self) -> Outcome {
         let another = self.handles[0].another();
         let another = self.opened("another handle is made", another).await?;
+        self.known.report.handles = 1 + u32::from(another.is_some());
         self.handles.extend(another);
-        let handles = u32::try_from(self.handles.len()).unwrap_or(0);
-        self.known.report.handles = self.known.report.handles.max(handles);
         Ok(())
     }
 
@@ -609,16 +556,14 @@ impl<S: Store> Play<'_, S> {
         let (clock, patience) = (&self.known.clock, OPENING * self.known.patience);
         let fault = match alone(clock, opening, patience).await.answer() {
             Ok(opened) => return Ok(opened),
-            Err(fault) => Answer::None(fault),
+            Err(fault) => fault.words(),
         };
-        clock.tell(format!("{what}: {}", fault.words()));
-        let breach = self.ledger.found(Law::NoError, "a handle".into(), fault.words());
-        Err(self.found(breach, &fault))
+        clock.tell(format!("{what}: {fault}"));
+        Err(self.found(self.ledger.found(Law::NoError, "a handle".into(), fault)))
     }
 
-    fn found(&self, breach: Breach, answer: &Reply<S>) -> Box<Found> {
-        let is_silent = matches!(answer, Answer::None(Fault::Silent));
-        Box::new(Found { breach, story: self.known.clock.story(), is_silent })
+    fn found(&self, breach: Breach) -> Box<Found> {
+        Box::new(Found { breach, story: lock(&self.known.clock.story).clone() })
     }
 
     /// Both clients look at everything. And where a commit was refused because a call that was
@@ -633,37 +578,23 @@ impl<S: Store> Play<'_, S> {
                 let mut draft = Draft::new(task);
                 draft.edit(|payload| *payload = S::payload("in the end"));
                 let id = self.ledger.rows[row].id.clone();
-                let call = call::Call::new(0, row, Request::Commit(id, draft));
-                let call = Call::<S> { words: "edit".into(), ..call };
-                let told = line.unwrap_or_else(|| self.known.clock.story().len());
+                let call = Call::<S>::commit(0, row, (id, draft), "edit");
+                let told = line.unwrap_or_else(|| lock(&self.known.clock.story).len());
                 self.known.clock.forget(told);
                 line = Some(told);
                 self.send(call).await?;
                 if self.known.clock.now() - began > self.known.patience {
+                    let (law, rank) = (Law::CurrentIsAccepted, VAGUE);
                     let expected = "accepted, once what was given up is over".into();
-                    let mut breach =
-                        self.ledger.found(Law::CurrentIsAccepted, expected, "refused".into());
-                    breach.rank = VAGUE;
-                    return Err(self.found(breach, &Answer::None(Fault::Silent)));
+                    let seen = format!("{NO_ANSWER} but refusals");
+                    let breach = Breach { law, expected, seen, rank };
+                    return Err(self.found(breach));
                 }
                 pause(&self.known.clock, 1).await;
             }
         }
         Ok(())
     }
-}
-
-/// Makes a change: the next operation that is accepted, so that what is left out of a history does
-/// not change what follows; an edit always is. Returns its name, and whether it reverted.
-fn decide<T>(draft: &mut Draft<T>, change: u8, payload: T) -> (String, bool) {
-    let mut next = Operation::ALL.iter().skip(usize::from(change));
-    let next = next.find(|&&next| next != Operation::Delete && draft.check(next).is_ok());
-    let Some(&operation) = next else {
-        draft.edit(|current| *current = payload);
-        return ("edit".into(), false);
-    };
-    let done = Change::new(operation, payload).map(|event| draft.apply(event));
-    (operation.to_string(), done.is_some_and(|done| done.is_ok_and(|done| done.reverted())))
 }
 
 /// Brings the counters to the end of a column, as many changes in one commit do. `None` if they are
