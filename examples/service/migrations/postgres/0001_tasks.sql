@@ -35,6 +35,7 @@ CREATE TABLE tasks (
     -- `request ID` or `worker NAME`. Whoever changes a task by hand sets both, and the revision.
     operations       TEXT   NOT NULL,
     changed_by       TEXT   NOT NULL,
+    reason           TEXT,            -- why it failed; of a failed update only the log tells
 
     file             BYTEA NOT NULL, -- the document; the last column, for hardly anybody reads it
 
@@ -77,6 +78,7 @@ CREATE TABLE events (
     owner                  TEXT   NOT NULL,
     operations             TEXT   NOT NULL, -- as in `tasks`; `delete`
     changed_by             TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
+    reason                 TEXT,
     loaded                 BIGINT,          -- the revision that it was made from; NULL: created
     revision               BIGINT,          -- and that it led to; NULL: deleted
     run                    BIGINT NOT NULL,
@@ -98,12 +100,13 @@ CREATE INDEX events_task ON events (task_id, number);
 CREATE FUNCTION log_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- OLD is NULL for an insert, and NEW for a delete.
-    INSERT INTO events (at, task_id, owner, operations, changed_by, loaded, revision, run,
+    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
         status_before, previous_status_before, status, previous_status, payload,
         queued_run, attempts, stop_requested)
     VALUES (
         (SELECT now FROM clock), coalesce(NEW.task_id, OLD.task_id), coalesce(NEW.owner, OLD.owner),
         coalesce(NEW.operations, 'delete'), coalesce(NEW.changed_by, 'owner'),
+        NEW.reason,
         OLD.revision, NEW.revision, coalesce(NEW.run, OLD.run),
         OLD.status, OLD.previous_status, NEW.status, NEW.previous_status,
         CASE WHEN NEW.payload IS DISTINCT FROM OLD.payload THEN NEW.payload END,

@@ -35,6 +35,7 @@ CREATE TABLE tasks (
     -- `request ID` or `worker NAME`. Whoever changes a task by hand sets both, and the revision.
     operations       TEXT   NOT NULL,
     changed_by       TEXT   NOT NULL,
+    reason           TEXT,            -- why it failed; of a failed update only the log tells
 
     file             BLOB NOT NULL, -- the document; the last column, for hardly anybody reads it
 
@@ -77,6 +78,7 @@ CREATE TABLE events (
     owner                  TEXT   NOT NULL,
     operations             TEXT   NOT NULL, -- as in `tasks`; `delete`
     changed_by             TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
+    reason                 TEXT,
     loaded                 INTEGER,          -- the revision that it was made from; NULL: created
     revision               INTEGER,          -- and that it led to; NULL: deleted
     run                    INTEGER NOT NULL,
@@ -97,22 +99,22 @@ CREATE INDEX events_task ON events (task_id, number);
 
 CREATE TRIGGER tasks_created AFTER INSERT ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, loaded, revision, run,
+    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
         status_before, previous_status_before, status, previous_status, payload,
         queued_run, attempts, stop_requested)
     VALUES (
-        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by,
+        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
         NULL, NEW.revision, NEW.run, NULL, NULL, NEW.status, NEW.previous_status, NEW.payload,
         NEW.queued_run, NEW.attempts, NEW.stop_requested
     );
 END;
 CREATE TRIGGER tasks_changed AFTER UPDATE OF revision ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, loaded, revision, run,
+    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
         status_before, previous_status_before, status, previous_status, payload,
         queued_run, attempts, stop_requested)
     VALUES (
-        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by,
+        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
         OLD.revision, NEW.revision, NEW.run,
         OLD.status, OLD.previous_status, NEW.status, NEW.previous_status,
         CASE WHEN NEW.payload IS NOT OLD.payload THEN NEW.payload END,
@@ -121,11 +123,11 @@ BEGIN
 END;
 CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, loaded, revision, run,
+    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
         status_before, previous_status_before, status, previous_status, payload,
         queued_run, attempts, stop_requested)
     VALUES (
-        (SELECT now FROM clock), OLD.task_id, OLD.owner, 'delete', 'owner',
+        (SELECT now FROM clock), OLD.task_id, OLD.owner, 'delete', 'owner', NULL,
         OLD.revision, NULL, OLD.run, OLD.status, OLD.previous_status, NULL, NULL, NULL,
         OLD.queued_run, OLD.attempts, OLD.stop_requested
     );
