@@ -60,7 +60,7 @@ impl<T: Tasks> Worker<T> {
 
     /// Handles a message. It is acknowledged unless its run is newer than the task that was found,
     /// whose commit may be under way; it must not stop those behind it.
-    async fn deliver(&self, message: &Message, stop: &mut watch::Receiver<bool>) {
+    pub async fn deliver(&self, message: &Message, stop: &mut watch::Receiver<bool>) {
         let due_in = match self.handle(message, stop).await {
             Ok(()) | Err(Refusal::NotFound) => return,
             Err(Refusal::Run(stale)) if !stale.is_ahead() => return,
