@@ -224,7 +224,12 @@ fn options(arguments: &[&str]) -> Options {
 }
 
 fn worker<T: Tasks>(tasks: T, name: &str) -> Worker<T> {
-    Worker { tasks, name: name.to_owned(), options: options(&["--work-millis", "0"]), queued: Arc::default() }
+    Worker {
+        tasks,
+        name: name.to_owned(),
+        options: options(&["--work-millis", "0"]),
+        queued: Arc::default(),
+    }
 }
 
 /// Handles a message, by a worker that nobody stops.

@@ -66,8 +66,11 @@ fn command(database: &str, keys: &[&str]) -> Command {
 
 /// Runs the program where it must not start.
 fn refused(arguments: &[&str]) -> String {
-    let Output { status, stdout, stderr } =
-        Command::new(PROGRAM).args(arguments).env("DATABASE_URL", "sqlite::memory:").output().unwrap();
+    let Output { status, stdout, stderr } = Command::new(PROGRAM)
+        .args(arguments)
+        .env("DATABASE_URL", "sqlite::memory:")
+        .output()
+        .unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(!status.success(), "{arguments:?}: {said}");
     assert!(!said.contains("secret"), "{arguments:?}: {said}");
