@@ -2,28 +2,22 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `routes.rs` | what a client can ask for: `cancel` is the function to read first |
-//! | `request.rs`, `plain.rs` | what it sends, and who it is; what of JSON may be stored |
-//! | `answer.rs` | what it is told |
+//! | `routes.rs` | what a client can ask for: `cancel` and `change` are to be read first |
+//! | `commit.rs` | a commit, from its draft to what became of it |
+//! | `store.rs` | the statements: tasks, what lies beside them, messages and leases |
+//! | `worker.rs` | a run, and the sweeper |
 //! | `document.rs` | the payload, and the work |
-//! | `store.rs` | the statements: tasks, the queue and the log, in SQLite or PostgreSQL |
-//! | `worker.rs` | a run |
-//! | `record.rs`, `database.rs` | what is stored; connections and rows |
-//! | `server.rs`, `run.rs`, `observe.rs` | connections; the program; its log and numbers |
-//!
-//! Each change is the same four steps: load, decide, commit by the revision that was loaded,
-//! answer.
+//! | `request.rs`, `answer.rs` | what a client sends, and what it gets |
+//! | `database.rs` | connections, and the meaning of errors |
+//! | `options.rs`, `service.rs` | the program |
 
 pub mod answer;
-mod database;
+pub mod commit;
+pub mod database;
 pub mod document;
-pub mod observe;
-mod openapi;
-mod plain;
-mod record;
+pub mod options;
 pub mod request;
 pub mod routes;
-pub mod run;
-pub mod server;
+pub mod service;
 pub mod store;
 pub mod worker;

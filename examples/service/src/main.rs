@@ -1,11 +1,14 @@
-use std::sync::Arc;
+use std::io::{IsTerminal as _, stderr};
 
-use clap::Parser;
-use task_service::observe;
-use task_service::run::{Options, run};
+use task_service::options::Options;
+use task_service::service::run;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    observe::log();
-    run(Options::parse(), |store| Arc::new(store)).await
+    let wanted = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+    let log = tracing_subscriber::fmt().with_env_filter(wanted.from_env_lossy());
+    log.with_writer(stderr).with_ansi(stderr().is_terminal()).init();
+    run(Options::read()?).await
 }

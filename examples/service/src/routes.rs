@@ -1,225 +1,234 @@
-//! The routes. Read `cancel` first; the other changes work the same way.
+//! The routes. Read `cancel` first, and `change` in `commit.rs`; the others work the same way.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::Json;
-use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::from_fn;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
-use serde_json::json;
-use task_lifecycle::TransitionError;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use task_lifecycle::{Draft, Status, Task, TransitionError};
 use tokio::time::timeout;
-use uuid::Uuid;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
 
-use crate::answer::{Refusal, answer, body, etag, listed, pieces};
-use crate::document::Document;
-use crate::openapi::openapi;
-use crate::request::{App, Base, Caller, List, Named, Seen, Shown, Text};
-use crate::server::LARGEST_BODY;
-use crate::store::{Entry, Event, Key, Payload};
-use crate::{observe, request};
+use crate::answer::{answer, etag};
+use crate::commit::{Refusal, change};
+use crate::database::{Meaning, meaning};
+use crate::document::{Document, content};
+use crate::request::{App, Asked};
+use crate::store::{Beside, Note, Row, Tasks as _};
 
-/// A page ends with the task that makes its documents larger than this, in bytes as stored.
-const LARGEST_PAGE: u64 = 4 << 20;
+type Result<T> = std::result::Result<T, Refusal>;
 
 /// All routes, under the names that both generations of the API use.
 pub fn router(app: App) -> Router {
     let of = |name: &str| {
+        let cancel = get(cancel).head(only_get).fallback(only_get);
         Router::new()
             .route(&format!("/{name}/parse"), post(create))
             .route(&format!("/{name}/{{task_id}}"), get(show).delete(delete))
             .route(&format!("/{name}/{{task_id}}/parse"), patch(update).get(show))
-            .route(
-                &format!("/{name}/{{task_id}}/cancel"),
-                get(cancel).head(only_get).fallback(only_get),
-            )
-            .route(&format!("/{name}/{{task_id}}/events"), get(events))
-            .route(&format!("/{name}/{{task_id}}/file"), get(file))
+            .route(&format!("/{name}/{{task_id}}/cancel"), cancel)
+            .route(&format!("/{name}/{{task_id}}/stop"), post(stop))
+            .route(&format!("/{name}/{{task_id}}/log"), get(log))
     };
     let routes = of("tasks").merge(of("task")).route("/tasks", get(list));
+    let too_long = (StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(30));
     Router::new()
         .nest("/api/v1", routes.clone())
         .merge(routes)
         .route("/health", get(health))
-        .route("/metrics", get(observe::metrics))
-        .route("/docs/openapi.json", get(async || Json(openapi())))
-        .fallback(async || (StatusCode::NOT_FOUND, "No such route"))
-        .method_not_allowed_fallback(async || NO_SUCH_METHOD)
-        .layer(from_fn(observe::request))
+        .layer(TimeoutLayer::with_status_code(too_long.0, too_long.1))
+        .layer(TraceLayer::new_for_http())
         .with_state(app)
 }
 
-const NO_SUCH_METHOD: (StatusCode, &str) = (StatusCode::METHOD_NOT_ALLOWED, "No such method");
-
-/// HEAD must have no side effect, so it cannot stand in for a GET that has one.
+/// HEAD must have no effect, so it cannot stand in for a GET that has one.
 async fn only_get() -> impl IntoResponse {
-    ([(header::ALLOW, "GET")], NO_SUCH_METHOD)
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")], "Only GET")
+}
+
+/// How often a client's change is tried whose outcome is not known.
+const TRIES: u32 = 5;
+
+impl Asked {
+    async fn load(&self) -> Result<Row> {
+        self.app.store.load(&self.key).await?.ok_or(Refusal::NotFound)
+    }
+
+    /// Changes the task, if it is still at the revision that the client has seen.
+    async fn change(
+        &self,
+        mut decide: impl FnMut(&mut Draft<String>, &Beside, &mut Note) -> Result<()>,
+    ) -> Result<(Draft<String>, Beside)> {
+        let changed = change(&self.app.store, &self.key, &self.by, TRIES, |draft, beside, note| {
+            self.check(draft)?;
+            decide(draft, beside, note)
+        });
+        changed.await
+    }
+
+    fn show(&self, task: &Task<String>, beside: &Beside, with_chunks: bool) -> Result<Response> {
+        let answer = answer(&self.key.id, task, beside, &self.base, with_chunks)?;
+        Ok((etag(task), Json(answer)).into_response())
+    }
 }
 
 /// Only in status `Starting`: a new task becomes `Cancelled`, an updating one reverts.
-async fn cancel(
-    State(app): State<App>,
-    key: Key,
-    seen: Seen,
-) -> Result<impl IntoResponse, Refusal> {
-    loop {
-        let mut row = app.load(&key).await?;
-        seen.check(&row.task)?;
-        let loaded = row.task.revision();
-        let done = row.task.cancel()?;
-        let event = Event::of(&done, &key.user, loaded, "Task cancelled");
-        if app.commit(&row, loaded, &event).await? {
-            return Ok(etag(&row.task));
-        } // else someone was faster: load again, decide again
-    }
+async fn cancel(asked: Asked) -> Result<impl IntoResponse> {
+    let cancelled = asked.change(|draft, _, note| {
+        note.operations = "cancel";
+        draft.cancel()?;
+        Ok(())
+    });
+    let (task, _) = cancelled.await?;
+    Ok(etag(&task))
 }
 
-async fn create(
-    State(app): State<App>,
-    Caller(user): Caller,
-    Named(name): Named,
-    Base(base): Base,
-    Text(body, _room): Text,
-) -> Result<impl IntoResponse, Refusal> {
-    let mut new = request::new(user, name, body).await?;
-    loop {
-        if let Some(request) = &new.request
-            && let Some(first) = app.store.requested(&new.key.user, &request.key).await?
-        {
-            // The first answer again, whatever has become of the task since.
-            if first.fingerprint != request.fingerprint {
-                return Err(Refusal::bad("Idempotency-Key: it was another request's"));
-            }
-            let row = new.row(first.id, first.created_at);
-            return Ok(answer(&row, &new.document, &base, true, None));
-        }
-        if let Some(row) = app.create(&new).await? {
-            return Ok(answer(&row, &new.document, &base, true, None));
-        } // else a concurrent request has the same key, or the same user and microsecond
-        new.key.id = Uuid::new_v4();
+/// In `Starting` the same as `cancel`. In `Processing` it asks the worker to stop (202), which does
+/// so unless its result was faster.
+async fn stop(asked: Asked) -> Result<impl IntoResponse> {
+    let mut first = None;
+    let stopped = asked.change(|draft, beside, note| ask_to_stop(&mut first, draft, beside, note));
+    let (task, _) = stopped.await?;
+    let is_asked = task.status() == Status::Processing;
+    Ok((if is_asked { StatusCode::ACCEPTED } else { StatusCode::OK }, etag(&task)))
+}
+
+/// Asks for a stop of what is queued or worked on when it is asked `first`, and of nothing later.
+pub fn ask_to_stop(
+    first: &mut Option<i64>,
+    draft: &mut Draft<String>,
+    beside: &Beside,
+    note: &mut Note,
+) -> Result<()> {
+    if *first.get_or_insert(beside.queued_run) != beside.queued_run {
+        let text = "Too late: the task was queued again".to_owned();
+        return Err(Refusal::Request(StatusCode::CONFLICT, text));
     }
+    if draft.status() == Status::Processing {
+        note.operations = "stop";
+        note.stop = Some(draft.run());
+        draft.edit(|_| ()); // so that a result which has not seen it loses its commit
+    } else {
+        note.operations = "cancel";
+        draft.cancel()?;
+    }
+    Ok(())
+}
+
+/// The document of a new task; its settings stand beside these fields.
+#[derive(Deserialize)]
+struct Upload {
+    /// Base64, or a `data:` URL.
+    file: String,
+    file_name: Option<String>,
+    #[serde(flatten)]
+    settings: Map<String, Value>,
+}
+
+async fn create(asked: Asked, body: String) -> Result<Response> {
+    let Json(upload) = Json::<Upload>::from_bytes(body.as_bytes())?;
+    let refused = || refused("file: expected base64 or a data: URL, and not empty");
+    let file = content(&upload.file).ok_or_else(refused)?;
+    let file_name = upload.file_name.unwrap_or_else(|| "document".to_owned());
+    let task = Task::new(queued(file_name, Map::new(), upload.settings)?);
+    let created_at = match asked.app.store.create(&asked.key, &task, &file, &asked.by).await {
+        Err(fault) if meaning(&fault) == Meaning::Unknown => {
+            // If it is not there, it may still arrive.
+            asked.load().await.map_err(|_| Refusal::Unknown)?.beside.created_at
+        }
+        created => created?,
+    };
+    asked.app.queued.notify_one();
+    asked.show(&task, &Beside { created_at, ..Beside::default() }, true)
 }
 
 /// Queues a finished task again. Settings that the request does not name stay as they are.
-async fn update(
-    State(app): State<App>,
-    key: Key,
-    seen: Seen,
-    Base(base): Base,
-    Text(body, _room): Text,
-) -> Result<impl IntoResponse, Refusal> {
-    let configuration = request::configuration(&body)?;
-    loop {
-        let (mut row, before, _room) = app.read(&key).await?;
-        seen.check(&row.task)?;
-        let loaded = row.task.revision();
-        let document = Document::queued(&configuration, before.configuration);
-        let done = row.task.update(Payload::new(document.clone()))?;
-        let event = Event::of(&done, &key.user, loaded, &document.message);
-        if app.commit(&row, loaded, &event).await? {
-            row.expires_at = None;
-            return Ok(answer(&row, &document, &base, true, None));
-        }
-    }
-}
-
-/// Removes a completed task and its file.
-async fn delete(State(app): State<App>, key: Key, seen: Seen) -> Result<(), Refusal> {
-    loop {
-        let row = app.load(&key).await?;
-        seen.check(&row.task)?;
-        let loaded = row.task.revision();
-        row.task.delete().map_err(TransitionError::from)?;
-        let event = Event::new(&key.user, "delete", loaded, None);
-        if app.delete(&key, loaded, &event).await? {
-            return Ok(());
-        }
-    }
-}
-
-async fn show(
-    State(app): State<App>,
-    key: Key,
-    Base(base): Base,
-    Query(shown): Query<Shown>,
-) -> Result<impl IntoResponse, Refusal> {
-    let with_chunks = shown.include_chunks.unwrap_or(true);
-    let (row, document, room) = app.read(&key).await?;
-    Ok(answer(&row, &document, &base, with_chunks, room))
-}
-
-async fn list(
-    State(app): State<App>,
-    Caller(user): Caller,
-    Base(base): Base,
-    Query(list): Query<List>,
-) -> Result<impl IntoResponse, Refusal> {
-    let page = list.page()?;
-    let mut entries = app.store.list(&user, &page).await?;
-    let mut has_more = entries.len() == page.limit as usize;
-    entries.truncate(page.limit as usize - 1);
-    let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
-    let (mut size, mut page_room, mut next_cursor) = (0, None, None);
-    for Entry { id, created_at } in entries {
-        if size > LARGEST_PAGE {
-            has_more = true;
-            break;
-        }
-        let found = match Uuid::try_parse(&id) {
-            Ok(id) => app.read(&Key { user: user.clone(), id }).await,
-            Err(fault) => Err(sqlx::Error::Decode(fault.into()).into()),
-        };
-        match found {
-            Ok((row, document, room)) => {
-                size += row.size;
-                if room.is_some() && list.include_chunks {
-                    size = u64::MAX; // the page ends: waiting for more room could deadlock
-                    page_room = room;
-                }
-                tasks.push(pieces(&row, &document, &base, list.include_chunks));
-            }
-            Err(Refusal::NotFound) => {} // deleted or expired by now
-            Err(Refusal::Outage(fault @ sqlx::Error::Decode(_))) => {
-                tracing::error!(task = id, "{fault}");
-                unreadable.push(id);
-            }
-            Err(fault) => return Err(fault),
-        }
-        next_cursor = Some(created_at);
-    }
-    let rest = json!({
-        "unreadable": unreadable,
-        "has_more": has_more,
-        "next_cursor": next_cursor.filter(|_| has_more),
+async fn update(asked: Asked, body: String) -> Result<Response> {
+    let Json(settings) = Json::<Map<String, Value>>::from_bytes(body.as_bytes())?;
+    let updated = asked.change(|draft, _, note| {
+        note.operations = "update";
+        let Document { file_name, configuration, .. } = Document::read(draft.payload())?;
+        draft.update(queued(file_name, configuration, settings.clone())?)?;
+        Ok(())
     });
-    Ok(listed(tasks, &rest, page_room))
+    let (task, beside) = updated.await?;
+    asked.app.queued.notify_one();
+    asked.show(&task, &beside, true)
 }
 
-/// The log of a task. It keeps the message of a failed update, which the revert removes.
-async fn events(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
-    app.load(&key).await?;
-    Ok(Json(app.store.log(&key).await?))
+/// The payload of a task that is to be worked on.
+fn queued(
+    file_name: String,
+    mut configuration: Map<String, Value>,
+    named: Map<String, Value>,
+) -> Result<String> {
+    configuration.extend(named.into_iter().filter(|(_, value)| !value.is_null()));
+    let message = "Task queued".to_owned();
+    let document = Document { file_name, configuration, message, ..Document::default() };
+    document.text().map_err(|_| refused("the settings are nested too deep"))
 }
 
-/// The document as it was uploaded.
-async fn file(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
-    let room = app.room(LARGEST_BODY.into()).await;
-    let content = app.store.file(&key).await?.ok_or(Refusal::NotFound)?;
-    let head = [
-        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
-        (header::CONTENT_LENGTH, content.len().to_string()),
-    ];
-    Ok((head, body([content], room)))
+fn refused(text: &str) -> Refusal {
+    Refusal::Request(StatusCode::BAD_REQUEST, text.to_owned())
 }
 
-/// Whether the database answers. (The process ends if one of its workers does.)
-async fn health(State(app): State<App>) -> Result<&'static str, (StatusCode, &'static str)> {
-    let nobodys = Key { user: String::new(), id: Uuid::nil() };
-    match timeout(Duration::from_secs(2), app.store.load(&nobodys)).await {
-        Ok(Ok(_)) => Ok("OK"),
-        _ => Err((StatusCode::SERVICE_UNAVAILABLE, "The database does not answer")),
+/// Removes a completed task. Its log stays.
+async fn delete(asked: Asked) -> Result<()> {
+    let mut is_open = false;
+    loop {
+        let task = match asked.load().await {
+            Err(Refusal::NotFound) if is_open => return Ok(()), // gone is gone, whoever did it
+            Err(_) if is_open => return Err(Refusal::Unknown),
+            loaded => loaded?.task,
+        };
+        asked.check(&task)?;
+        let loaded = task.revision();
+        task.delete().map_err(TransitionError::from)?;
+        match asked.app.store.delete(&asked.key, loaded).await {
+            Err(fault) if meaning(&fault) == Meaning::Unknown => is_open = true,
+            deleted => {
+                if deleted? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn show(asked: Asked, Query(query): Query<HashMap<String, String>>) -> Result<Response> {
+    let Row { task, beside } = asked.load().await?;
+    asked.show(&task, &beside, query.get("include_chunks").is_none_or(|word| word != "false"))
+}
+
+/// The newest tasks, without their chunks. One that cannot be read is named.
+async fn list(asked: Asked) -> Result<Json<Value>> {
+    let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
+    for (id, row) in asked.app.store.list(&asked.key.owner).await? {
+        match row.and_then(|row| answer(&id, &row.task, &row.beside, &asked.base, false)) {
+            Ok(task) => tasks.push(task),
+            Err(_) => unreadable.push(id),
+        }
+    }
+    Ok(Json(json!({ "tasks": tasks, "unreadable": unreadable, "has_more": false })))
+}
+
+/// The log of a task. It keeps the reason of a failed update, which the revert removes.
+async fn log(asked: Asked) -> Result<impl IntoResponse> {
+    let log = asked.app.store.log(&asked.key).await?;
+    let body = log.first().map(|_| format!("[{}]", log.join(",")));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body.ok_or(Refusal::NotFound)?))
+}
+
+/// Whether the database answers.
+async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
+    match timeout(Duration::from_secs(2), app.store.ping()).await {
+        Ok(Ok(_)) => (StatusCode::OK, "OK"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "The database does not answer"),
     }
 }

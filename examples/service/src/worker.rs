@@ -1,242 +1,282 @@
-//! A run: claim a message, check it, start, work, finish.
+//! A run, from its message to its end; and the sweeper.
 //!
-//! The message's run is the worker's fencing token, from the message to the result. Every commit is
-//! the same loop: load, check the run, decide, commit by the revision just loaded.
+//! The run is the worker's fencing token, from the message to the result: every change in its name
+//! checks it, and is made by the revision that was loaded for that.
 
+use std::process::abort;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize as _;
-use serde_json::{Map, Value};
-use sqlx::Error;
-use task_lifecycle::{StaleRun, Task, Transition, TransitionError};
+use task_lifecycle::{Draft, Run, Status};
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::document::{Configuration, Document, cut};
-use crate::store::{self, Event, Message, Payload, Store, is_lasting};
+use crate::commit::{Refusal, change};
+use crate::database::{Meaning, meaning};
+use crate::document::{Chunk, Document, cut};
+use crate::options::Options;
+use crate::store::{Beside, Key, Message, Note, Tasks};
 
-/// How long a worker waits between polls, unless it is woken.
-const IDLE: Duration = Duration::from_millis(500);
-
-/// How long a run may continue after the program is told to stop.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// How long it waits before it asks a database again that gave no answer.
-const OUTAGE: Duration = Duration::from_secs(1);
-
-pub struct Worker {
-    pub store: Arc<dyn Store>,
+pub struct Worker<T> {
+    pub tasks: T,
+    /// No other worker has it, in no process.
     pub name: String,
-    /// How long a document takes, in addition to the work itself.
-    pub takes: Duration,
-    /// How long a run lasts without being renewed.
-    pub lease: Duration,
-    /// How many runs a task gets if the lease of each of them expires.
-    pub attempts: u64,
-    /// How long a run may take, even if its worker keeps renewing it.
-    pub longest: Duration,
+    pub options: Options,
     /// Wakes an idle worker.
     pub queued: Arc<Notify>,
 }
 
-/// Why a worker drops a run.
-#[derive(thiserror::Error, Debug)]
-pub enum Dropped {
-    #[error("the task is gone")]
-    Gone,
-    #[error("the run is over, or another worker's by now")]
-    Lost,
-    #[error(transparent)]
-    Stale(#[from] StaleRun),
-    #[error(transparent)]
-    Refused(#[from] TransitionError),
-    #[error(transparent)]
-    Store(#[from] Error),
-}
+type Result<T> = std::result::Result<T, Refusal>;
 
-type Result<T> = std::result::Result<T, Dropped>;
-type Done = std::result::Result<Transition<Payload>, TransitionError>;
+/// How often a message is delivered whose run is ahead.
+const DELIVERIES: i64 = 5;
 
-impl Worker {
-    /// Handles messages until it is told to stop. Then it finishes its current run, or gives it back
-    /// if that takes too long.
-    pub async fn work(self, mut stop: watch::Receiver<bool>) {
+/// How long an idle worker waits, unless it is woken.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// The longest time between two renewals, and so until a worker sees that it is to stop.
+const RENEWAL: Duration = Duration::from_secs(2);
+
+impl<T: Tasks> Worker<T> {
+    /// Handles messages until the program is told to stop; then it gives its run back.
+    pub async fn work(&self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
-            match self.store.claim(&self.name).await {
-                Ok(Some(message)) => {
-                    let handled = tokio::select! {
-                        handled = self.handle(&message) => handled,
-                        () = overdue(stop.clone()) => self.queue_again(&message).await,
-                    };
-                    if let Err(lost) = handled {
-                        tracing::warn!(task = %message.key.id, "dropped: {lost}");
-                    }
-                    continue;
-                }
+            let received = self.tasks.store().receive().await;
+            match &received {
+                Ok(Some(message)) => self.deliver(message, &mut stop).await,
                 Ok(None) => {}
                 Err(fault) => tracing::error!("no message: {fault}"),
             }
-            tokio::select! {
-                () = sleep(IDLE) => {}
-                () = self.queued.notified() => {}
-                _ = stop.changed() => {}
+            if let Ok(None) | Err(_) = received {
+                tokio::select! {
+                    () = self.queued.notified() => {}
+                    () = sleep(IDLE) => {}
+                    () = told(&mut stop) => {}
+                }
             }
         }
     }
 
-    /// Handles one message. The error says why the run was dropped.
-    pub async fn handle(&self, message: &Message) -> Result<()> {
-        match self.run(message).await {
-            Err(Dropped::Store(fault)) if is_lasting(&fault) => {
-                tracing::error!(task = %message.key.id, "given up: {fault}");
-                let reason = match fault {
-                    Error::Decode(_) => "The task cannot be read",
-                    _ => "The result cannot be stored",
-                };
-                self.fail(message, reason).await
+    /// Handles a message. It is acknowledged unless its run is newer than the task that was found,
+    /// whose commit may be under way; it must not stop those behind it.
+    pub async fn deliver(&self, message: &Message, stop: &mut watch::Receiver<bool>) {
+        let due_in = match self.handle(message, stop).await {
+            Ok(()) | Err(Refusal::NotFound) => return,
+            Err(Refusal::Run(stale)) if !stale.is_ahead() => return,
+            Err(Refusal::Run(_)) if message.deliveries < DELIVERIES => Some(self.lease()),
+            Err(fault) => {
+                tracing::error!(task = message.key.id, "put aside: {fault}");
+                None
             }
-            outcome => outcome,
-        }
-    }
-
-    async fn run(&self, message: &Message) -> Result<()> {
-        if message.is_overdue {
-            // If its worker is still alive, its run becomes stale here.
-            let load = patiently(|| self.store.load(&message.key)).await?;
-            let row = load.ok_or(Dropped::Gone)?;
-            if row.attempt >= self.attempts {
-                let reason = format!("Given up: {} workers did not finish it", row.attempt);
-                return self.fail(message, &reason).await;
-            }
-            return self.queue_again(message).await;
-        }
-
-        let start = |task: &mut Task<Payload>, mut document: Document| {
-            document.start();
-            task.edit(|payload| *payload = Payload::new(document));
-            task.start()
         };
-        let configuration = self.change(message, "Task started", start).await?;
+        let given_back = self.tasks.store().give_back(message, due_in).await;
+        _ = given_back.inspect_err(|fault| tracing::error!("not given back: {fault}"));
+    }
+
+    /// Handles a message, to the end of its run.
+    pub async fn handle(&self, message: &Message, stop: &mut watch::Receiver<bool>) -> Result<()> {
+        let key = &message.key;
+        let (run, document) = match self.start(message).await {
+            Ok(Some(started)) => started,
+            Ok(None) => return Ok(()),
+            Err(Refusal::Store(_)) => {
+                return self
+                    .finish(key, Run::from_i64(message.run), Err("The task cannot be read"))
+                    .await;
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        if self.options.poison && message.file.starts_with(b"kills") {
+            abort();
+        }
+        let file = message.file.clone();
+        let work = async {
+            let worked = spawn_blocking(move || cut(&file, &document.configuration)).await;
+            sleep(Duration::from_millis(self.options.work_millis)).await;
+            worked.unwrap_or_else(|_| Err("The document broke the worker".to_owned()))
+        };
         tokio::select! {
-            outcome = self.finish(message, configuration) => outcome,
-            lost = self.keep(message) => Err(lost),
-            () = sleep(self.longest) => self.fail(message, "The document took too long").await,
+            result = work => self.finish(key, run, result.as_deref().map_err(|text| &**text)).await,
+            () = self.keep(key, run) => self.give_up(key, run).await,
+            () = told(stop) => self.give_up(key, run).await,
         }
     }
 
-    async fn queue_again(&self, message: &Message) -> Result<()> {
-        let retry = |task: &mut Task<Payload>, mut document: Document| {
-            document.queue_again();
-            task.edit(|payload| *payload = Payload::new(document));
-            task.retry()
-        };
-        self.change(message, "Task queued again", retry).await.map(drop)
-    }
-
-    /// Renews the lease during the work, until the run is lost.
-    async fn keep(&self, message: &Message) -> Dropped {
-        loop {
-            sleep(self.lease / 3).await;
-            match self.store.renew(message).await {
-                Ok(true) => {}
-                Ok(false) => return Dropped::Lost,
-                Err(fault) => tracing::error!(task = %message.key.id, "no renewal: {fault}"),
+    /// Starts the run of a message; or takes it over, if its lease is over. Returns the run that is
+    /// this worker's now, if there is one.
+    pub async fn start(&self, message: &Message) -> Result<Option<(Run, Document)>> {
+        let mark = |run: Run| Some((self.name.clone(), run));
+        let started = self.change(&message.key, |draft, beside, note| {
+            let document = Document::read(draft.payload());
+            if draft.status() == Status::Processing
+                && document.as_ref().is_ok_and(|document| document.worker == mark(draft.run()))
+            {
+                return Ok(()); // an earlier try made it, and the answer was lost
             }
-        }
-    }
-
-    /// Does the work and finishes the run. If this future is dropped, the work stops, too.
-    async fn finish(&self, message: &Message, configuration: Map<String, Value>) -> Result<()> {
-        let file = patiently(|| self.store.file(&message.key)).await?.ok_or(Dropped::Gone)?;
-        let wanted = Arc::new(());
-        let is_wanted = Arc::downgrade(&wanted);
-        let work = spawn_blocking(move || {
-            let configuration =
-                Configuration::deserialize(configuration).map_err(|fault| fault.to_string())?;
-            cut(&file, &configuration, || is_wanted.strong_count() > 0)
+            draft.check_run(Run::from_i64(message.run))?;
+            note.operations = "edit, start";
+            if draft.status() == Status::Processing {
+                if !beside.is_lease_over {
+                    return Ok(()); // delivered before
+                }
+                note.expired = beside.lease_until;
+            }
+            if draft.status() == Status::Processing || beside.is_stopped() {
+                self.put_back(draft, beside, note)?;
+            }
+            if draft.status() == Status::Starting {
+                if note.expired.is_some() {
+                    note.operations = "retry, edit, start";
+                }
+                let mut document = document?;
+                document.start(mark(draft.run()));
+                document.set(draft)?;
+                draft.start()?;
+            }
+            Ok(())
         });
-        let result = work.await;
-        sleep(self.takes).await;
-        match result.unwrap_or_else(|_| Err("The document broke the worker".to_owned())) {
-            Ok(chunks) => {
-                let chunks = Arc::new(chunks);
-                let succeed = |task: &mut Task<Payload>, mut document: Document| {
-                    document.finish("Task succeeded");
-                    document.chunks = Some(chunks.clone());
-                    task.edit(|payload| *payload = Payload::new(document));
-                    task.succeed()
-                };
-                self.change(message, "Task succeeded", succeed).await.map(drop)
+        let draft = started.await?;
+        let document = Document::read(draft.payload()).ok();
+        let document = document.filter(|document| document.worker == mark(draft.run()));
+        Ok(document.filter(|_| draft.status() == Status::Processing).map(|it| (draft.run(), it)))
+    }
+
+    /// Ends a run with its result, or with the reason for its failure.
+    pub async fn finish(
+        &self,
+        key: &Key,
+        run: Run,
+        result: std::result::Result<&[Chunk], &str>,
+    ) -> Result<()> {
+        let finished = self.change(key, |draft, beside, note| {
+            draft.check_run(run)?;
+            if beside.is_stopped() {
+                return self.put_back(draft, beside, note);
             }
-            Err(reason) => self.fail(message, &reason).await,
+            let chunks = match result {
+                Ok(chunks) => chunks,
+                Err(reason) => return fail(draft, note, reason),
+            };
+            let mut document = Document::read(draft.payload())?;
+            document.finish("Task succeeded", Some(chunks.to_vec()));
+            document.set(draft)?;
+            draft.succeed()?;
+            note.operations = "edit, succeed";
+            Ok(())
+        });
+        match finished.await {
+            Err(Refusal::Store(fault)) if result.is_ok() => {
+                tracing::error!(task = key.id, "{fault}");
+                Box::pin(self.finish(key, run, Err("The result cannot be stored"))).await
+            }
+            finished => finished.map(drop),
         }
     }
 
-    /// Changes the task on behalf of the run, and returns its configuration. A concurrent change
-    /// costs one more turn of the loop. If the run is no longer current, nothing is written.
+    /// Gives a run back, which is no attempt; or stops it, if a client asked for that.
+    pub async fn give_up(&self, key: &Key, run: Run) -> Result<()> {
+        let given_up = self.change(key, |draft, beside, note| {
+            draft.check_run(run)?;
+            self.put_back(draft, beside, note)
+        });
+        given_up.await.map(drop)
+    }
+
+    /// Takes a run away: stops it, if a client asked for that; fails it at its last attempt; or
+    /// queues it again.
+    fn put_back(&self, draft: &mut Draft<String>, beside: &Beside, note: &mut Note) -> Result<()> {
+        let attempts = beside.attempts + i64::from(note.expired.is_some());
+        if beside.is_stopped() {
+            note.operations = "cancel";
+            if draft.status() == Status::Processing {
+                note.operations = "retry, cancel";
+                draft.retry()?;
+            }
+            draft.cancel()?;
+        } else if note.expired.is_some() && attempts >= self.options.attempts.into() {
+            fail(draft, note, &format!("Given up: {attempts} workers did not finish it"))?;
+        } else {
+            note.operations = "retry";
+            draft.retry()?;
+        }
+        Ok(())
+    }
+
+    /// Renews the lease, until the run is over or is to stop.
+    async fn keep(&self, key: &Key, run: Run) {
+        loop {
+            sleep(RENEWAL.min(self.lease() / 3)).await;
+            match self.tasks.store().renew(key, run).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(fault) => tracing::error!(task = key.id, "not renewed: {fault}"),
+            }
+        }
+    }
+
+    /// Takes the runs away whose leases are over. Their workers died, or will find them stale.
+    pub async fn sweep(&self) -> Result<()> {
+        for key in &self.tasks.store().overdue().await? {
+            let by = self.by();
+            let swept = change(&self.tasks, key, &by, 3, |draft, beside, note| {
+                if beside.is_lease_over {
+                    note.expired = beside.lease_until;
+                    self.put_back(draft, beside, note)?;
+                }
+                Ok(())
+            });
+            if let Err(fault) = swept.await {
+                tracing::error!(task = key.id, "not swept: {fault}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes a task, however long it takes: after an unknown outcome, too, for the run and the
+    /// mark tell what is still to be done. A fault of the store is one that will not go away.
     async fn change(
         &self,
-        message: &Message,
-        word: &str,
-        change: impl Fn(&mut Task<Payload>, Document) -> Done,
-    ) -> Result<Map<String, Value>> {
+        key: &Key,
+        decide: impl Fn(&mut Draft<String>, &Beside, &mut Note) -> Result<()>,
+    ) -> Result<Draft<String>> {
         loop {
-            let read = patiently(|| self.store.read(&message.key)).await?;
-            let (mut row, document) = read.ok_or(Dropped::Gone)?;
-            row.task.check_run(message.run)?;
-            let loaded = row.task.revision();
-            let configuration = document.configuration.clone();
-            let done = change(&mut row.task, document)?;
-            let event = Event::of(&done, &self.name, loaded, word);
-            if self.store.change(&row, loaded, &event, usize::MAX).await? {
-                return Ok(configuration);
+            match change(&self.tasks, key, &self.by(), u32::MAX, &decide).await {
+                Err(Refusal::Unknown) => {}
+                // An outage costs time, never the work.
+                Err(Refusal::Store(fault)) if meaning(&fault) != Meaning::Lasting => {
+                    tracing::warn!(task = key.id, "no answer yet: {fault}");
+                    self.tasks.pause(3).await;
+                }
+                changed => return changed.map(|(draft, _)| draft),
             }
         }
     }
 
-    /// Fails the task on behalf of the run, even if its document cannot be read. An update reverts; a
-    /// new task shows the reason, if its document can be read.
-    async fn fail(&self, message: &Message, reason: &str) -> Result<()> {
-        loop {
-            let load = patiently(|| self.store.load(&message.key)).await?;
-            let mut row = load.ok_or(Dropped::Gone)?;
-            row.task.check_run(message.run)?;
-            let loaded = row.task.revision();
-            if !row.task.is_update()
-                && let Ok(Some((_, mut document))) =
-                    patiently(|| self.store.read(&message.key)).await
-            {
-                document.finish(reason);
-                row.task.edit(|payload| *payload = Payload::new(document));
-            }
-            let done = row.task.fail()?;
-            let event = Event::of(&done, &self.name, loaded, reason);
-            if self.store.change(&row, loaded, &event, usize::MAX).await? {
-                return Ok(());
-            }
-        }
+    fn by(&self) -> String {
+        format!("worker {}", self.name)
+    }
+
+    fn lease(&self) -> Duration {
+        Duration::from_secs(self.options.lease_seconds.into())
     }
 }
 
-/// Resolves [`GRACE`] after the program is told to stop.
-async fn overdue(mut stop: watch::Receiver<bool>) {
+/// Resolves when the program is told to stop.
+pub(crate) async fn told(stop: &mut watch::Receiver<bool>) {
     _ = stop.wait_for(|stop| *stop).await;
-    sleep(GRACE).await;
 }
 
-/// Asks until there is an answer: an outage costs time, never the work.
-async fn patiently<F: Future<Output = store::Result<T>>, T>(
-    ask: impl Fn() -> F,
-) -> store::Result<T> {
-    loop {
-        match ask().await {
-            Err(fault) if !is_lasting(&fault) => {
-                tracing::warn!("no answer yet: {fault}");
-                sleep(OUTAGE).await;
-            }
-            outcome => return outcome,
-        }
+/// Fails a task. A new one shows the reason, if its document can be read; an update reverts, and the
+/// log tells.
+fn fail(draft: &mut Draft<String>, note: &mut Note, reason: &str) -> Result<()> {
+    note.operations = "fail";
+    note.reason = Some(reason.to_owned());
+    if let Ok(mut document) = Document::read(draft.payload()) {
+        document.finish(reason, None);
+        document.set(draft)?;
+        note.operations = "edit, fail";
     }
+    draft.fail()?;
+    Ok(())
 }
