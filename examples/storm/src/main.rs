@@ -1,0 +1,2 @@
+mod audit;
+fn main() {}
