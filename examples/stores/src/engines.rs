@@ -1,5 +1,8 @@
-//! Engines for the tests and the commands: each in a temporary folder, on a port of its own, killed
-//! when it is dropped.
+//! Engines for tests and storms: each in a temporary folder, in memory where there is such a file
+//! system, on ports of its own, killed when it is dropped.
+//!
+//! One that is not installed says so and gives `None`, or panics if the environment variable
+//! `ALL_ENGINES` is set.
 
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,7 +10,6 @@ use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -15,58 +17,33 @@ use std::{env, fs};
 
 use tempfile::TempDir;
 
-/// Where an engine keeps its files.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Disk {
-    /// In memory, where there is such a file system: a flush costs nothing.
-    Memory,
-    /// In the folder for temporary files, flushed to the disk.
-    Real,
-}
-
 /// An engine that runs.
 pub struct Engine {
-    /// For `Store::open`.
+    /// For the store's `open`. With commas between the nodes of a cluster.
     pub address: String,
-    pub processes: Vec<Process>,
-    /// Removed after the processes are gone.
+    /// In the order of the addresses.
+    pub nodes: Vec<Node>,
+    /// Removed after the nodes are gone.
     _dir: TempDir,
 }
 
-/// Starts an engine by name. If it is not installed, it says so, or panics if the environment
-/// variable `ALL_ENGINES` is set.
-pub fn start(name: &str, disk: Disk) -> Option<Engine> {
-    let engine = match name {
-        "SQLite" => Some(sqlite(disk)),
-        "PostgreSQL" => postgres(disk),
-        "etcd" => etcd(disk),
-        "Redis" => redis(disk),
-        "S3" => s3(disk),
-        _ => panic!("no engine {name}"),
-    };
-    if engine.is_none() {
-        let text = format!("{name} is not installed: see examples/stores/install");
-        assert!(env::var_os("ALL_ENGINES").is_none(), "{text}");
-        // Past the capture of the test runner.
-        _ = writeln!(io::stderr(), "SKIPPED: {text}");
-    }
-    engine
+/// A file that is not there yet: SQLite needs nothing else.
+#[allow(clippy::unnecessary_wraps)] // as the others
+pub fn sqlite() -> Option<Engine> {
+    let dir = folder();
+    Some(Engine { address: format!("{}/tasks.db", path(&dir)), nodes: vec![], _dir: dir })
 }
 
-fn sqlite(disk: Disk) -> Engine {
-    let dir = folder(disk);
-    Engine { address: format!("{}/tasks.db", path(&dir)), processes: vec![], _dir: dir }
-}
-
-fn postgres(disk: Disk) -> Option<Engine> {
+/// A server without tables.
+pub fn postgres() -> Option<Engine> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let programs = versions.map(|version| version.path().join("bin"));
-    let programs = programs.filter(|bin| bin.join("initdb").exists()).max()?;
-    let dir = folder(disk);
+    let programs = programs.filter(|bin| bin.join("initdb").exists()).max();
+    let programs = installed("PostgreSQL", programs)?;
+    let (dir, port) = (folder(), free_port());
     let data = format!("{}/data", path(&dir));
     // It refuses root.
-    let user =
-        (id("-u", None) == 0).then(|| (id("-u", Some("postgres")), id("-g", Some("postgres"))));
+    let user = (id("-u", &[]) == 0).then(|| (id("-u", &["postgres"]), id("-g", &["postgres"])));
     let command = |program: &str| {
         let mut command = Command::new(programs.join(program));
         command.current_dir("/").args(["-D", &data]);
@@ -81,69 +58,79 @@ fn postgres(disk: Disk) -> Option<Engine> {
     let mut initdb = command("initdb");
     initdb.args(["-U", "postgres", "-A", "trust", "-N"]).stdout(Stdio::null());
     assert!(initdb.status().expect("initdb").success());
-    let port = free_port();
     let mut server = command("postgres");
     server.args(["-c", &format!("port={port}"), "-c", "listen_addresses=127.0.0.1"]);
     server.args(["-c", "max_connections=200", "-c", "unix_socket_directories="]);
-    let mut processes = vec![Process::start(server, "QUIT", &dir)];
+    let mut nodes = vec![Node::start(server, "QUIT", &dir)];
     let pid_file = Path::new(&data).join("postmaster.pid");
     let is_ready = || fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready"));
-    wait(&mut processes, &dir, is_ready);
+    wait(&mut nodes, &dir, is_ready);
     let address = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    Some(Engine { address, processes, _dir: dir })
+    Some(Engine { address, nodes, _dir: dir })
 }
 
-/// Three nodes.
-fn etcd(disk: Disk) -> Option<Engine> {
-    const NODES: [&str; 3] = ["one", "two", "three"];
-    let program = find("etcd")?;
-    let dir = folder(disk);
+/// A cluster of three nodes that know a leader.
+pub fn etcd() -> Option<Engine> {
+    const NAMES: [&str; 3] = ["one", "two", "three"];
+    let program = installed("etcd", find("etcd"))?;
+    let dir = folder();
     let url = || format!("http://127.0.0.1:{}", free_port());
-    let (clients, peers) = (NODES.map(|_| url()), NODES.map(|_| url()));
+    let (clients, peers) = (NAMES.map(|_| url()), NAMES.map(|_| url()));
     let cluster: Vec<_> =
-        NODES.iter().zip(&peers).map(|(name, peer)| format!("{name}={peer}")).collect();
+        NAMES.iter().zip(&peers).map(|(name, peer)| format!("{name}={peer}")).collect();
     let start = |at: usize| {
         let mut node = Command::new(&program);
-        node.args(["--name", NODES[at], "--data-dir", &format!("{}/{}", path(&dir), NODES[at])]);
+        node.args(["--name", NAMES[at], "--data-dir", &format!("{}/{}", path(&dir), NAMES[at])]);
         node.args(["--listen-client-urls", &clients[at], "--advertise-client-urls", &clients[at]]);
         node.args(["--listen-peer-urls", &peers[at], "--initial-advertise-peer-urls", &peers[at]]);
         node.args(["--initial-cluster", &cluster.join(","), "--log-level", "error"]);
         // For a machine that does other things, too.
         node.args(["--heartbeat-interval", "100", "--election-timeout", "1000"]);
-        Process::start(node, "KILL", &dir)
+        Node::start(node, "KILL", &dir)
     };
-    let mut processes = (0..NODES.len()).map(start).collect::<Vec<_>>();
-    wait(&mut processes, &dir, || clients.iter().all(|it| is_healthy(&it["http://".len()..])));
-    Some(Engine { address: clients.join(","), processes, _dir: dir })
+    let mut nodes = (0..NAMES.len()).map(start).collect::<Vec<_>>();
+    wait(&mut nodes, &dir, || clients.iter().all(|it| is_healthy(&it["http://".len()..])));
+    Some(Engine { address: clients.join(","), nodes, _dir: dir })
 }
 
-fn redis(disk: Disk) -> Option<Engine> {
-    let program = find("redis-server").or_else(|| find("valkey-server"))?;
-    let (dir, port) = (folder(disk), free_port().to_string());
-    let mut server = Command::new(program);
-    server.args(["--port", &port, "--dir", path(&dir), "--bind", "127.0.0.1", "--save", ""]);
-    server.args(["--appendonly", "yes", "--appendfsync", "always"]);
-    let mut processes = vec![Process::start(server, "KILL", &dir)];
-    let address = format!("127.0.0.1:{port}");
-    wait(&mut processes, &dir, || answers(&address));
-    Some(Engine { address: format!("redis://{address}/"), processes, _dir: dir })
+/// A server that flushes each write.
+pub fn redis() -> Option<Engine> {
+    let program = find("redis-server").or_else(|| find("valkey-server"));
+    let mut server = Command::new(installed("Redis", program)?);
+    let (dir, port) = (folder(), free_port());
+    server.args(["--port", &port.to_string(), "--dir", path(&dir), "--bind", "127.0.0.1"]);
+    server.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+    Some(listening("redis", port, server, dir))
 }
 
-fn s3(disk: Disk) -> Option<Engine> {
+/// moto, which has everything in memory, with a bucket `tasks`.
+pub fn s3() -> Option<Engine> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = here.join("../../target/moto/bin/python");
-    python.exists().then_some(())?;
-    let (dir, port) = (folder(disk), free_port().to_string());
-    let mut server = Command::new(python);
-    server.arg(here.join("s3.py")).arg(&port);
-    let mut processes = vec![Process::start(server, "KILL", &dir)];
-    let address = format!("127.0.0.1:{port}");
-    wait(&mut processes, &dir, || answers(&address));
-    Some(Engine { address: format!("http://{address}"), processes, _dir: dir })
+    let mut server = Command::new(installed("moto", python.exists().then_some(python))?);
+    let port = free_port();
+    server.arg(here.join("s3.py")).arg(port.to_string());
+    Some(listening("http", port, server, folder()))
 }
 
-/// A server, killed when it is dropped, or when this program ends in any other way.
-pub struct Process {
+fn installed<T>(name: &str, program: Option<T>) -> Option<T> {
+    if program.is_none() {
+        let text = format!("{name} is not installed: see examples/stores/install");
+        assert!(env::var_os("ALL_ENGINES").is_none(), "{text}");
+        // Past the capture of the test runner.
+        _ = writeln!(io::stderr(), "SKIPPED: {text}");
+    }
+    program
+}
+
+fn listening(protocol: &str, port: u16, server: Command, dir: TempDir) -> Engine {
+    let mut nodes = vec![Node::start(server, "KILL", &dir)];
+    wait(&mut nodes, &dir, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    Engine { address: format!("{protocol}://127.0.0.1:{port}"), nodes, _dir: dir }
+}
+
+/// A process, killed when it is dropped, or when this program ends in any other way.
+pub struct Node {
     command: Command,
     child: Child,
     guard: Child,
@@ -151,7 +138,7 @@ pub struct Process {
     dir: PathBuf,
 }
 
-impl Process {
+impl Node {
     fn start(mut command: Command, end: &'static str, dir: &TempDir) -> Self {
         let log = || fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log"));
         command.stdin(Stdio::null());
@@ -161,14 +148,7 @@ impl Process {
         Self { command, child, guard, end, dir: dir.path().to_owned() }
     }
 
-    /// Sends `STOP` or `CONT`.
-    pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).stderr(Stdio::null()).status();
-        assert!(sent.expect("kill").success());
-    }
-
-    /// `SIGKILL`.
+    /// Kills it: `SIGKILL`.
     pub fn kill(&mut self) {
         self.unguard();
         self.child.kill().expect("kill");
@@ -176,15 +156,31 @@ impl Process {
     }
 
     /// Starts it again, on the files that it left.
-    pub fn start_again(&mut self) {
+    pub fn restart(&mut self) {
         self.unguard();
         self.child = self.command.spawn().expect("an engine that starts");
         self.guard = guard(&self.child, self.end, &self.dir);
     }
 
-    /// Whether it has not ended by itself.
+    /// Stops it where it is: `SIGSTOP`.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on: `SIGCONT`.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Whether it has neither been killed nor ended by itself.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|ended| ended.is_none())
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).stderr(Stdio::null()).status();
+        assert!(sent.expect("kill").success());
     }
 
     fn unguard(&mut self) {
@@ -193,11 +189,12 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for Node {
     fn drop(&mut self) {
         self.unguard();
         if self.is_running() {
             self.signal(self.end);
+            self.signal("CONT");
         }
         _ = self.child.wait();
     }
@@ -212,39 +209,14 @@ fn guard(child: &Child, end: &str, dir: &Path) -> Child {
     guard.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("sh")
 }
 
-fn folder(disk: Disk) -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let dir = if disk == Disk::Memory && memory.is_dir() {
-        TempDir::new_in(memory)
-    } else {
-        TempDir::new()
-    };
-    dir.expect("a temporary folder")
-}
-
-fn path(dir: &TempDir) -> &str {
-    dir.path().to_str().expect("a path in UTF-8")
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let folders = env::var_os("PATH")?;
-    env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.exists())
-}
-
-/// A port that this program has not had before. It is below those that a system gives to outgoing
-/// connections: a server that was killed finds its own free when it starts again.
-fn free_port() -> u16 {
-    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| rand::random_range(0..15_000).into());
-    loop {
-        let port = 15_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 15_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
+fn wait(nodes: &mut [Node], dir: &TempDir, is_ready: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_mins(3);
+    while !is_ready() {
+        let may_come = Instant::now() < end && nodes.iter_mut().all(Node::is_running);
+        let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+        assert!(may_come, "an engine does not start:\n{}", log());
+        sleep(Duration::from_millis(20));
     }
-}
-
-fn answers(address: &str) -> bool {
-    TcpStream::connect(address).is_ok()
 }
 
 /// Whether a node of etcd knows a leader: it listens long before.
@@ -258,17 +230,36 @@ fn is_healthy(address: &str) -> bool {
     ask().is_ok_and(|answer| answer.contains("true"))
 }
 
-fn wait(processes: &mut [Process], dir: &TempDir, is_ready: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_mins(1);
-    while !is_ready() {
-        let may_come = Instant::now() < end && processes.iter_mut().all(Process::is_running);
-        let log = || fs::read_to_string(dir.path().join("log")).unwrap_or_default();
-        assert!(may_come, "an engine does not start:\n{}", log());
-        sleep(Duration::from_millis(20));
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let dir = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    dir.expect("a temporary folder")
+}
+
+fn path(dir: &TempDir) -> &str {
+    dir.path().to_str().expect("a path in UTF-8")
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    env::split_paths(&folders).map(|folder| folder.join(program)).find(|file| file.exists())
+}
+
+/// A port that this program has not had before, far from those of its neighbours. It is below those
+/// that a system gives to outgoing connections: a server that was killed finds its own free when it
+/// starts again.
+fn free_port() -> u16 {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let count = std::process::id() * 251 + u32::from(COUNT.fetch_add(1, Ordering::Relaxed));
+        let port = 15_000 + u16::try_from(count % 15_000).expect("it is smaller");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
-fn id(which: &str, user: Option<&str>) -> u32 {
+fn id(which: &str, user: &[&str]) -> u32 {
     let output = Command::new("id").arg(which).args(user).output().expect("id");
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number")
 }

@@ -26,9 +26,10 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{AsyncTypedCommands, Client, Script};
+use task_lifecycle::Revision;
 use uuid::Uuid;
 
-use crate::{Result, Task};
+use crate::{Draft, Result, Task};
 
 /// Compares a revision (none: an empty text), and sets the task or removes it.
 const SWAP: &str = r"
@@ -37,15 +38,17 @@ const SWAP: &str = r"
     else redis.call('DEL', KEYS[1]) end
     return 1";
 
-/// Connects, and connects again after a failure. A call that failed is not sent again.
-pub async fn open(address: &str) -> Result<ConnectionManager> {
-    let config = ConnectionManagerConfig::new().set_response_timeout(Some(Duration::from_secs(5)));
+/// Connects, and connects again after a failure. A call that failed is not sent again; one without
+/// an answer is an error after `patience`.
+pub async fn open(address: &str, patience: Duration) -> Result<ConnectionManager> {
+    let config = ConnectionManagerConfig::new().set_response_timeout(Some(patience));
+    let config = config.set_connection_timeout(Some(patience));
     Ok(Client::open(address)?.get_connection_manager_with_config(config).await?)
 }
 
 /// Stores a new task; false if the id is taken.
 pub async fn create(db: &ConnectionManager, id: Uuid, task: &Task) -> Result<bool> {
-    swap(db, id, "", Some(task)).await
+    swap(db, id, None, Some(task)).await
 }
 
 pub async fn load(db: &ConnectionManager, id: Uuid) -> Result<Option<Task>> {
@@ -53,26 +56,25 @@ pub async fn load(db: &ConnectionManager, id: Uuid) -> Result<Option<Task>> {
     Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
 }
 
-/// Stores a changed task that was loaded at revision `loaded`; false if the stored revision is
-/// another, or the task is gone.
-pub async fn commit(db: &ConnectionManager, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
-    swap(db, id, &loaded.to_string(), Some(task)).await
+/// Stores what was decided; false if the task is no longer as it was loaded, or is gone.
+pub async fn commit(db: &ConnectionManager, id: Uuid, draft: &Draft) -> Result<bool> {
+    swap(db, id, Some(draft.loaded()), Some(draft)).await
 }
 
-/// Removes a task that was loaded at revision `loaded`; false as for [`commit`].
-pub async fn delete(db: &ConnectionManager, id: Uuid, loaded: u64) -> Result<bool> {
-    swap(db, id, &loaded.to_string(), None).await
+/// Removes a task; false as for [`commit`].
+pub async fn delete(db: &ConnectionManager, id: Uuid, loaded: Revision) -> Result<bool> {
+    swap(db, id, Some(loaded), None).await
 }
 
 async fn swap(
     db: &ConnectionManager,
     id: Uuid,
-    revision: &str,
+    loaded: Option<Revision>,
     task: Option<&Task>,
 ) -> Result<bool> {
     let script = Script::new(SWAP);
     let mut call = script.key(key(id));
-    call.arg(revision);
+    call.arg(loaded.map_or_else(String::new, |it| it.to_string()));
     if let Some(task) = task {
         call.arg(task.revision().to_string()).arg(serde_json::to_string(task)?);
     }

@@ -1,5 +1,82 @@
 //! A conformance suite for whatever keeps your tasks.
 
 mod store;
+mod verdict;
+
+use core::pin::Pin;
 
 pub use store::Store;
+pub use verdict::{Law, Report, Violation};
+
+/// Drives stores made by `open`, each empty or at least free of the suite's tasks, and panics with
+/// the story of the first [`Violation`].
+///
+/// # Panics
+///
+/// If the store breaks a law, or if `open` panics. If no call of the store waited, so that none
+/// overlapped: such a store is for [`check_blocking`].
+pub async fn check<S: Store>(open: impl AsyncFnMut() -> S) {
+    if let Err(violation) = find_violation(open).await {
+        panic!("{violation}");
+    }
+}
+
+/// Drives stores as [`check`] does, and returns the violation.
+///
+/// # Errors
+///
+/// The [`Violation`] with the shortest story that was found.
+///
+/// # Panics
+///
+/// If `open` panics.
+pub async fn find_violation<S: Store>(
+    mut open: impl AsyncFnMut() -> S,
+) -> Result<Report, Violation> {
+    let _ = open().await;
+    unimplemented!()
+}
+
+/// Drives stores made by `open` as [`check`] does, for a store whose methods never wait, and then
+/// races two threads that have a [handle](Store::another) each. It needs no runtime.
+///
+/// # Panics
+///
+/// If the store breaks a law, has no [other handle](Store::another), or if `open` panics.
+#[track_caller]
+pub fn check_blocking<S: Store + Send>(open: impl FnMut() -> S) {
+    if let Err(violation) = find_violation_blocking(open) {
+        panic!("{violation}");
+    }
+}
+
+/// Drives stores as [`check_blocking`] does, and returns the violation.
+///
+/// # Errors
+///
+/// The [`Violation`] with the shortest story that was found.
+///
+/// # Panics
+///
+/// If `open` panics.
+pub fn find_violation_blocking<S: Store + Send>(
+    mut open: impl FnMut() -> S,
+) -> Result<Report, Violation> {
+    let _ = open();
+    unimplemented!()
+}
+
+/// Races two threads that have a [handle](Store::another) each, for a store that waits: `block_on`
+/// drives a future on the thread that calls it.
+///
+/// # Panics
+///
+/// If the store breaks a law, has no [other handle](Store::another), or if `open` panics.
+#[track_caller]
+pub fn check_threads<S: Store + Send>(
+    mut open: impl FnMut() -> S,
+    block_on: impl Fn(Pin<&mut dyn Future<Output = ()>>) + Sync,
+) {
+    let _ = (open(), &block_on);
+    unimplemented!()
+}
