@@ -1,11 +1,6 @@
-use std::sync::Arc;
-
-use clap::Parser;
-use task_service::observe;
-use task_service::run::{Options, run};
+use task_service::options::Options;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    observe::log();
-    run(Options::parse(), |store| Arc::new(store)).await
+    Options::read()?.keys().map(drop)
 }

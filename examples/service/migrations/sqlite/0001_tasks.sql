@@ -1,78 +1,134 @@
--- Times are microseconds since 1970.
+-- A task and everything beside it is one row: a change, its message, its lease and its entry in the
+-- log are one statement. Times are microseconds since 1970 by the database's clock; revisions and
+-- runs are unsigned 64-bit numbers, kept bit for bit.
 CREATE TABLE tasks (
-    task_id             TEXT    NOT NULL PRIMARY KEY,
-    user_id             TEXT    NOT NULL,
-    created_at          INTEGER NOT NULL,
-    file_name           TEXT    NOT NULL,
-    -- The task: two words and two numbers to decide by, and its payloads.
-    status              TEXT    NOT NULL,
-    revision            INTEGER NOT NULL,
-    run                 INTEGER NOT NULL,
-    payload             TEXT    NOT NULL,
-    previous_status     TEXT,
-    previous_payload    TEXT,
-    -- Beside the task, for it must not revert: when it was completed. And the seconds that it is
-    -- kept from then on, which go with each payload.
-    ended_at            INTEGER,
-    expires_in          INTEGER,
-    previous_expires_in INTEGER,
-    -- The queue: oldest first; who has a message or a run has it until then. The run at which a
-    -- client queued it tells how many attempts there were.
-    queued_at           INTEGER NOT NULL,
-    queued_run          INTEGER NOT NULL,
-    leased_until        INTEGER NOT NULL,
-    UNIQUE (user_id, created_at),
-    CHECK ((previous_status IS NULL) = (previous_payload IS NULL)),
+    task_id          TEXT   NOT NULL PRIMARY KEY,
+    owner            TEXT   NOT NULL,
+    created_at       INTEGER NOT NULL,
+
+    -- The task, as the state machine has it. A payload is a JSON text, kept to the letter.
+    status           TEXT   NOT NULL,
+    previous_status  TEXT,
+    revision         INTEGER NOT NULL,
+    run              INTEGER NOT NULL,
+    payload          TEXT   NOT NULL,
+    previous_payload TEXT,
+
+    -- Beside the task, for none of it may revert.
+    queued_run       INTEGER NOT NULL, -- the run for which a client queued the task last
+    attempts         INTEGER NOT NULL, -- the leases that have expired since then
+    stop_requested   INTEGER,          -- the run in which a client asked for a stop
+    ended_at         INTEGER,
+
+    -- The lease of the run: until when, and for how long it was taken or renewed.
+    lease_run        INTEGER,
+    lease_until      INTEGER,
+    lease_length     INTEGER,
+
+    -- The message of a task that is `Starting`: (task_id, run). The lowest place comes first; nobody
+    -- receives it before it is due; one that is never due was put aside.
+    place            INTEGER NOT NULL,
+    due_at           INTEGER,
+    deliveries       INTEGER NOT NULL, -- how often it was received
+
+    -- The last change, for the log: the operations in their order, or `create`, `edit`, `stop`; and
+    -- `request ID` or `worker NAME`. Whoever changes a task by hand sets both, and the revision.
+    operations       TEXT   NOT NULL,
+    changed_by       TEXT   NOT NULL,
+    reason           TEXT,            -- why it failed; of a failed update only the log tells
+
+    file             BLOB NOT NULL, -- the document; the last column, for hardly anybody reads it
+
     -- The nine states.
     CHECK (status IN ('Starting', 'Processing', 'Succeeded', 'Failed', 'Cancelled')),
     CHECK (previous_status IS NULL
-           OR (status IN ('Starting', 'Processing') AND previous_status IN ('Succeeded', 'Failed')))
+           OR (status IN ('Starting', 'Processing') AND previous_status IN ('Succeeded', 'Failed'))),
+    CHECK ((previous_status IS NULL) = (previous_payload IS NULL)),
+    -- The lease is there exactly while the task is worked on, and it is that run's.
+    CHECK ((status = 'Processing') = (lease_run IS NOT NULL)),
+    CHECK (lease_run IS NULL OR lease_run = run),
+    CHECK ((lease_run IS NULL) = (lease_until IS NULL)),
+    CHECK ((lease_run IS NULL) = (lease_length IS NULL)),
+    CHECK ((status IN ('Succeeded', 'Failed', 'Cancelled')) = (ended_at IS NOT NULL))
 ) STRICT;
-CREATE INDEX tasks_list ON tasks (user_id, status, created_at);
-CREATE INDEX tasks_queue ON tasks (queued_at) WHERE status IN ('Starting', 'Processing');
-CREATE INDEX tasks_place ON tasks (queued_at);
+CREATE INDEX tasks_list ON tasks (owner, created_at);
+CREATE INDEX tasks_queue ON tasks (place) WHERE status = 'Starting';
+CREATE INDEX tasks_leases ON tasks (lease_until) WHERE status = 'Processing';
 
--- By hand as well, a change is counted: whoever loaded the task before must see it.
+-- A change by hand is counted, too: whoever loaded the task before must see it.
 CREATE TRIGGER tasks_revision BEFORE UPDATE OF status, run, payload, previous_status, previous_payload
 ON tasks FOR EACH ROW WHEN NEW.revision = OLD.revision
 BEGIN
     SELECT RAISE(ABORT, 'a change of a task must change its revision');
 END;
 
--- The one clock, which has only milliseconds; and the place of what is queued now, after all others.
+-- The one clock, which has only milliseconds here; and the place of what is queued now, behind all
+-- others.
 CREATE VIEW clock AS
-SELECT now, max(now, coalesce((SELECT max(queued_at) + 1 FROM tasks), now)) AS place
+SELECT now, max(now, coalesce((SELECT max(place) + 1 FROM tasks WHERE status = 'Starting'), now)) AS place
 FROM (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now);
 
--- Without what has expired.
-CREATE VIEW visible AS
-SELECT *, octet_length(payload) AS size FROM tasks
-WHERE (ended_at + expires_in * 1000000 > (SELECT now FROM clock)) IS NOT FALSE;
-
-CREATE TABLE files (
-    task_id TEXT NOT NULL PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,
-    content BLOB NOT NULL
-) STRICT;
-
--- What happened, in JSON. It outlives its task, for as long as the program is told to keep it.
+-- The log. It is only ever added to, in the statement that makes the change, and outlives its task:
+-- one row for each change, whoever makes it. (Renewals and deliveries leave the revision alone, and
+-- are none.)
 CREATE TABLE events (
-    number  INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    task_id TEXT    NOT NULL,
-    user_id TEXT    NOT NULL,
-    event   TEXT    NOT NULL,
-    at      INTEGER NOT NULL
+    number                 INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    at                     INTEGER NOT NULL,
+    task_id                TEXT   NOT NULL,
+    owner                  TEXT   NOT NULL,
+    operations             TEXT   NOT NULL, -- as in `tasks`; `delete`
+    changed_by             TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
+    reason                 TEXT,
+    loaded                 INTEGER,          -- the revision that it was made from; NULL: created
+    revision               INTEGER,          -- and that it led to; NULL: deleted
+    run                    INTEGER NOT NULL,
+    -- The state before, NULL if it was created here; and after, NULL if it was deleted.
+    status_before          TEXT,
+    previous_status_before TEXT,
+    status                 TEXT,
+    previous_status        TEXT,
+    -- The current payload after it, to the letter, unless it is the same as before. So the last one
+    -- that is not NULL is the payload; and a revert is exact if it is the one from before the update.
+    payload                TEXT,
+    -- Beside the task, after it.
+    queued_run             INTEGER NOT NULL,
+    attempts               INTEGER NOT NULL,
+    stop_requested         INTEGER
 ) STRICT;
 CREATE INDEX events_task ON events (task_id, number);
-CREATE INDEX events_at ON events (at);
 
--- Requests that say by a name of the client's that they are the same, for a day.
-CREATE TABLE requests (
-    user_id     TEXT    NOT NULL,
-    name        TEXT    NOT NULL,
-    fingerprint TEXT    NOT NULL,
-    task_id     TEXT    NOT NULL,
-    created_at  INTEGER NOT NULL,
-    at          INTEGER NOT NULL,
-    PRIMARY KEY (user_id, name)
-) STRICT;
-CREATE INDEX requests_at ON requests (at);
+CREATE TRIGGER tasks_created AFTER INSERT ON tasks FOR EACH ROW
+BEGIN
+    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
+        status_before, previous_status_before, status, previous_status, payload,
+        queued_run, attempts, stop_requested)
+    VALUES (
+        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
+        NULL, NEW.revision, NEW.run, NULL, NULL, NEW.status, NEW.previous_status, NEW.payload,
+        NEW.queued_run, NEW.attempts, NEW.stop_requested
+    );
+END;
+CREATE TRIGGER tasks_changed AFTER UPDATE OF revision ON tasks FOR EACH ROW
+BEGIN
+    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
+        status_before, previous_status_before, status, previous_status, payload,
+        queued_run, attempts, stop_requested)
+    VALUES (
+        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
+        OLD.revision, NEW.revision, NEW.run,
+        OLD.status, OLD.previous_status, NEW.status, NEW.previous_status,
+        CASE WHEN NEW.payload IS NOT OLD.payload THEN NEW.payload END,
+        NEW.queued_run, NEW.attempts, NEW.stop_requested
+    );
+END;
+CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks FOR EACH ROW
+BEGIN
+    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
+        status_before, previous_status_before, status, previous_status, payload,
+        queued_run, attempts, stop_requested)
+    VALUES (
+        (SELECT now FROM clock), OLD.task_id, OLD.owner, 'delete', 'owner', NULL,
+        OLD.revision, NULL, OLD.run, OLD.status, OLD.previous_status, NULL, NULL, NULL,
+        OLD.queued_run, OLD.attempts, OLD.stop_requested
+    );
+END;

@@ -1,0 +1,91 @@
+//! The command line. Nothing here prints a key or a database's URL, which may hold a password.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Parser;
+use clap::error::{ContextKind, ErrorKind};
+
+/// Cuts documents into chunks, as tasks that can be cancelled and updated.
+#[derive(Parser, Clone)]
+#[command(version)]
+pub struct Options {
+    /// Where to listen; port 0 picks a free port
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+    /// sqlite://FILE, created if it is missing, or postgres://USER@HOST/NAME; several processes can
+    /// share it
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite://tasks.db"
+    )]
+    pub database: String,
+    /// Workers in this process; 0 for the server alone
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub workers: usize,
+    /// An API key and the user it belongs to; can be repeated [default: try-me=demo, if only this
+    /// machine can reach the server]
+    #[arg(long = "api-key", value_name = "KEY=USER")]
+    pub api_keys: Vec<String>,
+    /// A file of such keys, one per line
+    #[arg(long, value_name = "FILE")]
+    pub api_keys_file: Option<PathBuf>,
+    /// How long a document takes, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 2000)]
+    pub work_millis: u64,
+    /// How long a run lasts without being renewed by its worker, in seconds
+    #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub lease_seconds: u32,
+    /// At which expired lease a task fails
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub attempts: u32,
+    /// For tests: a document that begins with `kills` kills its process, and one that begins with
+    /// `vanishes` makes its worker leave the run as it is, unrenewed
+    #[arg(long, hide = true)]
+    pub poison: bool,
+}
+
+impl Options {
+    /// Reads the command line. An error names the option and not its value, which may be a key.
+    pub fn read() -> anyhow::Result<Self> {
+        Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
+            kind @ (ErrorKind::InvalidValue | ErrorKind::ValueValidation) => {
+                let option = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+                anyhow::anyhow!("{kind}: {}, see --help", option.unwrap_or_default())
+            }
+            kind => anyhow::anyhow!("{kind}, see --help"),
+        })
+    }
+
+    /// The user of each API key.
+    pub fn keys(&self) -> anyhow::Result<HashMap<String, String>> {
+        let mut lines = self.api_keys.clone();
+        if let Some(file) = &self.api_keys_file {
+            let text = std::fs::read_to_string(file).context("--api-keys-file cannot be read")?;
+            lines.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+            ensure!(!lines.is_empty(), "--api-keys-file: no key in it");
+        }
+        if lines.is_empty() {
+            let listen = self.listen;
+            ensure!(listen.ip().is_loopback(), "{listen} is open to others: choose an --api-key");
+            lines.push("try-me=demo".to_owned());
+        }
+        let mut keys = HashMap::new();
+        for line in &lines {
+            // A key may contain `=`, a user's name may not.
+            let (key, user) = line.trim().rsplit_once('=').unwrap_or_default();
+            if key.is_empty() || user.is_empty() {
+                bail!("an API key is not KEY=USER");
+            }
+            let before = keys.insert(key.to_owned(), user.to_owned());
+            ensure!(before.is_none_or(|before| before == user), "an API key is of two users");
+        }
+        Ok(keys)
+    }
+}
