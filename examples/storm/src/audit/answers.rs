@@ -52,7 +52,7 @@ impl View<'_> {
         match &answer.told {
             Told::Shown(revision, ..) => self.places.get(&Some(*revision)).copied(),
             Told::Made(revision) | Told::Found(revision) => self.places.get(revision).copied(),
-            Told::Refused(_) | Told::Stale | Told::Absent | Told::Unknown => None,
+            Told::Refused(_) | Told::Stale | Told::Absent | Told::NotDone | Told::Unknown => None,
         }
     }
 
@@ -79,11 +79,16 @@ impl View<'_> {
         let (law, is_true, figure) = match &answer.told {
             Told::Shown(revision, status, _) => {
                 let is_it = |it: &Moment| it.revision == *revision && it.state.status() == *status;
-                (Law::Seen, self.was(answer, |it| it.is_some_and(is_it)), "answers that show a task")
+                (
+                    Law::Seen,
+                    self.was(answer, |it| it.is_some_and(is_it)),
+                    "answers that show a task",
+                )
             }
             Told::Made(_) | Told::Found(_) => {
                 let change = place.and_then(|place| self.case.history.get(place - 1));
-                let is_made = change.is_some_and(|change| is_of(change, answer)) && place > Some(floor);
+                let is_made =
+                    change.is_some_and(|change| is_of(change, answer)) && place > Some(floor);
                 (Law::Yes, is_made, "yes")
             }
             Told::Refused(status) => {
@@ -97,6 +102,7 @@ impl View<'_> {
                 (Law::No, self.was(answer, moved), "no, for the revision")
             }
             Told::Absent => (Law::No, self.was(answer, |it| it.is_none()), "no, for it is gone"),
+            Told::NotDone => (Law::No, true, "no, for want of time"),
             Told::Unknown => (Law::No, true, UNKNOWN),
         };
         report.count(figure, 1);
@@ -116,12 +122,12 @@ impl View<'_> {
             let told = asked.filter(|it| is_of(change, it)).collect::<Vec<_>>();
             let alone = told.iter().filter(|it| matches!(it.told, Told::Made(_))).count();
             // Two who find a task gone, or reverted, hold it for theirs: nothing tells them apart.
-            if alone > 1 || told.len() > 1 && change.mark().is_some() {
+            if alone > 1 || told.len() > 1 && request(change).is_some() {
                 let what = format!("{} clients were told that it is theirs", told.len());
                 faults.push(Fault { at, law: Law::Once, what });
             }
-            if told.is_empty() && change.by == Actor::Client {
-                let key = (change.operations.clone(), change.mark());
+            if told.is_empty() && matches!(change.by, Actor::Client(_)) {
+                let key = (change.operations.clone(), request(change));
                 unclaimed.entry(key).or_default().push(at);
             }
         }
@@ -155,7 +161,8 @@ impl View<'_> {
         }
         let mut finished = None;
         for (at, change) in self.case.history.iter().enumerate() {
-            let is_update = |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.state.is_update());
+            let is_update =
+                |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.state.is_update());
             match (is_update(&change.before), is_update(&change.after)) {
                 (false, true) => finished = seen.get(&at),
                 (true, false) if !change.operations.contains(&Operation::Succeed) => {
@@ -173,6 +180,15 @@ impl View<'_> {
     }
 }
 
+/// The request that a change was made for, as far as the store tells.
+fn request(change: &Change) -> Option<&str> {
+    match &change.by {
+        Actor::Client(Some(request)) => Some(request),
+        Actor::Client(None) => change.mark(),
+        Actor::Worker(..) | Actor::Sweeper | Actor::Stranger => None,
+    }
+}
+
 /// Whether the change is what the client asked for.
 fn is_of(change: &Change, answer: &Answer) -> bool {
     let operations = change.operations.as_slice();
@@ -184,8 +200,8 @@ fn is_of(change: &Change, answer: &Answer) -> bool {
         Asked::Step(operation) => operations == [operation],
     };
     is_it
-        && change.by == Actor::Client
-        && change.mark() == answer.mark.as_deref()
+        && matches!(change.by, Actor::Client(_))
+        && request(change).is_none_or(|request| request == answer.request)
         && answer.named.is_none_or(|named| change.loaded == Some(named))
 }
 

@@ -24,9 +24,8 @@ pub(super) fn judge(
                 let step = Step { change, before, after: change.after.as_ref() };
                 step.is_legal(&mut found);
                 step.is_of_its_run(&owners, &mut found);
-                let is_lapse = step.ends_run() && !step.is_by_owner(&owners);
                 if let Some(beside) = &before.beside {
-                    step.counts_attempts(rules, beside, is_lapse, &mut found);
+                    step.counts_attempts(rules, beside, &owners, &mut found);
                     step.obeys_stops(beside, &mut found);
                 }
                 if let (Some(run), Actor::Worker(name, _)) = (step.taken(), &change.by) {
@@ -84,9 +83,8 @@ fn begins(change: &Change, found: &mut Found) {
 
 /// Whether the task is to be stopped: a request holds until a client queues the task again.
 fn is_to_stop(task: &Moment) -> bool {
-    let is_asked = |beside: &Beside| {
-        beside.stop.is_some_and(|stop| !beside.queued_run.is_after(stop))
-    };
+    let is_asked =
+        |beside: &Beside| beside.stop.is_some_and(|stop| !beside.queued_run.is_after(stop));
     task.state.status().is_active() && task.beside.as_ref().is_some_and(is_asked)
 }
 
@@ -187,10 +185,13 @@ impl Step<'_> {
         }
         let lease = before.beside.as_ref().map(|beside| beside.lease);
         if self.ends_run() && !self.is_by_owner(owners) {
+            found.report.count(SWEPT, 1);
             let is_over = match (&change.by, lease) {
                 (Actor::Sweeper, None) => true,
                 (Actor::Sweeper | Actor::Worker(..), Some(Some(lease))) => lease <= change.at,
-                (Actor::Sweeper | Actor::Worker(..) | Actor::Client | Actor::Stranger, _) => false,
+                (Actor::Sweeper | Actor::Worker(..) | Actor::Client(_) | Actor::Stranger, _) => {
+                    false
+                }
             };
             let owner = owners.get(&before.run);
             found.require(is_over, Law::Owned, || {
@@ -203,36 +204,40 @@ impl Step<'_> {
         }
     }
 
-    /// Whether expired leases were counted, and nothing else.
+    /// Whether an expired lease was counted, and nothing else. (Whose own lease is over may give the
+    /// run back, which is not counted, or be the one that sweeps it.)
     fn counts_attempts(
         &self,
         rules: Rules,
         before: &Beside,
-        is_lapse: bool,
+        owners: &HashMap<Run, &str>,
         found: &mut Found,
     ) {
-        let lapses = before.attempts + u64::from(is_lapse);
-        if is_lapse && !is_to_stop(self.before) {
-            let is_given_up = self.has(Operation::Fail);
-            found.require(is_given_up == (lapses >= rules.attempts), Law::Attempts, || {
-                format!("after expired lease {lapses} of {}", rules.attempts)
-            });
-            found.report.count(GIVEN_UP, usize::from(is_given_up));
-        }
-        found.report.count(EXPIRED, usize::from(is_lapse));
         let Some((task, after)) = self.after.and_then(|it| Some((it, it.beside.as_ref()?))) else {
             return;
         };
+        let lapses = after.attempts.wrapping_sub(before.attempts);
+        let is_over = before.lease.is_some_and(|lease| lease <= self.change.at);
         let is_counted = if self.has(Operation::Update) {
             after.attempts == 0 && after.queued_run == task.run
+        } else if !self.ends_run() {
+            lapses == 0 && after.queued_run == before.queued_run
         } else {
-            // Nobody asks how often a completed task was tried.
-            (after.attempts == lapses || task.state.status().is_completed())
-                && after.queued_run == before.queued_run
+            let by_owner = self.is_by_owner(owners);
+            let is_right = if lapses == 0 { by_owner } else { lapses == 1 && is_over };
+            is_right && after.queued_run == before.queued_run
         };
         found.require(is_counted, Law::Attempts, || {
-            format!("{lapses} leases had expired since {}", before.queued_run)
+            format!("{} leases had expired since run {}", before.attempts, before.queued_run)
         });
+        if lapses == 1 && !is_to_stop(self.before) {
+            let is_given_up = self.has(Operation::Fail);
+            found.require(is_given_up == (after.attempts >= rules.attempts), Law::Attempts, || {
+                format!("after expired lease {} of {}", after.attempts, rules.attempts)
+            });
+            found.report.count(GIVEN_UP, usize::from(is_given_up));
+        }
+        found.report.count(EXPIRED, usize::from(lapses == 1));
     }
 
     /// Whether a request that holds is obeyed by the next who does more than edit, and no other
@@ -244,7 +249,8 @@ impl Step<'_> {
         found.require(!is_asked || stops || is_idle, Law::Stopped, || {
             "it was asked to stop, and goes on".to_owned()
         });
-        let is_stopped = stops && (self.was_processing() || self.change.by != Actor::Client);
+        let is_stopped =
+            stops && (self.was_processing() || !matches!(self.change.by, Actor::Client(_)));
         found.require(!is_stopped || is_asked, Law::Stopped, || "nobody asked for it".to_owned());
         found.report.count(STOPPED, usize::from(is_stopped));
         let Some((task, after)) = self.after.and_then(|it| Some((it, it.beside.as_ref()?))) else {
@@ -253,16 +259,17 @@ impl Step<'_> {
         let is_right = if self.has(Operation::Update) {
             after.stop.is_none()
         } else {
-            let is_new = after.stop == Some(self.before.run) && self.before.state.status().is_active();
+            let is_new =
+                after.stop == Some(self.before.run) && self.before.state.status().is_active();
             after.stop == before.stop || is_new || task.state.status().is_completed()
         };
-        found.require(is_right, Law::Stopped, || {
-            format!("the request is now for {:?}", after.stop)
-        });
+        found
+            .require(is_right, Law::Stopped, || format!("the request is now for {:?}", after.stop));
     }
 }
 
 pub const REVERTS: &str = "reverts, each exact";
 pub const GIVEN_UP: &str = "updates given up at the limit";
 pub const EXPIRED: &str = "leases that expired";
+pub const SWEPT: &str = "runs ended by others than their workers";
 pub const STOPPED: &str = "stop requests obeyed";

@@ -10,6 +10,9 @@ mod history;
 #[cfg(test)]
 mod tests;
 
+pub use answers::{COMPARED, MADE};
+pub use history::{EXPIRED, GIVEN_UP, REVERTS, STOPPED, SWEPT};
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write as _};
 
@@ -54,8 +57,8 @@ pub struct Beside {
 /// Who made a change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Actor {
-    /// Someone who is owed an answer.
-    Client,
+    /// Someone who is owed an answer; and the name of the request, where a store notes it.
+    Client(Option<String>),
     /// Someone who acts for a run: the one that it holds.
     Worker(String, Run),
     /// Someone who ends runs that have no living worker.
@@ -106,6 +109,8 @@ pub enum Told {
     Stale,
     /// No, for there is no such task.
     Absent,
+    /// No: nothing was done, and never will be.
+    NotDone,
     /// Nothing.
     Unknown,
 }
@@ -114,9 +119,9 @@ pub enum Told {
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub client: String,
+    /// Its name: no two requests have the same.
+    pub request: String,
     pub asked: Asked,
-    /// What it wanted to store.
-    pub mark: Option<String>,
     /// The revision that the client named.
     pub named: Option<Revision>,
     pub sent: Time,
@@ -243,7 +248,7 @@ fn story(case: &Case, at: usize) -> String {
 }
 
 impl Change {
-    /// The request that it stores, if it stores one.
+    /// The request that it brought in, if it brought one.
     fn mark(&self) -> Option<&str> {
         let mark = &self.after.as_ref()?.payload.mark;
         let before = self.before.iter();
@@ -272,9 +277,8 @@ impl Display for Change {
 
 impl Display for Answer {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Self { client, asked, mark, named, told, sent, received } = self;
-        write!(f, "{client} asked {asked:?}")?;
-        mark.iter().try_for_each(|mark| write!(f, " {mark:?}"))?;
+        let Self { client, request, asked, named, told, sent, received } = self;
+        write!(f, "{client} asked {asked:?} in {request:?}")?;
         named.iter().try_for_each(|named| write!(f, " of {named}"))?;
         write!(f, ", and was told {told:?} after {} ms", (received - sent) / 1000)
     }

@@ -27,8 +27,8 @@ impl Play {
         let mut play = Self { draft: None, beside, owner, now: 0, case };
         let mark = play.payload();
         play.draft = Some(Draft::new(Task::new(mark.clone())));
-        play.log(Actor::Client, None, &[], None);
-        play.tell(Asked::Create, Some(mark.mark), Told::Made(Some(Revision::new(0))));
+        play.log(Actor::Client(None), None, &[], None);
+        play.tell(Asked::Create, mark.mark, Told::Made(Some(Revision::new(0))));
         play
     }
 
@@ -66,9 +66,17 @@ impl Play {
         self.now += 10;
     }
 
-    fn tell(&mut self, asked: Asked, mark: Option<String>, told: Told) {
+    fn tell(&mut self, asked: Asked, request: String, told: Told) {
         let (client, sent, received) = ("client".to_owned(), self.now - 15, self.now);
-        self.case.answers.push(Answer { client, asked, mark, named: None, sent, received, told });
+        self.case.answers.push(Answer {
+            client,
+            request,
+            asked,
+            named: None,
+            sent,
+            received,
+            told,
+        });
         self.now += 20;
     }
 
@@ -76,7 +84,7 @@ impl Play {
         let told = self.draft.as_ref().map_or(Told::Absent, |task| {
             Told::Shown(task.revision(), task.status(), task.payload().digest.clone())
         });
-        self.tell(Asked::Show, None, told);
+        self.tell(Asked::Show, String::new(), told);
     }
 
     /// Decides and commits, with what lies beside the task.
@@ -92,8 +100,7 @@ impl Play {
             self.beside = Beside { queued_run: draft.run(), attempts: 0, stop: None, lease: None };
         }
         self.beside.attempts += u64::from(by == Actor::Sweeper);
-        self.beside.lease =
-            (draft.status() == Status::Processing).then_some(self.now + LEASE);
+        self.beside.lease = (draft.status() == Status::Processing).then_some(self.now + LEASE);
         if let (Some(_), Actor::Worker(name, _)) = (draft.taken(), &by) {
             self.owner.clone_from(name);
         }
@@ -104,13 +111,13 @@ impl Play {
 
     fn client(&mut self, operation: Operation, is_told: bool) {
         let (asked, draft) = (Asked::Step(operation), self.draft());
-        let mark = (operation == Update).then(|| self.payload().mark);
+        let request = self.payload().mark;
         let mut told = Told::Refused(draft.status());
         if draft.check(operation).is_ok() {
-            self.act(Actor::Client, "", &[operation]);
+            self.act(Actor::Client(None), "", &[operation]);
             told = Told::Made(self.draft.as_ref().map(|task| task.revision()));
         }
-        self.tell(asked, mark, if is_told { told } else { Told::Unknown });
+        self.tell(asked, request, if is_told { told } else { Told::Unknown });
     }
 
     fn worker(&mut self, edit: &str, operations: &[Operation]) {
@@ -133,8 +140,8 @@ impl Play {
         self.beside.stop = Some(draft.run());
         let (loaded, revision) = (draft.loaded(), draft.revision());
         self.draft = Some(draft);
-        self.log(Actor::Client, Some(loaded), &[], before);
-        self.tell(Asked::Stop, None, Told::Made(Some(revision)));
+        self.log(Actor::Client(None), Some(loaded), &[], before);
+        self.tell(Asked::Stop, String::new(), Told::Made(Some(revision)));
     }
 
     /// What somebody does next, if an honest program can do it.
@@ -264,7 +271,7 @@ const BREAKS: &[Break] = &[
     ("an update that ends as Cancelled",     Law::Step,     |it| moment(it, 10, |it| it.state = State::from_parts(Status::Cancelled, None).unwrap())),
     ("a failed update that says Failed",     Law::Step,     |it| moment(it, 14, |it| it.state = State::from_parts(Status::Failed, None).unwrap())),
     ("a task that begins as finished",       Law::Step,     |it| moment(it, 0, |it| it.state = State::from_parts(Status::Failed, None).unwrap())),
-    ("a delete of an active task",           Law::Step,     |it| { it.history.truncate(5); it.answers.truncate(5); it.history[4] = Change { operations: vec![Delete], after: None, by: Actor::Client, ..it.history[4].clone() }; }),
+    ("a delete of an active task",           Law::Step,     |it| { it.history.truncate(5); it.answers.truncate(5); it.history[4] = Change { operations: vec![Delete], after: None, by: Actor::Client(None), ..it.history[4].clone() }; }),
     ("a revert that restores the revision",  Law::Counted,  |it| moment(it, 10, |it| it.revision = Revision::new(7))),
     ("a retry that keeps the run",           Law::Counted,  |it| moment(it, 5, |it| it.run = Run::new(1))),
     ("a message that moves the run",         Law::Counted,  |it| moment(it, 13, |it| it.run = Run::new(9))),
@@ -279,7 +286,7 @@ const BREAKS: &[Break] = &[
     ("an edit in the name of a run over",    Law::Fenced,   |it| it.history[13].by = Actor::Worker("worker 2".to_owned(), Run::new(2))),
     ("a result of another worker's run",     Law::Owned,    |it| it.history[2].by = Actor::Worker("worker 0".to_owned(), Run::new(0))),
     ("a living run is swept",                Law::Owned,    |it| it.history[5].at -= 2 * LEASE),
-    ("a client ends a run",                  Law::Owned,    |it| it.history[14].by = Actor::Client),
+    ("a client ends a run",                  Law::Owned,    |it| it.history[14].by = Actor::Client(None)),
     ("a start without a lease",              Law::Leased,   |it| beside(it, 4, |it| it.lease = None)),
     ("an end that keeps the lease",          Law::Leased,   |it| beside(it, 2, |it| it.lease = Some(1))),
     ("an expired lease is not counted",      Law::Attempts, |it| beside(it, 5, |it| it.attempts = 0)),
@@ -293,12 +300,12 @@ const BREAKS: &[Break] = &[
     ("a cancel that nobody asked for",       Law::Wanted,   |it| { it.answers.remove(8); }),
     ("a time-out counted as no",             Law::Wanted,   |it| it.answers[8].told = Told::Refused(Status::Succeeded)),
     ("an update that was told no",           Law::Wanted,   |it| it.answers[7].told = Told::Refused(Status::Starting)),
-    ("an update made twice",                 Law::Once,     |it| { let first = after(it, 3).payload.clone(); for at in 9..10 { let first = first.clone(); moment(it, at, move |it| it.payload = first.clone()); } it.answers[7].mark = Some("request 3".to_owned()); }),
+    ("an update made twice",                 Law::Once,     |it| { let first = after(it, 3).payload.clone(); for at in 9..10 { let first = first.clone(); moment(it, at, move |it| it.payload = first.clone()); } it.answers[7].request = "request 3".to_owned(); }),
     ("a cancel that two are told is theirs", Law::Once,     |it| for _ in 0..2 { other(it, 8, Told::Made(Some(Revision::new(12)))) }),
     ("an update that two hold for theirs",   Law::Once,     |it| other(it, 7, Told::Found(Some(Revision::new(11))))),
     ("a yes without a change",               Law::Yes,      |it| other(it, 8, Told::Made(Some(Revision::new(4))))),
     ("a time-out counted as yes",            Law::Yes,      |it| other(it, 8, Told::Made(Some(Revision::new(99))))),
-    ("a yes of what was long known",         Law::Yes,      |it| { it.answers[11].told = Told::Made(Some(Revision::new(3))); it.answers[11].asked = Asked::Step(Update); it.answers[11].mark = Some("request 3".to_owned()); it.answers[4].told = Told::Unknown; }),
+    ("a yes of what was long known",         Law::Yes,      |it| { it.answers[11].told = Told::Made(Some(Revision::new(3))); it.answers[11].asked = Asked::Step(Update); it.answers[11].request = "request 3".to_owned(); it.answers[4].told = Told::Unknown; }),
     ("a no in a status that accepts",        Law::No,       |it| it.answers[2].told = Told::Refused(Status::Starting)),
     ("a no that names a status never had",   Law::No,       |it| it.answers[2].told = Told::Refused(Status::Failed)),
     ("a no that was true long ago",          Law::No,       |it| { it.answers[2].sent = 8000; it.answers[2].received = 8010; }),

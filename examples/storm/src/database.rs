@@ -1,0 +1,209 @@
+//! The service's database: what it kept, and what is done to it behind the service's back.
+
+use std::collections::HashMap;
+
+use anyhow::Context as _;
+use serde_json::Value;
+use sqlx::AnyPool;
+use task_lifecycle::{Operation, Revision, Run, State, Status};
+
+use crate::audit::{Actor, Beside, Change, Moment, Payload};
+use crate::storm::{Fault, Storm, nap};
+
+/// What a change of a task can change.
+const COLUMNS: [&str; 9] = [
+    "status",
+    "previous_status",
+    "revision",
+    "run",
+    "payload",
+    "previous_payload",
+    "queued_run",
+    "attempts",
+    "stop_requested",
+];
+
+/// Keeps every change of a row, as the database sees it, whoever makes it.
+pub async fn watch(db: &AnyPool, is_sqlite: bool) -> sqlx::Result<()> {
+    let (number, now, object, differs) = if is_sqlite {
+        (
+            "INTEGER PRIMARY KEY",
+            "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            "json_object",
+            "IS NOT",
+        )
+    } else {
+        (
+            "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+            "(extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT",
+            "json_build_object",
+            "IS DISTINCT FROM",
+        )
+    };
+    let row = |of: &str| {
+        let columns = COLUMNS.iter().chain(&["lease_until", "operations", "changed_by"]);
+        let pairs = columns.map(|it| format!("'{it}', {of}.{it}")).collect::<Vec<_>>().join(", ");
+        format!("CAST({object}({pairs}) AS TEXT)")
+    };
+    let list = |of: &str| COLUMNS.map(|it| format!("{of}.{it}")).join(", ");
+    let is_change = format!("WHEN (({}) {differs} ({}))", list("OLD"), list("NEW"));
+    let table = format!(
+        "CREATE TABLE storm (number {number}, at BIGINT, task_id TEXT, before TEXT, after TEXT)"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(table)).execute(db).await?;
+    for (event, of, before, after, when) in [
+        ("INSERT", "NEW", "NULL".to_owned(), row("NEW"), ""),
+        ("UPDATE", "NEW", row("OLD"), row("NEW"), &*is_change),
+        ("DELETE", "OLD", row("OLD"), "NULL".to_owned(), ""),
+    ] {
+        let insert = format!(
+            "INSERT INTO storm (at, task_id, before, after) VALUES ({now}, {of}.task_id, {before}, {after});"
+        );
+        let trigger = format!("TRIGGER storm_{event} AFTER {event} ON tasks FOR EACH ROW {when}");
+        let sql = if is_sqlite {
+            format!("CREATE {trigger} BEGIN {insert} END")
+        } else {
+            format!(
+                "CREATE FUNCTION storm_{event}() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN {insert} RETURN NULL; END $$;
+                CREATE {trigger} EXECUTE FUNCTION storm_{event}()"
+            )
+        };
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(db).await?;
+    }
+    Ok(())
+}
+
+pub async fn history(db: &AnyPool) -> anyhow::Result<HashMap<String, Vec<Change>>> {
+    let sql = "SELECT task_id, at, before, after FROM storm ORDER BY number";
+    let rows: Vec<(String, i64, Option<String>, Option<String>)> =
+        sqlx::query_as(sql).fetch_all(db).await?;
+    let mut history = HashMap::<String, Vec<Change>>::new();
+    for (task, at, before, after) in rows {
+        let read = |row: &Option<String>| -> anyhow::Result<Option<Value>> {
+            Ok(row.as_deref().map(serde_json::from_str).transpose()?)
+        };
+        let (before, after) = (read(&before)?, read(&after)?);
+        let noted = after.as_ref();
+        let text = |name| noted.and_then(|row| row[name].as_str()).unwrap_or("delete");
+        let operations = text("operations").split(", ").filter_map(|it| it.parse().ok()).collect();
+        let (before, after) =
+            (before.map(moment).transpose()?, after.as_ref().cloned().map(moment).transpose()?);
+        let by = match text("changed_by").split_once(' ') {
+            Some(("request", name)) => Actor::Client(Some(name.to_owned())),
+            Some(("worker", name)) => {
+                let run = before.as_ref().map_or(Run::new(0), |before| before.run);
+                Actor::Worker(name.to_owned(), run)
+            }
+            _ if after.is_none() => Actor::Client(None),
+            _ => Actor::Stranger,
+        };
+        let loaded = before.as_ref().map(|before| before.revision);
+        let operations: Vec<Operation> = operations;
+        let change = Change { at, by, loaded, operations, before, after };
+        history.entry(task).or_default().push(change);
+    }
+    Ok(history)
+}
+
+fn moment(row: Value) -> anyhow::Result<Moment> {
+    let number = |name: &str| row[name].as_i64().with_context(|| name.to_owned());
+    let text = |name: &str| row[name].as_str();
+    let payload = |name: &str| {
+        text(name).map(|digest| {
+            let document: Value = serde_json::from_str(digest).unwrap_or_default();
+            let mark = document["configuration"]["mark"].as_str().unwrap_or_default().to_owned();
+            Payload { mark, digest: digest.to_owned() }
+        })
+    };
+    let previous = text("previous_status").map(str::parse::<Status>).transpose()?;
+    Ok(Moment {
+        revision: Revision::from_i64(number("revision")?),
+        run: Run::from_i64(number("run")?),
+        state: State::from_parts(text("status").context("status")?.parse()?, previous)?,
+        payload: payload("payload").context("payload")?,
+        previous: payload("previous_payload"),
+        beside: Some(Beside {
+            queued_run: Run::from_i64(number("queued_run")?),
+            attempts: number("attempts")?.try_into()?,
+            stop: row["stop_requested"].as_i64().map(Run::from_i64),
+            lease: row["lease_until"].as_i64(),
+        }),
+    })
+}
+
+/// Edits by hand, and messages that are due again although somebody has them, until the storm is
+/// over; and what the fault does.
+pub async fn meddle(db: AnyPool, storm: std::rc::Rc<Storm>) {
+    let fault = storm.fault.map_or(&[][..], broken);
+    let mut steps = vec![(EDIT, "edits by hand"), (REDELIVER, "messages delivered again")];
+    steps.extend(fault.iter().map(|sql| (*sql, "faults")));
+    while !storm.is_over() {
+        for (sql, figure) in &steps {
+            // The database may be down, or refuse.
+            if let Ok(done) = sqlx::query(*sql).execute(&db).await {
+                let done = usize::try_from(done.rows_affected()).unwrap_or_default();
+                storm.count(figure, done);
+            }
+            nap(10..60).await;
+        }
+    }
+}
+
+const EDIT: &str = "UPDATE tasks SET payload = payload || ' ', revision = revision + 1,
+        operations = 'edit', changed_by = 'hand'
+    WHERE task_id = (SELECT task_id FROM tasks ORDER BY random() LIMIT 1)";
+const REDELIVER: &str = "UPDATE tasks SET due_at = 0
+    WHERE task_id = (SELECT task_id FROM tasks WHERE status = 'Starting' AND deliveries > 0 LIMIT 1)";
+
+/// What is done by a program that does not know the rules.
+fn broken(fault: Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::BulkCancelKeepsPayload => {
+            &["UPDATE tasks SET status = previous_status, previous_status = NULL,
+                previous_payload = NULL, revision = revision + 1, ended_at = 1,
+                operations = 'cancel', changed_by = 'hand'
+            WHERE status = 'Starting' AND previous_status IS NOT NULL"]
+        }
+        Fault::BulkCancelEndsUpdates => {
+            &["UPDATE tasks SET status = 'Cancelled', previous_status = NULL,
+                previous_payload = NULL, revision = revision + 1, ended_at = 1,
+                operations = 'cancel', changed_by = 'hand'
+            WHERE status = 'Starting' AND previous_status IS NOT NULL"]
+        }
+        Fault::TriggerDropped => &[
+            "DROP TRIGGER tasks_revision ON tasks",
+            "DROP TRIGGER tasks_revision",
+            "UPDATE tasks SET payload = payload || '  ' WHERE task_id =
+                (SELECT task_id FROM tasks ORDER BY random() LIMIT 1)",
+        ],
+        Fault::NoCheckRun => &["UPDATE tasks SET status = 'Succeeded', previous_status = NULL,
+                previous_payload = NULL, revision = revision + 1, ended_at = 1, lease_run = NULL,
+                lease_until = NULL, lease_length = NULL,
+                operations = 'succeed', changed_by = 'worker broken'
+            WHERE status = 'Processing'"],
+        Fault::NoRenewal => &["UPDATE tasks SET status = 'Starting', run = run + 1,
+                revision = revision + 1, attempts = attempts + 1, due_at = 0, lease_run = NULL,
+                lease_until = NULL, lease_length = NULL,
+                operations = 'retry', changed_by = 'worker broken'
+            WHERE status = 'Processing' AND attempts = 0"],
+        Fault::AttemptsNotCounted => &["UPDATE tasks SET status = 'Starting', run = run + 1,
+                revision = revision + 1, due_at = 0, lease_run = NULL, lease_until = NULL,
+                lease_length = NULL, operations = 'retry', changed_by = 'worker broken'
+            WHERE status = 'Processing' AND lease_until < (SELECT now FROM clock)"],
+        Fault::StopIgnored => &["UPDATE tasks SET status = 'Starting', run = run + 1,
+                revision = revision + 1, due_at = 0, lease_run = NULL, lease_until = NULL,
+                lease_length = NULL, operations = 'retry'
+            WHERE status = 'Processing' AND stop_requested IS NOT NULL"],
+        Fault::StopOutlivesItsRun => &["UPDATE tasks SET stop_requested = run,
+                revision = revision + 1, operations = 'edit', changed_by = 'hand'
+            WHERE status = 'Starting' AND stop_requested IS NULL AND previous_status IS NOT NULL"],
+        Fault::DeletedComesBack => &[
+            "CREATE TABLE copies AS SELECT * FROM tasks",
+            "INSERT INTO tasks SELECT * FROM copies
+            WHERE task_id NOT IN (SELECT task_id FROM tasks)",
+        ],
+        Fault::MessageLost => &["UPDATE tasks SET due_at = NULL WHERE status = 'Starting'"],
+        _ => &[],
+    }
+}

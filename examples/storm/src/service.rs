@@ -1,0 +1,237 @@
+//! The service: servers and workers, each a process with a proxy to the database, and clients.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rand::random_range;
+use sqlx::any::{AnyPoolOptions, install_default_drivers};
+use task_stores::engines::{self, Engine};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::task::{JoinSet, spawn_local};
+use tokio::time::timeout;
+
+use crate::audit::{Asked, Change};
+use crate::client::{Client, User};
+use crate::database;
+use crate::proxy::Proxy;
+use crate::storm::{KILLED, Storm, nap};
+
+const USERS: [&str; 3] = ["ann", "bob", "eve"];
+
+/// The processes: how many workers each has, how long a document takes, and how wrong its clock is.
+/// The lease is one second.
+const PROCESSES: [(&str, &str, &str); 5] = [
+    ("0", "0", "+0"),
+    ("0", "0", "+120s"),
+    ("3", "50", "+0"),
+    ("3", "400", "-60s"),
+    ("3", "1500", "+0"),
+];
+const SERVERS: usize = 2;
+
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// A process of the service, and what it takes to start another in its place.
+struct Process {
+    child: Child,
+    at: usize,
+    listen: String,
+    database: String,
+    proxy: Option<Rc<Proxy>>,
+}
+
+impl Process {
+    async fn start(
+        at: usize,
+        listen: &str,
+        database: &str,
+        proxy: Option<Rc<Proxy>>,
+    ) -> anyhow::Result<Self> {
+        let program = std::env::current_exe()?.with_file_name("task-service");
+        let (workers, takes, clock) = PROCESSES[at];
+        let mut command = Command::new(&program);
+        command.args(["--listen", listen, "--database", database, "--workers", workers]);
+        command.args([
+            "--work-millis",
+            takes,
+            "--lease-seconds",
+            "1",
+            "--attempts",
+            "3",
+            "--poison",
+        ]);
+        command.args(USERS.map(|user| format!("--api-key=key-{user}={user}")));
+        // SQLite goes by the clock of the process.
+        if proxy.is_some() && Path::new(FAKETIME).exists() {
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock);
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("no {}: cargo build -p task-service", program.display()))?;
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().context("an output")?);
+        _ = timeout(Duration::from_secs(20), output.read_line(&mut line)).await;
+        let address = line.split_once("http://").map_or(listen, |(_, address)| address.trim());
+        let (listen, database) = (address.to_owned(), database.to_owned());
+        spawn_local(
+            async move { while output.read_line(&mut line).await.is_ok_and(|it| it > 0) {} },
+        );
+        Ok(Self { child, at, listen, database, proxy })
+    }
+
+    fn signal(&self, name: &str) {
+        if let Some(id) = self.child.id() {
+            let mut kill = std::process::Command::new("kill");
+            _ = kill.args(["-s", name, &id.to_string()]).stderr(Stdio::null()).status();
+        }
+    }
+
+    /// Ends it, and starts another in its place.
+    async fn replace(&mut self) -> anyhow::Result<()> {
+        _ = self.child.kill().await;
+        *self = Self::start(self.at, &self.listen, &self.database, self.proxy.clone()).await?;
+        Ok(())
+    }
+
+    async fn replace_dead(&mut self) -> anyhow::Result<bool> {
+        let is_dead = self.child.try_wait()?.is_some();
+        if is_dead {
+            self.replace().await?;
+        }
+        Ok(is_dead)
+    }
+}
+
+pub async fn run(
+    storm: Rc<Storm>,
+    is_sqlite: bool,
+) -> anyhow::Result<Option<HashMap<String, Vec<Change>>>> {
+    let engine = if is_sqlite { engines::sqlite() } else { engines::postgres() };
+    let Some(mut engine) = engine else { return Ok(None) };
+    let url =
+        if is_sqlite { format!("sqlite://{}", engine.address) } else { engine.address.clone() };
+    let mut processes = Vec::new();
+    for at in 0..PROCESSES.len() {
+        let (mut database, mut proxy) = (url.clone(), None);
+        if !is_sqlite {
+            let port = url.rsplit(['/', ':']).find_map(|it| it.parse().ok()).context("a port")?;
+            let (started, own) = Proxy::start(storm.clone(), port).await?;
+            database =
+                format!("{}?sslmode=disable", url.replace(&port.to_string(), &own.to_string()));
+            proxy = Some(started);
+        }
+        processes.push(Process::start(at, "127.0.0.1:0", &database, proxy).await?);
+    }
+    install_default_drivers();
+    let db = AnyPoolOptions::new().max_connections(2).connect(&url).await?;
+    database::watch(&db, is_sqlite).await?;
+    storm.begin();
+    let mut clients = JoinSet::new();
+    let mut readers = Vec::new();
+    for name in USERS {
+        let urls = processes[..SERVERS].iter().map(|it| format!("http://{}", it.listen)).collect();
+        let user = Rc::new(User { name: name.to_owned(), urls, tasks: RefCell::default() });
+        for nth in 0..5 {
+            let (storm, user) = (storm.clone(), user.clone());
+            let (http, name) = (reqwest::Client::new(), format!("{name} {nth}"));
+            let client = Client { storm, user, http, name };
+            readers.push(client.clone());
+            clients.spawn_local(client.play());
+        }
+    }
+    let meddling = spawn_local(database::meddle(db.clone(), storm.clone()));
+    while !storm.is_over() {
+        disturb(&storm, &mut engine, &mut processes).await?;
+    }
+    clients.join_all().await;
+    meddling.await?;
+    let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
+    while !storm.is_past_calm() {
+        for process in &mut processes {
+            process.replace_dead().await?;
+        }
+        if sqlx::query_scalar::<_, i64>(active).fetch_one(&db).await.is_ok_and(|count| count == 0) {
+            break;
+        }
+        nap(50..100).await;
+    }
+    for client in readers.iter().step_by(5) {
+        let tasks = client.user.tasks.borrow().clone();
+        for task in tasks {
+            client.ask(&task, Asked::Show, None).await;
+        }
+    }
+    let history = database::history(&db).await?;
+    // A client that got no answer to a create does not know the task, but its request is noted.
+    let creates = history
+        .iter()
+        .filter_map(|(task, it)| Some((it[0].after.as_ref()?.payload.mark.clone(), task)));
+    storm.name_tasks(&creates.collect());
+    Ok(Some(history))
+}
+
+/// Does one thing that should do no harm.
+async fn disturb(
+    storm: &Storm,
+    engine: &mut Engine,
+    processes: &mut [Process],
+) -> anyhow::Result<()> {
+    nap(50..250).await;
+    for process in &mut *processes {
+        let is_dead = process.replace_dead().await?;
+        storm.count("processes that died in a commit or of a document", is_dead.into());
+    }
+    let at = random_range(0..processes.len());
+    let process = &mut processes[at];
+    match random_range(0..20) {
+        0..3 => {
+            storm.count("processes killed", 1);
+            process.replace().await?;
+        }
+        3..6 => match (&process.proxy, process.child.id()) {
+            (Some(proxy), Some(id)) => proxy.doomed.set(Some(id)),
+            _ => {
+                // Whoever waits for an answer now may be at a commit.
+                let asked = if at < SERVERS { storm.unanswered.get() } else { 0 };
+                process.replace().await?;
+                storm.count(KILLED, asked.min(1));
+            }
+        },
+        6..10 => {
+            storm.count("processes paused past the lease", 1);
+            process.signal("STOP");
+            nap(1100..1500).await;
+            process.signal("CONT");
+        }
+        10..12 => {
+            storm.count("processes told to end", 1);
+            process.signal("TERM");
+            _ = timeout(Duration::from_secs(5), process.child.wait()).await;
+            process.replace().await?;
+        }
+        12 if !engine.nodes.is_empty() => {
+            storm.count("databases killed", 1);
+            engine.nodes[0].kill();
+            nap(0..500).await;
+            // Until what is left of the old one is gone, there can be no other.
+            loop {
+                engine.nodes[0].restart();
+                nap(200..300).await;
+                if engine.nodes[0].is_running() {
+                    break;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
