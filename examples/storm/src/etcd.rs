@@ -142,7 +142,10 @@ impl Caller {
                 self.create().await;
                 continue;
             };
-            let Some(seen) = self.show(id).await else { continue };
+            let Some(seen) = self.show(id).await else {
+                self.shared.ids.borrow_mut().retain(|it| *it != id);
+                continue;
+            };
             let (named, document) = (random_bool(0.3).then(|| seen.revision()), self.document());
             let operation = match seen.status() {
                 Status::Starting | Status::Processing => Operation::Cancel,
@@ -155,7 +158,7 @@ impl Caller {
             };
             let sent = now();
             let told = if operations == [Operation::Delete] {
-                self.delete(id).await
+                self.delete(id, named).await
             } else {
                 self.change(id, &Actor::Client(None), operations, &document, named).await
             };
@@ -164,14 +167,18 @@ impl Caller {
         }
     }
 
-    /// A create without an answer may still be made, so its id is never used again.
+    /// Creates a task, again if there was no answer: nobody can have deleted it yet.
     async fn create(&self) {
         let (id, task, sent) = (Uuid::new_v4(), Task::new(self.document()), now());
-        let request = task.payload().message.clone();
+        let (request, made) = (task.payload().message.clone(), Some(task.revision()));
         self.intend(id, &Actor::Client(None), None, &[], Some(task.clone()));
         let told = match etcd::create(&self.db, id, &task).await {
-            Ok(true) => Told::Made(Some(task.revision())),
-            Ok(false) | Err(_) => Told::Unknown,
+            Ok(_) => Told::Made(made),
+            Err(_) => loop {
+                if etcd::create(&self.db, id, &task).await.is_ok() {
+                    break Told::Found(made);
+                }
+            },
         };
         self.shared.ids.borrow_mut().push(id);
         self.told(id, sent, Ask { request, asked: Asked::Create, named: None }, told);
@@ -306,7 +313,7 @@ impl Caller {
         }
     }
 
-    async fn delete(&self, id: Uuid) -> Told {
+    async fn delete(&self, id: Uuid, named: Option<Revision>) -> Told {
         let mut is_silent = false;
         loop {
             let Ok(found) = self.load(id).await else {
@@ -316,6 +323,9 @@ impl Caller {
             let Some(task) = found else {
                 return if is_silent { Told::Found(None) } else { Told::Absent };
             };
+            if named.is_some_and(|named| task.check_revision(named).is_err()) {
+                return if is_silent { Told::Unknown } else { Told::Stale };
+            }
             if task.check(Operation::Delete).is_err() {
                 return Told::Refused(task.status());
             }

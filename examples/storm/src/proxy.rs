@@ -11,7 +11,7 @@ use rand::{random_bool, random_range};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::storm::{KILLED, LATE, LOST, Storm};
 
@@ -49,45 +49,64 @@ impl Proxy {
         let mut server = TcpStream::connect(("127.0.0.1", self.to)).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
+        let mut author = None;
+        _ = self.exchange(&mut client, &mut server, &mut author).await;
+        self.storm.cut.borrow_mut().extend(author); // there was no answer
+        Ok(())
+    }
+
+    /// Returns if one side ended, or is to be cut off. `author` is who waits for a commit.
+    async fn exchange(
+        &self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        author: &mut Option<String>,
+    ) -> std::io::Result<()> {
         let (mut asked, mut told) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-        let mut is_commit = false;
         loop {
             tokio::select! {
                 read = client.read(&mut asked) => {
                     let asked = &asked[..read?];
+                    *author = author_of(asked);
                     if asked.is_empty() {
                         return Ok(());
                     }
-                    // Every commit says who made it, and nothing else does.
-                    is_commit = [&b"request r"[..], b"worker "].iter().any(|by| {
-                        asked.windows(by.len()).any(|part| part == *by)
-                    });
-                    if is_commit && let Some(process) = self.doomed.take() {
+                    if author.is_some() && let Some(process) = self.doomed.take() {
                         _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
                         self.storm.count(KILLED, 1);
-                    } else if is_commit && self.is_to(OFTEN) {
+                    } else if author.is_some() && self.is_to(OFTEN) {
                         self.storm.count(LOST, 1);
                         return Ok(());
-                    } else if is_commit && self.is_to(OFTEN) {
+                    } else if author.is_some() && self.is_to(OFTEN) {
                         self.storm.count(LATE, 1);
-                        drop(client);
+                        client.shutdown().await?;
                         sleep(Duration::from_millis(random_range(20..600))).await;
                         server.write_all(asked).await?;
-                        let answered = server.read(&mut told);
-                        _ = tokio::time::timeout(Duration::from_secs(5), answered).await;
+                        _ = timeout(Duration::from_secs(5), server.read(&mut told)).await;
                         return Ok(());
                     }
                     server.write_all(asked).await?;
                 }
                 read = server.read(&mut told) => {
                     let told = &told[..read?];
-                    if told.is_empty() || is_commit && self.is_to(OFTEN) {
+                    if told.is_empty() || author.is_some() && self.is_to(OFTEN) {
                         self.storm.count(LOST, usize::from(!told.is_empty()));
                         return Ok(());
                     }
+                    *author = None;
                     client.write_all(told).await?;
                 }
             }
         }
     }
+}
+
+/// Who makes the commit, if it is one: every commit says it, and nothing else does.
+fn author_of(message: &[u8]) -> Option<String> {
+    let name = |by: &[u8]| {
+        let at = message.windows(by.len()).position(|part| part == by)?;
+        let name = message[at + by.len()..].iter().take_while(|it| it.is_ascii_alphanumeric());
+        Some(name.map(|it| char::from(*it)).collect())
+    };
+    name(b"request ").or_else(|| name(b"worker "))
 }

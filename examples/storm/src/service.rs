@@ -171,11 +171,10 @@ pub async fn run(
         }
     }
     let history = database::history(&db).await?;
-    // A client that got no answer to a create does not know the task, but its request is noted.
-    let creates = history
-        .iter()
-        .filter_map(|(task, it)| Some((it[0].after.as_ref()?.payload.mark.clone(), task)));
-    storm.name_tasks(&creates.collect());
+    let creates = history.iter().filter_map(|(task, changes)| {
+        Some((changes.first()?.after.as_ref()?.payload.mark.clone(), task.clone()))
+    });
+    storm.complete(&creates.collect());
     Ok(Some(history))
 }
 

@@ -1,7 +1,7 @@
 //! What every storm has: a time, a fault perhaps, and what its clients were told.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -77,14 +77,17 @@ pub struct Storm {
     marks: Cell<u64>,
     /// How many changes have been asked for that are not yet answered.
     pub unanswered: Cell<usize>,
+    /// The requests of which a server got no answer to a commit.
+    pub cut: RefCell<HashSet<String>>,
     pub answers: RefCell<HashMap<String, Vec<Answer>>>,
     pub figures: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl Storm {
     pub fn new(time: Duration, fault: Option<Fault>) -> Self {
-        let (begin, marks, unanswered, answers, figures) = Default::default();
-        Self { fault, time, begin, marks, unanswered, answers, figures }
+        let (begin, marks, unanswered) = Default::default();
+        let (cut, answers, figures) = Default::default();
+        Self { fault, time, begin, marks, unanswered, cut, answers, figures }
     }
 
     /// Its time begins, for all engines have started.
@@ -121,12 +124,20 @@ impl Storm {
         self.answers.borrow_mut().entry(task.to_owned()).or_default().push(answer);
     }
 
-    /// Gives creates without an answer to the tasks that they made.
-    pub fn name_tasks(&self, creates: &HashMap<String, &String>) {
+    /// Completes the answers by what only the history and the proxies know: which tasks were made
+    /// by creates without an answer, and which servers found what they had wanted.
+    pub fn complete(&self, creates: &HashMap<String, String>) {
         let mut answers = self.answers.borrow_mut();
         for answer in answers.remove("").unwrap_or_default() {
             if let Some(task) = creates.get(&answer.request) {
-                answers.entry((*task).clone()).or_default().push(answer);
+                answers.entry(task.clone()).or_default().push(answer);
+            }
+        }
+        for answer in answers.values_mut().flatten() {
+            if let Told::Made(revision) = answer.told
+                && self.cut.borrow().contains(&answer.request)
+            {
+                answer.told = Told::Found(revision);
             }
         }
     }

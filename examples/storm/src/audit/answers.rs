@@ -122,7 +122,7 @@ impl View<'_> {
             let told = asked.filter(|it| is_of(change, it)).collect::<Vec<_>>();
             let alone = told.iter().filter(|it| matches!(it.told, Told::Made(_))).count();
             // Two who find a task gone, or reverted, hold it for theirs: nothing tells them apart.
-            if alone > 1 || told.len() > 1 && request(change).is_some() {
+            if alone > 1 || told.len() > 1 && change.mark().is_some() {
                 let what = format!("{} clients were told that it is theirs", told.len());
                 faults.push(Fault { at, law: Law::Once, what });
             }
@@ -201,7 +201,9 @@ fn is_of(change: &Change, answer: &Answer) -> bool {
     };
     is_it
         && matches!(change.by, Actor::Client(_))
-        && request(change).is_none_or(|request| request == answer.request)
+        && (request(change).is_none_or(|request| request == answer.request)
+            // Equal to what it wanted, and another's.
+            || matches!(answer.told, Told::Found(_)) && change.mark().is_none())
         && answer.named.is_none_or(|named| change.loaded == Some(named))
 }
 

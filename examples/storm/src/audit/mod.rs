@@ -280,6 +280,7 @@ impl Display for Answer {
         let Self { client, request, asked, named, told, sent, received } = self;
         write!(f, "{client} asked {asked:?} in {request:?}")?;
         named.iter().try_for_each(|named| write!(f, " of {named}"))?;
-        write!(f, ", and was told {told:?} after {} ms", (received - sent) / 1000)
+        let told: String = format!("{told:?}").chars().take(80).collect();
+        write!(f, ", and was told {told} after {} ms", (received - sent) / 1000)
     }
 }
