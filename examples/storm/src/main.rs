@@ -56,7 +56,7 @@ const FLOORS: &[(&str, &[Engine])] = &[
     (storm::KILLED,   &[Engine::PostgreSQL, Engine::SQLite, Engine::Etcd]),
     (storm::LOST,     &[Engine::PostgreSQL, Engine::Etcd]),
     (storm::LATE,     &[Engine::PostgreSQL]),
-    (audit::SWEPT,    &[Engine::PostgreSQL, Engine::SQLite, Engine::Etcd]),
+    (audit::TAKEN_AWAY, &[Engine::PostgreSQL, Engine::SQLite, Engine::Etcd]),
     (audit::EXPIRED,  &[Engine::PostgreSQL, Engine::SQLite]),
     (audit::GIVEN_UP, &[Engine::PostgreSQL, Engine::SQLite]),
     (audit::STOPPED,  &[Engine::PostgreSQL, Engine::SQLite]),

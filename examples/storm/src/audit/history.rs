@@ -4,95 +4,176 @@ use std::collections::{HashMap, HashSet};
 
 use task_lifecycle::{Event, Operation, Previous, Run, Snapshot, State, Status, Task};
 
-use super::{Actor, Beside, Change, Fault, Law, Moment, Payload, Report, Rules};
+use super::{Actor, Beside, Change, Judge, Law, Moment, Payload};
 
-pub(super) fn judge(
-    rules: Rules,
-    history: &[Change],
-    faults: &mut Vec<Fault>,
-    report: &mut Report,
-) {
-    let (mut owners, mut marks) = (HashMap::new(), HashSet::new());
-    let mut last: Option<&Moment> = None;
-    for (at, change) in history.iter().enumerate() {
-        let mut found = Found { at, faults, report };
-        found.require(at == 0 || last.is_some(), Law::Gone, || "it was deleted".to_owned());
-        follows(last, change, &mut found);
-        match &change.before {
-            None => begins(change, &mut found),
-            Some(before) => {
-                let step = Step { change, before, after: change.after.as_ref() };
-                step.is_legal(&mut found);
-                step.is_of_its_run(&owners, &mut found);
+pub const REVERTS: &str = "reverts, each exact";
+pub const TAKEN_AWAY: &str = "runs ended by others than their workers";
+pub const EXPIRED: &str = "expired leases";
+pub const GIVEN_UP: &str = "updates given up at the limit";
+pub const STOPPED: &str = "stop requests obeyed";
+
+impl Judge<'_> {
+    pub(super) fn judge_history(&mut self) {
+        let (mut owners, mut marks) = (HashMap::new(), HashSet::new());
+        let mut last: Option<&Moment> = None;
+        for (at, change) in self.case.history.iter().enumerate() {
+            let replaced = change.before.as_ref();
+            let task = |moment: &Moment| Moment { beside: None, ..moment.clone() };
+            self.require(at, Law::Gone, at == 0 || last.is_some(), "");
+            self.require(at, Law::Chain, replaced.map(|it| it.revision) == change.loaded, "");
+            self.require(at, Law::Counted, replaced.map(task) == last.map(task), "");
+            if let Some(before) = replaced {
+                let (after, owner) = (change.after.as_ref(), owners.get(&before.run).copied());
+                let step = Step { at, change, before, after, owner };
+                self.judge_step(&step);
+                self.judge_run(&step);
                 if let Some(beside) = &before.beside {
-                    step.counts_attempts(rules, beside, &owners, &mut found);
-                    step.obeys_stops(beside, &mut found);
+                    self.judge_attempts(&step, beside);
+                    self.judge_stop(&step, beside);
                 }
                 if let (Some(run), Actor::Worker(name, _)) = (step.taken(), &change.by) {
                     owners.insert(run, name.as_str());
                 }
+            } else {
+                let begin = change.after.as_ref().map(|it| (it.revision.get(), it.run.get(), it.state));
+                self.require(at, Law::Step, begin == Some((0, 0, State::NEW)), "");
+            }
+            let is_once = change.mark().is_none_or(|mark| marks.insert(mark));
+            self.require(at, Law::Once, is_once, "");
+            last = change.after.as_ref();
+        }
+        let is_stuck = last.is_some_and(|last| last.state.status().is_active());
+        let end = self.case.history.len();
+        self.require(end.saturating_sub(1), Law::Settled, !(self.rules.is_calm && is_stuck), "");
+        self.report.count("changes", end);
+    }
+
+    /// Asks the machine what the operations make of the task. A payload is `None` where only the
+    /// program knows it, for it edited or updated.
+    fn judge_step(&mut self, step: &Step) {
+        let Step { at, change, before, after, .. } = *step;
+        let previous = before.previous.as_ref().zip(before.state.previous());
+        let Ok(mut task) = Task::try_from(Snapshot {
+            status: before.state.status(),
+            revision: before.revision,
+            run: before.run,
+            payload: Some(&before.payload),
+            previous: previous.map(|(it, status)| Previous { status, payload: Some(it) }),
+        }) else {
+            return;
+        };
+        let steps = after.map_or(1, |after| after.revision.since(before.revision));
+        let operations = change.operations.len() as u64;
+        if steps > operations {
+            task.edit(|payload| *payload = None);
+        }
+        let mut reverted = false;
+        for event in change.operations.iter().filter_map(|it| Event::new(*it, None)) {
+            match task.apply(event) {
+                Ok(made) => reverted |= made.reverted(),
+                Err(refused) => self.require(at, Law::Step, false, refused),
             }
         }
-        if let Some(mark) = change.mark() {
-            let twice = || format!("{mark:?} is stored for the second time");
-            found.require(marks.insert(mark), Law::Once, twice);
-        }
-        last = change.after.as_ref();
+        self.report.count(REVERTS, reverted.into());
+        let Some(after) = after else {
+            let is_deleted = step.has(Operation::Delete) && task.check(Operation::Delete).is_ok();
+            return self.require(at, Law::Step, is_deleted, "");
+        };
+        self.require(at, Law::Step, task.state() == after.state, "");
+        let is_counted = steps >= operations.max(1) && steps < u64::MAX / 2;
+        self.require(at, Law::Counted, is_counted && task.run() == after.run, "");
+        let is = |payload: Option<&Payload>, found: &Payload| payload.is_none_or(|it| it == found);
+        let is_kept = is(*task.payload(), &after.payload)
+            && match (task.previous(), &after.previous) {
+                (Some(previous), Some(after)) => is(*previous.payload, after),
+                (previous, after) => previous.is_none() && after.is_none(),
+            };
+        self.require(at, if reverted { Law::Reverted } else { Law::Kept }, is_kept, "");
     }
-    let stuck = last.filter(|last| rules.is_calm && last.state.status().is_active());
-    let mut found = Found { at: history.len().saturating_sub(1), faults, report };
-    found.require(stuck.is_none(), Law::Settled, || "its run was never ended".to_owned());
-    found.report.count("changes", history.len());
-}
 
-/// Where faults go that are found in one change.
-struct Found<'a> {
-    at: usize,
-    faults: &'a mut Vec<Fault>,
-    report: &'a mut Report,
-}
-
-impl Found<'_> {
-    fn require(&mut self, is_so: bool, law: Law, otherwise: impl FnOnce() -> String) {
-        if !is_so {
-            self.faults.push(Fault { at: self.at, law, what: otherwise() });
+    /// A worker holds the run that it acts for, and has taken what it ends, unless the lease of who
+    /// had is over.
+    fn judge_run(&mut self, step: &Step) {
+        let Step { at, change, before, after, owner } = *step;
+        if let Actor::Worker(_, held) = &change.by {
+            let is_current = before.run == *held && before.state.status().is_active();
+            self.require(at, Law::Fenced, is_current, "");
+        }
+        if step.ends_run() && !step.is_by_owner() {
+            let lease = before.beside.as_ref().map(|beside| beside.lease);
+            let is_over = match (&change.by, lease) {
+                (Actor::Sweeper, None) => true,
+                (Actor::Sweeper | Actor::Worker(..), Some(Some(lease))) => lease <= change.at,
+                (Actor::Sweeper | Actor::Worker(..) | Actor::Client(_) | Actor::Stranger, _) => false,
+            };
+            self.require(at, Law::Owned, is_over, format!("the run was {owner:?}'s"));
+            self.report.count(TAKEN_AWAY, 1);
+        }
+        if let Some((after, beside)) = after.and_then(|it| Some((it, it.beside.as_ref()?))) {
+            let is_at_work = after.state.status() == Status::Processing;
+            self.require(at, Law::Leased, beside.lease.is_some() == is_at_work, "");
         }
     }
-}
 
-/// Whether it was decided on what it replaced, and replaced what the change before had left.
-fn follows(last: Option<&Moment>, change: &Change, found: &mut Found) {
-    let before = change.before.as_ref();
-    let task = |moment: &Moment| Moment { beside: None, ..moment.clone() };
-    let replaced = before.map(|before| before.revision);
-    let loaded = change.loaded;
-    found.require(replaced == loaded, Law::Chain, || {
-        format!("decided on revision {loaded:?}, it replaced {replaced:?}")
-    });
-    found.require(before.map(task) == last.map(task), Law::Counted, || {
-        format!("it replaced {before:?}, and no change had led there")
-    });
-}
+    /// An expired lease is counted, and nothing else. (Whose own lease is over may give the run
+    /// back, which is not counted, or sweep it.)
+    fn judge_attempts(&mut self, step: &Step, before: &Beside) {
+        let at = step.at;
+        let Some((task, after)) = step.after.and_then(|it| Some((it, it.beside.as_ref()?))) else {
+            return;
+        };
+        let lapses = after.attempts.wrapping_sub(before.attempts);
+        let is_right = match lapses {
+            _ if step.has(Operation::Update) => after.attempts == 0,
+            0 => !step.ends_run() || step.is_by_owner(),
+            1 => step.ends_run() && before.lease.is_some_and(|lease| lease <= step.change.at),
+            _ => false,
+        };
+        let queued = if step.has(Operation::Update) { task.run } else { before.queued_run };
+        self.require(at, Law::Attempts, is_right && after.queued_run == queued, "");
+        if lapses == 1 && !is_to_stop(step.before) {
+            let is_given_up = step.has(Operation::Fail);
+            let is_due = after.attempts >= self.rules.attempts;
+            self.require(at, Law::Attempts, is_given_up == is_due, "");
+            self.report.count(GIVEN_UP, is_given_up.into());
+        }
+        self.report.count(EXPIRED, usize::from(lapses == 1));
+    }
 
-fn begins(change: &Change, found: &mut Found) {
-    let is_new = change.after.as_ref().is_some_and(|after| {
-        (after.revision.get(), after.run.get(), after.state) == (0, 0, State::NEW)
-    });
-    found.require(is_new, Law::Step, || "it does not begin as a new task".to_owned());
+    /// A request that holds is obeyed by the next who does more than edit, and nobody else is
+    /// stopped.
+    fn judge_stop(&mut self, step: &Step, before: &Beside) {
+        let Step { at, change, before: was, after, .. } = *step;
+        let (is_asked, stops) = (is_to_stop(was), step.has(Operation::Cancel));
+        let is_by_client = matches!(change.by, Actor::Client(_));
+        let is_stopped = stops && (step.was_processing() || !is_by_client);
+        let is_obeyed = !is_asked || stops || change.operations.is_empty();
+        self.require(at, Law::Stopped, is_obeyed && (is_asked || !is_stopped), "");
+        self.report.count(STOPPED, is_stopped.into());
+        let Some(after) = after.and_then(|it| it.beside.as_ref()) else { return };
+        let is_new = after.stop == Some(was.run) && was.state.status().is_active() && is_by_client;
+        let is_right = match after.stop {
+            None => before.stop.is_none() || step.has(Operation::Update),
+            Some(_) => is_new || after.stop == before.stop && !step.has(Operation::Update),
+        };
+        self.require(at, Law::Stopped, is_right, "");
+    }
 }
 
 /// Whether the task is to be stopped: a request holds until a client queues the task again.
 fn is_to_stop(task: &Moment) -> bool {
-    let is_asked =
-        |beside: &Beside| beside.stop.is_some_and(|stop| !beside.queued_run.is_after(stop));
-    task.state.status().is_active() && task.beside.as_ref().is_some_and(is_asked)
+    let Some(Beside { stop: Some(stop), queued_run, .. }) = task.beside else { return false };
+    task.state.status().is_active() && !queued_run.is_after(stop)
 }
 
 /// A change of a task that there was.
 struct Step<'a> {
+    at: usize,
     change: &'a Change,
     before: &'a Moment,
     after: Option<&'a Moment>,
+    /// Who took the run.
+    owner: Option<&'a str>,
 }
 
 impl Step<'_> {
@@ -104,172 +185,23 @@ impl Step<'_> {
         self.before.state.status() == Status::Processing
     }
 
+    /// The run that somebody works on afterwards.
+    fn run_after(&self) -> Option<Run> {
+        let after = self.after.filter(|after| after.state.status() == Status::Processing);
+        after.map(|after| after.run)
+    }
+
     /// The run that has a worker from now on.
     fn taken(&self) -> Option<Run> {
-        let after = self.after.filter(|after| after.state.status() == Status::Processing)?;
-        (!self.was_processing() || after.run != self.before.run).then_some(after.run)
+        self.run_after().filter(|run| !self.was_processing() || *run != self.before.run)
     }
 
     /// Whether a worker's run is over with this change.
     fn ends_run(&self) -> bool {
-        let goes_on = |after: &Moment| {
-            after.state.status() == Status::Processing && after.run == self.before.run
-        };
-        self.was_processing() && !self.after.is_some_and(goes_on)
+        self.was_processing() && self.run_after() != Some(self.before.run)
     }
 
-    fn is_by_owner(&self, owners: &HashMap<Run, &str>) -> bool {
-        matches!(&self.change.by, Actor::Worker(name, run)
-            if owners.get(run) == Some(&name.as_str()) && *run == self.before.run)
-    }
-
-    /// Asks the machine what the operations make of the task. What only the program knows, because
-    /// it edited or updated, is `None`.
-    fn is_legal(&self, found: &mut Found) {
-        let Self { change, before, after } = *self;
-        let previous = before.previous.as_ref().zip(before.state.previous());
-        let snapshot = Snapshot {
-            status: before.state.status(),
-            revision: before.revision,
-            run: before.run,
-            payload: Some(&before.payload),
-            previous: previous.map(|(it, status)| Previous { status, payload: Some(it) }),
-        };
-        let Ok(mut task) = Task::try_from(snapshot) else { return };
-        let steps = after.map_or(1, |after| after.revision.since(before.revision));
-        let operations = change.operations.len() as u64;
-        if steps > operations {
-            task.edit(|payload| *payload = None);
-        }
-        let mut reverted = false;
-        for operation in &change.operations {
-            if let Some(event) = Event::new(*operation, None) {
-                match task.apply(event) {
-                    Ok(made) => reverted |= made.reverted(),
-                    Err(refused) => found.require(false, Law::Step, || refused.to_string()),
-                }
-            }
-        }
-        found.report.count(REVERTS, usize::from(reverted));
-        let Some(after) = after else {
-            let gone = task.check(Operation::Delete).is_ok() && self.has(Operation::Delete);
-            return found.require(gone, Law::Step, || "nobody deleted it".to_owned());
-        };
-        found.require(task.state() == after.state, Law::Step, || {
-            format!("the machine says {}, and it is {}", task.state(), after.state)
-        });
-        let is_counted = steps >= operations.max(1) && steps < u64::MAX / 2;
-        found.require(is_counted && task.run() == after.run, Law::Counted, || {
-            let (from, to) = ((before.revision, before.run), (after.revision, after.run));
-            format!("from {from:?} to {to:?}")
-        });
-        let is = |payload: Option<&Payload>, found: &Payload| payload.is_none_or(|it| it == found);
-        let is_kept = is(*task.payload(), &after.payload)
-            && match (task.previous(), &after.previous) {
-                (Some(previous), Some(after)) => is(*previous.payload, after),
-                (previous, after) => previous.is_none() && after.is_none(),
-            };
-        let law = if reverted { Law::Reverted } else { Law::Kept };
-        found.require(is_kept, law, || format!("{before:?}\nbecame {after:?}"));
-    }
-
-    /// Whether a worker held the run that it acted for, and had taken what it ended, unless the
-    /// lease of who had was over.
-    fn is_of_its_run(&self, owners: &HashMap<Run, &str>, found: &mut Found) {
-        let Self { change, before, after } = self;
-        if let Actor::Worker(_, held) = &change.by {
-            let is_current = before.run == *held && before.state.status().is_active();
-            found.require(is_current, Law::Fenced, || {
-                format!("it held run {held}, of {} in run {}", before.state, before.run)
-            });
-        }
-        let lease = before.beside.as_ref().map(|beside| beside.lease);
-        if self.ends_run() && !self.is_by_owner(owners) {
-            found.report.count(SWEPT, 1);
-            let is_over = match (&change.by, lease) {
-                (Actor::Sweeper, None) => true,
-                (Actor::Sweeper | Actor::Worker(..), Some(Some(lease))) => lease <= change.at,
-                (Actor::Sweeper | Actor::Worker(..) | Actor::Client(_) | Actor::Stranger, _) => {
-                    false
-                }
-            };
-            let owner = owners.get(&before.run);
-            found.require(is_over, Law::Owned, || {
-                format!("the run was {owner:?}'s, whose lease was {lease:?}")
-            });
-        }
-        if let Some((after, beside)) = after.and_then(|it| Some((it, it.beside.as_ref()?))) {
-            let is_leased = beside.lease.is_some() == (after.state.status() == Status::Processing);
-            found.require(is_leased, Law::Leased, || format!("its lease is {:?}", beside.lease));
-        }
-    }
-
-    /// Whether an expired lease was counted, and nothing else. (Whose own lease is over may give the
-    /// run back, which is not counted, or be the one that sweeps it.)
-    fn counts_attempts(
-        &self,
-        rules: Rules,
-        before: &Beside,
-        owners: &HashMap<Run, &str>,
-        found: &mut Found,
-    ) {
-        let Some((task, after)) = self.after.and_then(|it| Some((it, it.beside.as_ref()?))) else {
-            return;
-        };
-        let lapses = after.attempts.wrapping_sub(before.attempts);
-        let is_over = before.lease.is_some_and(|lease| lease <= self.change.at);
-        let is_counted = if self.has(Operation::Update) {
-            after.attempts == 0 && after.queued_run == task.run
-        } else if !self.ends_run() {
-            lapses == 0 && after.queued_run == before.queued_run
-        } else {
-            let by_owner = self.is_by_owner(owners);
-            let is_right = if lapses == 0 { by_owner } else { lapses == 1 && is_over };
-            is_right && after.queued_run == before.queued_run
-        };
-        found.require(is_counted, Law::Attempts, || {
-            format!("{} leases had expired since run {}", before.attempts, before.queued_run)
-        });
-        if lapses == 1 && !is_to_stop(self.before) {
-            let is_given_up = self.has(Operation::Fail);
-            found.require(is_given_up == (after.attempts >= rules.attempts), Law::Attempts, || {
-                format!("after expired lease {} of {}", after.attempts, rules.attempts)
-            });
-            found.report.count(GIVEN_UP, usize::from(is_given_up));
-        }
-        found.report.count(EXPIRED, usize::from(lapses == 1));
-    }
-
-    /// Whether a request that holds is obeyed by the next who does more than edit, and no other
-    /// task is stopped.
-    fn obeys_stops(&self, before: &Beside, found: &mut Found) {
-        let is_asked = is_to_stop(self.before);
-        let stops = self.has(Operation::Cancel);
-        let is_idle = self.change.operations.is_empty();
-        found.require(!is_asked || stops || is_idle, Law::Stopped, || {
-            "it was asked to stop, and goes on".to_owned()
-        });
-        let is_stopped =
-            stops && (self.was_processing() || !matches!(self.change.by, Actor::Client(_)));
-        found.require(!is_stopped || is_asked, Law::Stopped, || "nobody asked for it".to_owned());
-        found.report.count(STOPPED, usize::from(is_stopped));
-        let Some((task, after)) = self.after.and_then(|it| Some((it, it.beside.as_ref()?))) else {
-            return;
-        };
-        let is_right = if self.has(Operation::Update) {
-            after.stop.is_none()
-        } else {
-            let is_new =
-                after.stop == Some(self.before.run) && self.before.state.status().is_active();
-            after.stop == before.stop || is_new || task.state.status().is_completed()
-        };
-        found
-            .require(is_right, Law::Stopped, || format!("the request is now for {:?}", after.stop));
+    fn is_by_owner(&self) -> bool {
+        matches!(&self.change.by, Actor::Worker(name, _) if self.owner == Some(name))
     }
 }
-
-pub const REVERTS: &str = "reverts, each exact";
-pub const GIVEN_UP: &str = "updates given up at the limit";
-pub const EXPIRED: &str = "leases that expired";
-pub const SWEPT: &str = "runs ended by others than their workers";
-pub const STOPPED: &str = "stop requests obeyed";

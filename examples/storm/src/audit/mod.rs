@@ -11,7 +11,7 @@ mod history;
 mod tests;
 
 pub use answers::{COMPARED, MADE};
-pub use history::{EXPIRED, GIVEN_UP, REVERTS, STOPPED, SWEPT};
+pub use history::{EXPIRED, GIVEN_UP, REVERTS, STOPPED, TAKEN_AWAY};
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -203,48 +203,56 @@ impl Report {
 pub fn audit(rules: Rules, cases: &BTreeMap<String, Case>) -> Report {
     let mut report = Report::default();
     for (id, case) in cases {
-        let mut faults = Vec::new();
-        history::judge(rules, &case.history, &mut faults, &mut report);
-        answers::judge(case, &mut faults, &mut report);
-        report.count("tasks", 1);
-        report.violations.extend(faults.into_iter().map(|Fault { at, law, what }| {
-            let story = format!("task {id}: {law}\n{what}\n{}", story(case, at));
-            Violation { law, story }
-        }));
+        let mut judge = Judge { rules, id, case, report: &mut report };
+        judge.judge_history();
+        judge.judge_answers();
+        judge.report.count("tasks", 1);
     }
     report
 }
 
-/// A violation at the change of this number.
-struct Fault {
-    at: usize,
-    law: Law,
-    what: String,
+/// The judge of one task.
+struct Judge<'a> {
+    rules: Rules,
+    id: &'a str,
+    case: &'a Case,
+    report: &'a mut Report,
 }
 
-/// The changes about the one that is wrong, and what the clients were told meanwhile.
-fn story(case: &Case, at: usize) -> String {
-    const AROUND: usize = 4;
-    let mut lines = Vec::new();
-    for (nth, change) in case.history.iter().enumerate() {
-        if nth.abs_diff(at) <= AROUND {
+impl Judge<'_> {
+    /// Tells of a violation at the change of this number, unless it `is_so` as the law wants it.
+    fn require(&mut self, at: usize, law: Law, is_so: bool, what: impl Display) {
+        if !is_so {
+            let story = format!("task {}: {law}\n{what}{}", self.id, self.story(at));
+            self.report.violations.push(Violation { law, story });
+        }
+    }
+
+    /// The changes about the one that is wrong, and what the clients were told meanwhile.
+    fn story(&self, at: usize) -> String {
+        let Case { history, answers } = self.case;
+        let about = at.saturating_sub(4)..history.len().min(at + 5);
+        let begin = history.get(about.start).map_or(Time::MIN, |it| it.at);
+        let end = history.get(about.end).map_or(Time::MAX, |it| it.at);
+        let mut lines = Vec::new();
+        for (nth, change) in history.iter().enumerate().filter(|(nth, _)| about.contains(nth)) {
             let mark = if nth == at { '>' } else { ' ' };
             lines.push((change.at, format!("{mark} {change}")));
         }
-    }
-    let span = lines.first().map_or(Time::MIN, |line| line.0)
-        ..=lines.last().map_or(Time::MAX, |line| line.0);
-    for answer in &case.answers {
-        if span.contains(&answer.sent) || span.contains(&answer.received) || lines.len() < 2 {
+        for answer in answers.iter().filter(|it| (begin..end).contains(&it.received)) {
             lines.push((answer.received, format!("    {answer}")));
         }
-    }
-    lines.sort_by_key(|line| line.0);
-    let begin = lines.first().map_or(0, |line| line.0);
-    lines.iter().fold(String::new(), |mut text, (time, line)| {
-        _ = writeln!(text, "{:>10.3} ms {line}", (time - begin) as f64 / 1000.0);
+        lines.sort_by_key(|line| line.0);
+        let mut text = String::new();
+        for (time, line) in lines {
+            let millis = (time - begin.max(0)) / 1000;
+            _ = write!(text, "\n{millis:>6} ms {line}");
+        }
+        if let Some(Change { before, after, .. }) = history.get(at) {
+            _ = write!(text, "\nbefore: {before:?}\nafter:  {after:?}");
+        }
         text
-    })
+    }
 }
 
 impl Change {
