@@ -1,10 +1,11 @@
 //! The service's database: what it kept, and what is done to it behind the service's back.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use anyhow::Context as _;
 use serde_json::Value;
-use sqlx::AnyPool;
+use sqlx::{AnyPool, AssertSqlSafe};
 use task_lifecycle::{Operation, Revision, Run, State, Status};
 
 use crate::audit::{Actor, Beside, Change, Moment, Payload};
@@ -50,7 +51,7 @@ pub async fn watch(db: &AnyPool, is_sqlite: bool) -> sqlx::Result<()> {
     let table = format!(
         "CREATE TABLE storm (number {number}, at BIGINT, task_id TEXT, before TEXT, after TEXT)"
     );
-    sqlx::raw_sql(sqlx::AssertSqlSafe(table)).execute(db).await?;
+    sqlx::raw_sql(AssertSqlSafe(table)).execute(db).await?;
     for (event, of, before, after, when) in [
         ("INSERT", "NEW", "NULL".to_owned(), row("NEW"), ""),
         ("UPDATE", "NEW", row("OLD"), row("NEW"), &*is_change),
@@ -69,7 +70,7 @@ pub async fn watch(db: &AnyPool, is_sqlite: bool) -> sqlx::Result<()> {
                 CREATE {trigger} EXECUTE FUNCTION storm_{event}()"
             )
         };
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(db).await?;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(db).await?;
     }
     Ok(())
 }
@@ -134,16 +135,19 @@ fn moment(row: Value) -> anyhow::Result<Moment> {
 
 /// Edits by hand, and messages that are due again although somebody has them, until the storm is
 /// over; and what the fault does.
-pub async fn meddle(db: AnyPool, storm: std::rc::Rc<Storm>) {
-    let fault = storm.fault.map_or(&[][..], broken);
-    let mut steps = vec![(EDIT, "edits by hand"), (REDELIVER, "messages delivered again")];
-    steps.extend(fault.iter().map(|sql| (*sql, "faults")));
+pub async fn meddle(db: AnyPool, storm: Rc<Storm>) {
+    let mut steps = vec![
+        ("edits by hand", EDIT.to_owned()),
+        ("messages delivered again", REDELIVER.to_owned()),
+    ];
+    for (_, sql) in BROKEN.iter().filter(|(fault, _)| storm.is(*fault)) {
+        steps.push(("faults", sql.replace("RETRIED", RETRIED)));
+    }
     while !storm.is_over() {
-        for (sql, figure) in &steps {
+        for (figure, sql) in &steps {
             // The database may be down, or refuse.
-            if let Ok(done) = sqlx::query(*sql).execute(&db).await {
-                let done = usize::try_from(done.rows_affected()).unwrap_or_default();
-                storm.count(figure, done);
+            if let Ok(done) = sqlx::query(AssertSqlSafe(sql.clone())).execute(&db).await {
+                storm.count(figure, done.rows_affected().try_into().unwrap_or_default());
             }
             nap(10..60).await;
         }
@@ -155,55 +159,31 @@ const EDIT: &str = "UPDATE tasks SET payload = payload || ' ', revision = revisi
     WHERE task_id = (SELECT task_id FROM tasks ORDER BY random() LIMIT 1)";
 const REDELIVER: &str = "UPDATE tasks SET due_at = 0
     WHERE task_id = (SELECT task_id FROM tasks WHERE status = 'Starting' AND deliveries > 0 LIMIT 1)";
+const RETRIED: &str = "status = 'Starting', run = run + 1, revision = revision + 1, due_at = 0,
+    lease_run = NULL, lease_until = NULL, lease_length = NULL,
+    operations = 'retry', changed_by = 'worker broken'";
 
 /// What is done by a program that does not know the rules.
-fn broken(fault: Fault) -> &'static [&'static str] {
-    match fault {
-        Fault::BulkCancelKeepsPayload => {
-            &["UPDATE tasks SET status = previous_status, previous_status = NULL,
-                previous_payload = NULL, revision = revision + 1, ended_at = 1,
-                operations = 'cancel', changed_by = 'hand'
-            WHERE status = 'Starting' AND previous_status IS NOT NULL"]
-        }
-        Fault::BulkCancelEndsUpdates => {
-            &["UPDATE tasks SET status = 'Cancelled', previous_status = NULL,
-                previous_payload = NULL, revision = revision + 1, ended_at = 1,
-                operations = 'cancel', changed_by = 'hand'
-            WHERE status = 'Starting' AND previous_status IS NOT NULL"]
-        }
-        Fault::TriggerDropped => &[
-            "DROP TRIGGER tasks_revision ON tasks",
-            "DROP TRIGGER tasks_revision",
-            "UPDATE tasks SET payload = payload || '  ' WHERE task_id =
-                (SELECT task_id FROM tasks ORDER BY random() LIMIT 1)",
-        ],
-        Fault::NoCheckRun => &["UPDATE tasks SET status = 'Succeeded', previous_status = NULL,
-                previous_payload = NULL, revision = revision + 1, ended_at = 1, lease_run = NULL,
-                lease_until = NULL, lease_length = NULL,
-                operations = 'succeed', changed_by = 'worker broken'
-            WHERE status = 'Processing'"],
-        Fault::NoRenewal => &["UPDATE tasks SET status = 'Starting', run = run + 1,
-                revision = revision + 1, attempts = attempts + 1, due_at = 0, lease_run = NULL,
-                lease_until = NULL, lease_length = NULL,
-                operations = 'retry', changed_by = 'worker broken'
-            WHERE status = 'Processing' AND attempts = 0"],
-        Fault::AttemptsNotCounted => &["UPDATE tasks SET status = 'Starting', run = run + 1,
-                revision = revision + 1, due_at = 0, lease_run = NULL, lease_until = NULL,
-                lease_length = NULL, operations = 'retry', changed_by = 'worker broken'
-            WHERE status = 'Processing' AND lease_until < (SELECT now FROM clock)"],
-        Fault::StopIgnored => &["UPDATE tasks SET status = 'Starting', run = run + 1,
-                revision = revision + 1, due_at = 0, lease_run = NULL, lease_until = NULL,
-                lease_length = NULL, operations = 'retry'
-            WHERE status = 'Processing' AND stop_requested IS NOT NULL"],
-        Fault::StopOutlivesItsRun => &["UPDATE tasks SET stop_requested = run,
-                revision = revision + 1, operations = 'edit', changed_by = 'hand'
-            WHERE status = 'Starting' AND stop_requested IS NULL AND previous_status IS NOT NULL"],
-        Fault::DeletedComesBack => &[
-            "CREATE TABLE copies AS SELECT * FROM tasks",
-            "INSERT INTO tasks SELECT * FROM copies
-            WHERE task_id NOT IN (SELECT task_id FROM tasks)",
-        ],
-        Fault::MessageLost => &["UPDATE tasks SET due_at = NULL WHERE status = 'Starting'"],
-        _ => &[],
-    }
-}
+#[rustfmt::skip]
+const BROKEN: &[(Fault, &str)] = &[
+    (Fault::BulkCancelKeepsPayload, "UPDATE tasks SET status = previous_status, previous_status = NULL, previous_payload = NULL,
+        revision = revision + 1, ended_at = 1, operations = 'cancel', changed_by = 'hand'
+        WHERE status = 'Starting' AND previous_status IS NOT NULL"),
+    (Fault::BulkCancelEndsUpdates, "UPDATE tasks SET status = 'Cancelled', previous_status = NULL, previous_payload = NULL,
+        revision = revision + 1, ended_at = 1, operations = 'cancel', changed_by = 'hand'
+        WHERE status = 'Starting' AND previous_status IS NOT NULL"),
+    (Fault::TriggerDropped, "DROP TRIGGER tasks_revision ON tasks"),
+    (Fault::TriggerDropped, "DROP TRIGGER tasks_revision"),
+    (Fault::TriggerDropped, "UPDATE tasks SET payload = payload || '  ' WHERE task_id = (SELECT task_id FROM tasks ORDER BY random() LIMIT 1)"),
+    (Fault::NoCheckRun, "UPDATE tasks SET status = 'Succeeded', previous_status = NULL, previous_payload = NULL,
+        revision = revision + 1, ended_at = 1, lease_run = NULL, lease_until = NULL, lease_length = NULL,
+        operations = 'succeed', changed_by = 'worker broken' WHERE status = 'Processing'"),
+    (Fault::NoRenewal, "UPDATE tasks SET RETRIED, attempts = attempts + 1 WHERE status = 'Processing' AND attempts = 0"),
+    (Fault::AttemptsNotCounted, "UPDATE tasks SET RETRIED WHERE status = 'Processing' AND lease_until < (SELECT now FROM clock)"),
+    (Fault::StopIgnored, "UPDATE tasks SET RETRIED WHERE status = 'Processing' AND stop_requested IS NOT NULL"),
+    (Fault::StopOutlivesItsRun, "UPDATE tasks SET stop_requested = run, revision = revision + 1, operations = 'edit',
+        changed_by = 'hand' WHERE status = 'Starting' AND stop_requested IS NULL AND previous_status IS NOT NULL"),
+    (Fault::DeletedComesBack, "CREATE TABLE copies AS SELECT * FROM tasks"),
+    (Fault::DeletedComesBack, "INSERT INTO tasks SELECT * FROM copies WHERE task_id NOT IN (SELECT task_id FROM tasks)"),
+    (Fault::MessageLost, "UPDATE tasks SET due_at = NULL WHERE status = 'Starting'"),
+];

@@ -9,66 +9,45 @@ use anyhow::Context as _;
 use etcd_client::{Client, EventType, GetOptions, Txn, TxnOp, WatchOptions};
 use rand::seq::IndexedRandom;
 use rand::{random_bool, random_range, rng};
-use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, Status};
+use task_lifecycle::{Event, Operation, Revision, Run, Status};
 use task_stores::settle::{Settled, settle};
 use task_stores::{Document, Draft, Result, Task, engines, etcd};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::audit::{Actor, Asked, Change, Moment, Payload, Time, Told};
-use crate::storm::{Ask, Fault, KILLED, LOST, Storm, nap, now};
+use crate::storm::{Fault, LOST, Player, Storm, Target, nap, now};
 
-/// How many tasks the clients have at a time: few, so that they meet.
-const TASKS: usize = 24;
-
-/// A commit that somebody sent.
-struct Intent {
-    at: Time,
-    by: Actor,
-    loaded: Option<Revision>,
-    operations: Vec<Operation>,
-    task: Option<Task>,
-}
-
-/// What all have in common.
-struct Shared {
-    storm: Rc<Storm>,
-    ids: RefCell<Vec<Uuid>>,
-    /// By what they lead to.
-    intents: RefCell<HashMap<(Uuid, Option<Revision>), Vec<Intent>>>,
-    is_over: Cell<bool>,
-}
-
-/// A client, a worker or the sweeper, with a connection to one node.
+/// A connection to one node, and what all have in common.
 #[derive(Clone)]
 struct Caller {
-    name: String,
     db: Client,
-    shared: Rc<Shared>,
+    storm: Rc<Storm>,
+    tasks: Rc<RefCell<Vec<String>>>,
+    /// Every commit that somebody sent, without what it replaced.
+    intents: Rc<RefCell<HashMap<String, Vec<Change>>>>,
+    is_over: Rc<Cell<bool>>,
 }
 
 pub async fn run(storm: Rc<Storm>) -> anyhow::Result<Option<HashMap<String, Vec<Change>>>> {
     let Some(mut engine) = engines::etcd() else { return Ok(None) };
-    let (ids, intents, is_over) = Default::default();
-    let shared = Rc::new(Shared { storm: storm.clone(), ids, intents, is_over });
-    storm.begin();
-    let addresses: Vec<_> = engine.address.split(',').map(str::to_owned).collect();
-    let (mut clients, mut others) = (JoinSet::new(), JoinSet::new());
-    for nth in 0..20 {
-        let db = etcd::open(&addresses[nth % 3], Duration::from_secs(1)).await?;
-        let (name, shared) = (format!("caller {nth}"), shared.clone());
-        let caller = Caller { name, db, shared };
-        match nth {
-            0..12 => _ = clients.spawn_local(caller.ask()),
-            12..19 => _ = others.spawn_local(caller.work()),
-            _ => _ = others.spawn_local(caller.sweep()),
-        }
-    }
     let mut nodes = Vec::new();
-    for address in &addresses {
-        nodes.push(etcd::open(address, Duration::from_secs(1)).await?);
+    let (tasks, intents, is_over) = <(Rc<RefCell<_>>, _, _)>::default();
+    for address in engine.address.split(',') {
+        let db = etcd::open(address, Duration::from_secs(1)).await?;
+        let (storm, tasks) = (storm.clone(), tasks.clone());
+        let (intents, is_over) = (Rc::clone(&intents), Rc::clone(&is_over));
+        nodes.push(Caller { db, storm, tasks, intents, is_over });
     }
+    storm.begin();
+    let (mut players, mut others) = (JoinSet::new(), JoinSet::new());
+    for nth in 0..12 {
+        let (storm, target, tasks) = (storm.clone(), nodes[nth % 3].clone(), tasks.clone());
+        let name = format!("client {nth}");
+        players.spawn_local(Player { storm, target, name, tasks }.play());
+        others.spawn_local(nodes[nth % 3].clone().work(format!("worker {nth}")));
+    }
+    others.spawn_local(nodes[0].clone().sweep());
     while !storm.is_over() {
         nap(200..1000).await;
         let leader = leader(&nodes).await;
@@ -83,130 +62,85 @@ pub async fn run(storm: Rc<Storm>) -> anyhow::Result<Option<HashMap<String, Vec<
         nap(300..2000).await; // before and after the callers have run out of patience
         node.resume();
     }
-    clients.join_all().await;
-    let reader = Caller { name: "reader".to_owned(), db: nodes[0].clone(), shared: shared.clone() };
-    let ids = shared.ids.borrow().clone();
-    for id in ids {
-        let is_active = |it: Task| it.status().is_active();
-        while reader.show(id).await.is_some_and(is_active) && !storm.is_past_calm() {
+    players.join_all().await;
+    for task in tasks.borrow().iter() {
+        let is_done = async || match nodes[0].load(task.parse()?).await? {
+            Some(task) => Ok::<_, anyhow::Error>(task.status().is_completed()),
+            None => Ok(true),
+        };
+        while !is_done().await.unwrap_or(false) && !storm.is_past_calm() {
             nap(50..100).await;
         }
     }
-    shared.is_over.set(true);
+    is_over.set(true);
     others.join_all().await;
-    history(&nodes[0], &shared).await.map(Some)
+    nodes[0].history().await.map(Some)
 }
 
 /// Waits for a leader.
-async fn leader(nodes: &[Client]) -> usize {
+async fn leader(nodes: &[Caller]) -> usize {
     loop {
         for (at, node) in nodes.iter().enumerate() {
-            let status = node.maintenance_client().status().await;
-            let is_leader = status.is_ok_and(|status| {
-                status.header().is_some_and(|header| header.member_id() == status.leader())
-            });
-            if is_leader {
+            let status = node.db.maintenance_client().status().await;
+            if status.is_ok_and(|it| it.header().is_some_and(|own| own.member_id() == it.leader()))
+            {
                 return at;
             }
         }
-        sleep(Duration::from_millis(50)).await;
+        nap(50..100).await;
+    }
+}
+
+impl Target for Caller {
+    const STOPS: bool = false;
+
+    async fn ask(
+        &self,
+        task: &mut String,
+        request: &str,
+        asked: Asked,
+        named: Option<Revision>,
+    ) -> anyhow::Result<Told> {
+        let operations = match &asked {
+            Asked::Step(operation) => std::slice::from_ref(operation),
+            _ => &[],
+        };
+        let by = Actor::Client(None);
+        match asked {
+            Asked::Create => {
+                let (id, new) = (Uuid::new_v4(), Task::new(document(request)));
+                *task = id.to_string();
+                self.intend(id, &by, None, &[], Some(&new));
+                let mut told = Told::Made(Some(new.revision()));
+                while etcd::create(&self.db, id, &new).await.is_err() {
+                    told = Told::Found(Some(new.revision())); // nobody knows it, to delete it
+                }
+                Ok(told)
+            }
+            Asked::Show => Ok(self.load(task.parse()?).await?.map_or(Told::Absent, |task| {
+                Told::Shown(task.revision(), task.status(), digest(task.payload()))
+            })),
+            Asked::Step(Operation::Delete) => {
+                let id = task.parse()?;
+                let Some(task) = self.load(id).await? else { return Ok(Told::Absent) };
+                if named.is_some_and(|named| task.check_revision(named).is_err()) {
+                    return Ok(Told::Stale);
+                }
+                if task.check(Operation::Delete).is_err() {
+                    return Ok(Told::Refused(task.status()));
+                }
+                self.intend(id, &by, Some(task.revision()), operations, None);
+                let is_deleted = etcd::delete(&self.db, id, task.revision()).await?;
+                Ok(if is_deleted { Told::Made(None) } else { Told::NotDone })
+            }
+            _ => Ok(self.change(task.parse()?, &by, operations, request, named).await),
+        }
     }
 }
 
 impl Caller {
-    fn is(&self, fault: Fault) -> bool {
-        self.shared.storm.fault == Some(fault)
-    }
-
-    fn document(&self) -> Document {
-        let mark = if self.is(Fault::Unmarked) { 0 } else { self.shared.storm.mark() };
-        let message = format!("{}, mark {mark}", self.name);
-        let others = [("kept".to_owned(), message.clone().into())].into_iter().collect();
-        Document { output: Some(message.clone()), message, others }
-    }
-
-    fn pick(&self) -> Option<Uuid> {
-        self.shared.ids.borrow().choose(&mut rng()).copied()
-    }
-
-    fn told(&self, id: Uuid, sent: Time, ask: Ask, told: Told) {
-        self.shared.storm.told(&id.to_string(), &self.name, sent, ask, told);
-    }
-
-    /// Asks for one thing after the other.
-    async fn ask(self) {
-        while !self.shared.storm.is_over() {
-            nap(0..20).await;
-            let count = self.shared.ids.borrow().len();
-            let Some(id) = self.pick().filter(|_| count >= TASKS) else {
-                self.create().await;
-                continue;
-            };
-            let Some(seen) = self.show(id).await else {
-                self.shared.ids.borrow_mut().retain(|it| *it != id);
-                continue;
-            };
-            let (named, document) = (random_bool(0.3).then(|| seen.revision()), self.document());
-            let operation = match seen.status() {
-                Status::Starting | Status::Processing => Operation::Cancel,
-                Status::Succeeded | Status::Failed if random_bool(0.9) => Operation::Update,
-                Status::Succeeded | Status::Failed | Status::Cancelled => Operation::Delete,
-            };
-            let (asked, operations) = match operation {
-                _ if random_bool(0.1) => (Asked::Edit, &[][..]),
-                operation => (Asked::Step(operation), &[operation][..]),
-            };
-            let sent = now();
-            let told = if operations == [Operation::Delete] {
-                self.delete(id, named).await
-            } else {
-                self.change(id, &Actor::Client(None), operations, &document, named).await
-            };
-            self.told(id, sent, Ask { request: document.message, asked, named }, told);
-            self.show(id).await;
-        }
-    }
-
-    /// Creates a task, again if there was no answer: nobody can have deleted it yet.
-    async fn create(&self) {
-        let (id, task, sent) = (Uuid::new_v4(), Task::new(self.document()), now());
-        let (request, made) = (task.payload().message.clone(), Some(task.revision()));
-        self.intend(id, &Actor::Client(None), None, &[], Some(task.clone()));
-        let told = match etcd::create(&self.db, id, &task).await {
-            Ok(_) => Told::Made(made),
-            Err(_) => loop {
-                if etcd::create(&self.db, id, &task).await.is_ok() {
-                    break Told::Found(made);
-                }
-            },
-        };
-        self.shared.ids.borrow_mut().push(id);
-        self.told(id, sent, Ask { request, asked: Asked::Create, named: None }, told);
-    }
-
-    /// Shows a task, once there is an answer.
-    async fn show(&self, id: Uuid) -> Option<Task> {
-        loop {
-            let sent = now();
-            let Ok(found) = self.load(id).await else {
-                nap(10..30).await;
-                continue;
-            };
-            let told = found.as_ref().map_or(Told::Absent, |task| {
-                Told::Shown(task.revision(), task.status(), digest(task.payload()))
-            });
-            self.told(
-                id,
-                sent,
-                Ask { request: String::new(), asked: Asked::Show, named: None },
-                told,
-            );
-            return found;
-        }
-    }
-
     async fn load(&self, id: Uuid) -> Result<Option<Task>> {
-        if !self.is(Fault::StaleRead) {
+        if !self.storm.is(Fault::StaleRead) {
             return etcd::load(&self.db, id).await;
         }
         let options = GetOptions::new().with_serializable();
@@ -220,147 +154,99 @@ impl Caller {
         by: &Actor,
         loaded: Option<Revision>,
         operations: &[Operation],
-        task: Option<Task>,
+        task: Option<&Task>,
     ) {
-        let key = (id, task.as_ref().map(|task| task.revision()));
         let (at, by, operations) = (now(), by.clone(), operations.to_vec());
-        let intent = Intent { at, by, loaded, operations, task };
-        self.shared.intents.borrow_mut().entry(key).or_default().push(intent);
+        let change = Change { at, by, loaded, operations, before: None, after: task.map(moment) };
+        self.intents.borrow_mut().entry(id.to_string()).or_default().push(change);
     }
 
-    /// Decides and commits until the outcome is known, or until it is killed on the way.
+    /// Decides and commits, until the outcome is known.
     async fn change(
         &self,
         id: Uuid,
         by: &Actor,
         operations: &[Operation],
-        document: &Document,
+        request: &str,
         named: Option<Revision>,
     ) -> Told {
         let decide = |draft: &mut Draft| {
-            if named.is_some_and(|named| draft.check_revision(named).is_err()) {
-                return Err(Told::Stale);
-            }
-            let (status, update) = (draft.status(), draft.payload().clone());
-            if let Actor::Worker(_, run) = by
-                && draft.check_run(*run).is_err()
-                && !self.is(Fault::NoCheckRun)
-            {
-                return Err(Told::Stale);
-            }
-            if operations.is_empty() || !matches!(by, Actor::Client(_)) {
-                draft.edit(|it| it.clone_from(document));
-            }
-            for event in operations.iter().filter_map(|it| Event::new(*it, document.clone())) {
-                let made = draft.apply(event).map_err(|_| Told::Refused(status))?;
-                if made.reverted() && self.is(Fault::RevertKeepsPayload) {
-                    let kept = Snapshot {
-                        payload: update.clone(),
-                        ..Snapshot::from(draft.clone().into_task())
-                    };
-                    **draft = kept.try_into().expect("a task");
+            let is_stale = match by {
+                Actor::Worker(_, run) => {
+                    draft.check_run(*run).is_err() && !self.storm.is(Fault::NoCheckRun)
                 }
+                _ => named.is_some_and(|named| draft.check_revision(named).is_err()),
+            };
+            if is_stale {
+                return Err(Told::Stale);
             }
-            self.intend(id, by, Some(draft.loaded()), operations, Some(draft.clone().into_task()));
+            let status = draft.status();
+            if operations.is_empty() || !matches!(by, Actor::Client(_)) {
+                draft.edit(|it| *it = document(request));
+            }
+            for event in operations.iter().filter_map(|it| Event::new(*it, document(request))) {
+                draft.apply(event).map_err(|_| Told::Refused(status))?;
+            }
+            self.intend(id, by, Some(draft.loaded()), operations, Some(&**draft));
             Ok(())
         };
-        let (is_sent, is_acknowledged) = (Cell::new(false), Cell::new(false));
+        let is_acknowledged = Cell::new(false);
         let commit = async |draft: &Draft| {
-            is_sent.set(true);
             let answer = self.commit(id, draft).await;
-            is_sent.set(false);
             is_acknowledged.set(matches!(answer, Ok(true)));
-            self.shared.storm.count(LOST, usize::from(answer.is_err()));
+            self.storm.count(LOST, answer.is_err().into());
             answer
         };
-        let is_killed = random_bool(0.05);
-        let patience = if is_killed { random_range(0..20) } else { 20_000 };
-        let settled = settle(async || self.load(id).await, decide, commit);
-        match timeout(Duration::from_millis(patience), settled).await {
-            Ok(Settled::Made(task)) if is_acknowledged.get() => Told::Made(Some(task.revision())),
-            Ok(Settled::Made(task)) => Told::Found(Some(task.revision())),
-            Ok(Settled::Refused(told)) => told,
-            Ok(Settled::Gone) => Told::Absent,
-            Ok(Settled::Unknown) => Told::Unknown,
-            Err(_) => {
-                self.shared.storm.count(KILLED, usize::from(is_sent.get()));
-                Told::Unknown
-            }
+        match settle(async || self.load(id).await, decide, commit).await {
+            Settled::Made(task) if is_acknowledged.get() => Told::Made(Some(task.revision())),
+            Settled::Made(task) => Told::Found(Some(task.revision())),
+            Settled::Refused(told) => told,
+            Settled::Gone => Told::Absent,
+            Settled::Unknown => Told::Unknown,
         }
     }
 
     async fn commit(&self, id: Uuid, draft: &Draft) -> Result<bool> {
-        let is_blind = self.is(Fault::UnconditionalWrite);
-        let answer = if is_blind || self.is(Fault::CheckThenWrite) {
-            let found = etcd::load(&self.db, id).await?;
-            if found.is_none_or(|found| found.revision() != draft.loaded() && !is_blind) {
-                return Ok(false);
-            }
-            let values = [
-                ("task", serde_json::to_string(&**draft)?),
-                ("revision", draft.revision().to_string()),
-            ];
-            let puts = values.map(|(key, value)| TxnOp::put(format!("{key}/{id}"), value, None));
-            let put = self.db.kv_client().txn(Txn::new().and_then(puts)).await;
-            put.map(|_| true).map_err(Into::into)
-        } else {
-            etcd::commit(&self.db, id, draft).await
-        };
-        match answer {
-            Err(_) if self.is(Fault::TimeoutCountedAsNo) => Ok(false),
-            Err(_) if self.is(Fault::TimeoutCountedAsYes) => Ok(true),
-            answer => answer,
+        let is_blind = self.storm.is(Fault::UnconditionalWrite);
+        if !is_blind && !self.storm.is(Fault::CheckThenWrite) {
+            return etcd::commit(&self.db, id, draft).await;
         }
+        let found = etcd::load(&self.db, id).await?;
+        if !is_blind && found.is_none_or(|found| found.revision() != draft.loaded()) {
+            return Ok(false);
+        }
+        let values = [
+            ("task", serde_json::to_string(&**draft)?),
+            ("revision", draft.revision().to_string()),
+        ];
+        let puts = values.map(|(key, value)| TxnOp::put(format!("{key}/{id}"), value, None));
+        self.db.kv_client().txn(Txn::new().and_then(puts)).await?;
+        Ok(true)
     }
 
-    async fn delete(&self, id: Uuid, named: Option<Revision>) -> Told {
-        let mut is_silent = false;
-        loop {
-            let Ok(found) = self.load(id).await else {
-                nap(10..30).await;
-                continue;
-            };
-            let Some(task) = found else {
-                return if is_silent { Told::Found(None) } else { Told::Absent };
-            };
-            if named.is_some_and(|named| task.check_revision(named).is_err()) {
-                return if is_silent { Told::Unknown } else { Told::Stale };
-            }
-            if task.check(Operation::Delete).is_err() {
-                return Told::Refused(task.status());
-            }
-            self.intend(
-                id,
-                &Actor::Client(None),
-                Some(task.revision()),
-                &[Operation::Delete],
-                None,
-            );
-            match etcd::delete(&self.db, id, task.revision()).await {
-                Ok(true) => return Told::Made(None),
-                answer => is_silent |= answer.is_err(),
-            }
-        }
+    /// A task, as it is soon no longer.
+    async fn pick(&self) -> Option<(Uuid, Task)> {
+        nap(0..20).await;
+        let task = self.tasks.borrow().choose(&mut rng()).cloned()?;
+        let id = task.parse().ok()?;
+        let task = self.load(id).await.ok()??;
+        nap(0..20).await;
+        Some((id, task))
     }
 
     /// Takes runs and ends them, but for some at which it dies.
-    async fn work(self) {
-        while !self.shared.is_over.get() {
-            nap(0..20).await;
-            let Some(id) = self.pick() else { continue };
-            let Ok(Some(task)) = self.load(id).await else { continue };
-            nap(0..30).await; // its message is old by now
-            if task.status() != Status::Starting {
-                continue;
-            }
-            let by = Actor::Worker(self.name.clone(), task.run());
-            let start = self.change(id, &by, &[Operation::Start], &self.document(), None).await;
-            nap(0..100).await;
-            if matches!(start, Told::Made(_) | Told::Found(_)) && random_bool(0.9) {
-                let ends =
-                    [Operation::Succeed, Operation::Succeed, Operation::Fail, Operation::Retry];
-                let end = ends.choose(&mut rng()).copied();
-                self.change(id, &by, end.as_slice(), &self.document(), None).await;
+    async fn work(self, name: String) {
+        while !self.is_over.get() {
+            let Some((id, task)) = self.pick().await else { continue };
+            if task.status() == Status::Starting {
+                let (by, mark) = (Actor::Worker(name.clone(), task.run()), self.storm.request());
+                let start = self.change(id, &by, &[Operation::Start], &mark, None).await;
+                nap(0..100).await;
+                if matches!(start, Told::Made(_) | Told::Found(_)) && random_bool(0.9) {
+                    let ends = [Operation::Succeed, Operation::Fail, Operation::Retry];
+                    let end = ends[random_range(0..5_usize).saturating_sub(2)];
+                    self.change(id, &by, &[end], &self.storm.request(), None).await;
+                }
             }
         }
     }
@@ -368,18 +254,53 @@ impl Caller {
     /// Queues again what is worked on for too long.
     async fn sweep(self) {
         let mut seen = HashMap::<(Uuid, Run), Time>::new();
-        while !self.shared.is_over.get() {
-            nap(0..10).await;
-            let Some(id) = self.pick() else { continue };
-            let Ok(Some(task)) = self.load(id).await else { continue };
+        while !self.is_over.get() {
+            let Some((id, task)) = self.pick().await else { continue };
             let since = *seen.entry((id, task.run())).or_insert_with(now);
             if task.status() == Status::Processing && now() - since > 1_000_000 {
-                let by = Actor::Sweeper;
-                let named = Some(task.revision());
-                self.change(id, &by, &[Operation::Retry], &self.document(), named).await;
+                let (revision, mark) = (Some(task.revision()), self.storm.request());
+                self.change(id, &Actor::Sweeper, &[Operation::Retry], &mark, revision).await;
             }
         }
     }
+
+    /// Every state of every task: nothing was compacted, so etcd still has them all. Who led there,
+    /// and from what, is what somebody intended.
+    async fn history(&self) -> anyhow::Result<HashMap<String, Vec<Change>>> {
+        let mut db = self.db.clone();
+        db.put("task/end", "", None).await?;
+        let options = WatchOptions::new().with_prefix().with_start_revision(1);
+        let mut watch = db.watch("task/", Some(options)).await?;
+        let mut history = HashMap::<String, Vec<Change>>::new();
+        let intents = self.intents.borrow();
+        loop {
+            for event in watch.message().await?.context("the watch has ended")?.events() {
+                let kv = event.kv().context("an event of nothing")?;
+                let id = kv.key_str()?.trim_start_matches("task/");
+                if id == "end" {
+                    return Ok(history);
+                }
+                let after = match event.event_type() {
+                    EventType::Put => Some(moment(&serde_json::from_slice(kv.value())?)),
+                    EventType::Delete => None,
+                };
+                let changes = history.entry(id.to_owned()).or_default();
+                let before = changes.last().and_then(|it| it.after.clone());
+                let found = before.as_ref().map(|it| it.revision);
+                let intents = intents.get(id).into_iter().flatten().filter(|it| it.after == after);
+                // Reverts and deletes are equal, whoever made them.
+                let intent = intents.max_by_key(|it| it.loaded == found).cloned();
+                let (at, by, loaded, operations) = (0, Actor::Stranger, None, vec![]);
+                let nobodys = Change { at, by, loaded, operations, before: None, after };
+                changes.push(Change { before, ..intent.unwrap_or(nobodys) });
+            }
+        }
+    }
+}
+
+fn document(mark: &str) -> Document {
+    let others = [("kept".to_owned(), mark.into())].into_iter().collect();
+    Document { message: mark.to_owned(), output: Some(mark.to_owned()), others }
 }
 
 fn digest(document: &Document) -> String {
@@ -395,42 +316,5 @@ fn moment(task: &Task) -> Moment {
         payload: payload(task.payload()),
         previous: task.previous().map(|it| payload(it.payload)),
         beside: None,
-    }
-}
-
-/// Every state of every task: nothing was compacted, so etcd still has them all. Who led there, and
-/// from what, is what the callers intended.
-async fn history(db: &Client, shared: &Shared) -> anyhow::Result<HashMap<String, Vec<Change>>> {
-    let mut db = db.clone();
-    db.put("task/end", "", None).await?;
-    let options = WatchOptions::new().with_prefix().with_start_revision(1);
-    let mut watch = db.watch("task/", Some(options)).await?;
-    let mut history = HashMap::<String, Vec<Change>>::new();
-    let intents = shared.intents.borrow();
-    loop {
-        for event in watch.message().await?.context("the watch has ended")?.events() {
-            let kv = event.kv().context("an event of nothing")?;
-            let id = kv.key_str()?.trim_start_matches("task/");
-            if id == "end" {
-                return Ok(history);
-            }
-            let task: Option<Task> = match event.event_type() {
-                EventType::Put => Some(serde_json::from_slice(kv.value())?),
-                EventType::Delete => None,
-            };
-            let changes = history.entry(id.to_owned()).or_default();
-            let before = changes.last().and_then(|it| it.after.clone());
-            let found = before.as_ref().map(|it| it.revision);
-            let key = (id.parse()?, task.as_ref().map(|task| task.revision()));
-            let intents = intents.get(&key).into_iter().flatten().filter(|it| it.task == task);
-            // Reverts and deletes are equal, whoever made them.
-            let intent = intents.max_by_key(|it| it.loaded == found);
-            let (at, by, loaded, operations) = intent.map_or_else(
-                || (0, Actor::Stranger, None, vec![]),
-                |it| (it.at, it.by.clone(), it.loaded, it.operations.clone()),
-            );
-            let after = task.as_ref().map(moment);
-            changes.push(Change { at, by, loaded, operations, before, after });
-        }
     }
 }

@@ -7,20 +7,23 @@ use std::process::Stdio;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use rand::random_range;
+use anyhow::{Context as _, Result, bail};
+use rand::seq::IndexedRandom;
+use rand::{random_bool, random_range, rng};
+use reqwest::Method;
+use serde_json::{Value, json};
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
+use task_lifecycle::{Operation, Revision};
 use task_stores::engines::{self, Engine};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::{JoinSet, spawn_local};
 use tokio::time::timeout;
 
-use crate::audit::{Asked, Change};
-use crate::client::{Client, User};
+use crate::audit::{Asked, Change, Told};
 use crate::database;
 use crate::proxy::Proxy;
-use crate::storm::{KILLED, Storm, nap};
+use crate::storm::{KILLED, Player, Storm, Target, nap};
 
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
 
@@ -52,7 +55,7 @@ impl Process {
         listen: &str,
         database: &str,
         proxy: Option<Rc<Proxy>>,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("task-service");
         let (workers, takes, clock) = PROCESSES[at];
         let mut command = Command::new(&program);
@@ -96,13 +99,13 @@ impl Process {
     }
 
     /// Ends it, and starts another in its place.
-    async fn replace(&mut self) -> anyhow::Result<()> {
+    async fn replace(&mut self) -> Result<()> {
         _ = self.child.kill().await;
         *self = Self::start(self.at, &self.listen, &self.database, self.proxy.clone()).await?;
         Ok(())
     }
 
-    async fn replace_dead(&mut self) -> anyhow::Result<bool> {
+    async fn replace_dead(&mut self) -> Result<bool> {
         let is_dead = self.child.try_wait()?.is_some();
         if is_dead {
             self.replace().await?;
@@ -114,7 +117,7 @@ impl Process {
 pub async fn run(
     storm: Rc<Storm>,
     is_sqlite: bool,
-) -> anyhow::Result<Option<HashMap<String, Vec<Change>>>> {
+) -> Result<Option<HashMap<String, Vec<Change>>>> {
     let engine = if is_sqlite { engines::sqlite() } else { engines::postgres() };
     let Some(mut engine) = engine else { return Ok(None) };
     let url =
@@ -135,24 +138,25 @@ pub async fn run(
     let db = AnyPoolOptions::new().max_connections(2).connect(&url).await?;
     database::watch(&db, is_sqlite).await?;
     storm.begin();
-    let mut clients = JoinSet::new();
-    let mut readers = Vec::new();
-    for name in USERS {
-        let urls = processes[..SERVERS].iter().map(|it| format!("http://{}", it.listen)).collect();
-        let user = Rc::new(User { name: name.to_owned(), urls, tasks: RefCell::default() });
+    let urls: Vec<_> =
+        processes[..SERVERS].iter().map(|it| format!("http://{}", it.listen)).collect();
+    let (mut players, mut readers) = (JoinSet::new(), Vec::new());
+    for user in USERS {
+        let tasks = Rc::<RefCell<_>>::default();
         for nth in 0..5 {
-            let (storm, user) = (storm.clone(), user.clone());
-            let (http, name) = (reqwest::Client::new(), format!("{name} {nth}"));
-            let client = Client { storm, user, http, name };
-            readers.push(client.clone());
-            clients.spawn_local(client.play());
+            let (http, urls, name) =
+                (reqwest::Client::new(), urls.clone(), format!("{user} {nth}"));
+            let (storm, tasks) = (storm.clone(), tasks.clone());
+            let player = Player { storm, target: User { http, urls, user }, name, tasks };
+            readers.push(player.clone());
+            players.spawn_local(player.play());
         }
     }
     let meddling = spawn_local(database::meddle(db.clone(), storm.clone()));
     while !storm.is_over() {
         disturb(&storm, &mut engine, &mut processes).await?;
     }
-    clients.join_all().await;
+    players.join_all().await;
     meddling.await?;
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
     while !storm.is_past_calm() {
@@ -164,26 +168,19 @@ pub async fn run(
         }
         nap(50..100).await;
     }
-    for client in readers.iter().step_by(5) {
-        let tasks = client.user.tasks.borrow().clone();
-        for task in tasks {
-            client.ask(&task, Asked::Show, None).await;
+    for reader in readers {
+        let task = reader.tasks.borrow_mut().pop();
+        if let Some(task) = task {
+            reader.show(&task).await;
         }
     }
     let history = database::history(&db).await?;
-    let creates = history.iter().filter_map(|(task, changes)| {
-        Some((changes.first()?.after.as_ref()?.payload.mark.clone(), task.clone()))
-    });
-    storm.complete(&creates.collect());
+    storm.complete(&history);
     Ok(Some(history))
 }
 
 /// Does one thing that should do no harm.
-async fn disturb(
-    storm: &Storm,
-    engine: &mut Engine,
-    processes: &mut [Process],
-) -> anyhow::Result<()> {
+async fn disturb(storm: &Storm, engine: &mut Engine, processes: &mut [Process]) -> Result<()> {
     nap(50..250).await;
     for process in &mut *processes {
         let is_dead = process.replace_dead().await?;
@@ -233,4 +230,76 @@ async fn disturb(
         _ => {}
     }
     Ok(())
+}
+
+/// What a client of one user asks with.
+#[derive(Clone)]
+struct User {
+    http: reqwest::Client,
+    urls: Vec<String>,
+    user: &'static str,
+}
+
+impl Target for User {
+    const STOPS: bool = true;
+
+    async fn ask(
+        &self,
+        task: &mut String,
+        request: &str,
+        asked: Asked,
+        named: Option<Revision>,
+    ) -> Result<Told> {
+        let (method, end) = match asked {
+            Asked::Create => (Method::POST, "parse".to_owned()),
+            Asked::Step(Operation::Update) => (Method::PATCH, format!("{task}/parse")),
+            Asked::Step(Operation::Cancel) => (Method::GET, format!("{task}/cancel")),
+            Asked::Step(Operation::Delete) => (Method::DELETE, task.clone()),
+            Asked::Stop => (Method::POST, format!("{task}/stop")),
+            Asked::Show | Asked::Edit | Asked::Step(_) => (Method::GET, task.clone()),
+        };
+        let base = self.urls.choose(&mut rng()).context("a server")?;
+        let mut sending = self.http.request(method, format!("{base}/tasks/{end}"));
+        sending = sending.header("authorization", format!("key-{}", self.user));
+        sending =
+            sending.header("content-type", "application/json").header("x-request-id", request);
+        if let Some(named) = named {
+            sending = sending.header("if-match", format!("\"{named}\""));
+        }
+        // Now and then there is no such tokenizer, and the run fails.
+        let name = if random_bool(0.15) { "String" } else { "Enum" };
+        let tokenizer = json!({ name: "Word" });
+        let chunking = json!({ "target_length": random_range(1..9), "tokenizer": tokenizer });
+        let mut body = json!({ "mark": request, "chunk_processing": chunking });
+        if asked == Asked::Create {
+            body["file"] = match random_range(0..60) {
+                0 => "data:,kills".into(),       // its worker's process
+                1..9 => "data:,vanishes".into(), // from its worker's mind
+                _ => "data:,one%20two%20three%20four%20five%20six".into(),
+            };
+        }
+        let answer = sending.body(body.to_string()).send().await?;
+        let code = answer.status().as_u16();
+        let tag = answer.headers().get("etag").and_then(|it| it.to_str().ok());
+        let revision = tag.and_then(|tag| tag.trim_matches('"').parse().ok());
+        let text = answer.text().await?;
+        Ok(match (code, asked) {
+            (200, Asked::Show) => {
+                let body: Value = serde_json::from_str(&text)?;
+                let status = body["status"].as_str().unwrap_or_default().parse()?;
+                Told::Shown(revision.context("no tag")?, status, text.replace(base, ""))
+            }
+            (200, Asked::Create) => {
+                let body: Value = serde_json::from_str(&text)?;
+                body["task_id"].as_str().context("no id")?.clone_into(task);
+                Told::Made(revision)
+            }
+            (200 | 202, _) => Told::Made(revision),
+            (400, _) => Told::Refused(text.rsplit(' ').next().unwrap_or_default().parse()?),
+            (404, _) => Told::Absent,
+            (409 | 412, _) => Told::Stale,
+            (503, _) if text.starts_with("Nothing was done") => Told::NotDone,
+            _ => bail!("{code}: {text}"),
+        })
+    }
 }

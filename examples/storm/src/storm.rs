@@ -1,19 +1,30 @@
-//! What every storm has: a time, a fault perhaps, and what its clients were told.
+//! What every storm has: a time, a fault perhaps, and players who ask and note what they are told.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use anyhow::Result;
 use clap::ValueEnum;
-use rand::random_range;
-use task_lifecycle::Revision;
-use tokio::time::sleep;
+use rand::seq::IndexedRandom;
+use rand::{random_bool, random_range, rng};
+use task_lifecycle::{Operation, Revision, Status};
+use tokio::time::{sleep, timeout};
 
-use crate::audit::{Answer, Asked, Time, Told};
+use crate::audit::{Answer, Asked, Change, Time, Told};
+
+pub const LOST: &str = "commits lost, or their answers";
+pub const LATE: &str = "commits that came late";
+pub const KILLED: &str = "processes killed in the middle of a change";
+pub const CLIENTS: &str = "clients killed in the middle of a change";
+
+/// How many tasks the players of a pool have at a time: few, so that they meet.
+const TASKS: usize = 10;
 
 /// What can be built in, and must be found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Fault {
     /// A client takes a change without an answer for one that was not made
@@ -28,23 +39,19 @@ pub enum Fault {
     CheckThenWrite,
     /// etcd: a load asks one node for what it has
     StaleRead,
-    /// etcd: a revert keeps the payload of the update
-    RevertKeepsPayload,
-    /// etcd: nobody marks what is written, so what another wrote passes for one's own
-    Unmarked,
     /// Service: SQL cancels updates, and keeps their payloads
     BulkCancelKeepsPayload,
     /// Service: SQL cancels updates as if they were new tasks
     BulkCancelEndsUpdates,
     /// Service: without its trigger, payloads are changed by hand and nothing is counted
     TriggerDropped,
-    /// Service: a sweeper takes runs away that are alive, as if nobody renewed their leases
+    /// Service: runs are taken away whose workers live, as if nobody renewed their leases
     NoRenewal,
     /// Service: a sweeper counts no expired leases
     AttemptsNotCounted,
     /// Service: a run that is to stop is given to another worker
     StopIgnored,
-    /// Service: a request to stop is noted for another run than it was made for
+    /// Service: a request to stop is noted for the next update
     StopOutlivesItsRun,
     /// Service: deleted tasks are put back
     DeletedComesBack,
@@ -53,21 +60,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether it can be built into etcd, and into the service.
-    pub fn places(self) -> (bool, bool) {
-        let number = self as u8;
-        (
-            number <= Self::Unmarked as u8,
-            number <= Self::NoCheckRun as u8 || number > Self::Unmarked as u8,
-        )
-    }
-}
-
-/// A request, apart from its task, its client and its answer.
-pub struct Ask {
-    pub request: String,
-    pub asked: Asked,
-    pub named: Option<Revision>,
+    pub const OF_ETCD: [Self; 3] =
+        [Self::UnconditionalWrite, Self::CheckThenWrite, Self::StaleRead];
 }
 
 pub struct Storm {
@@ -79,7 +73,7 @@ pub struct Storm {
     pub unanswered: Cell<usize>,
     /// The requests of which a server got no answer to a commit.
     pub cut: RefCell<HashSet<String>>,
-    pub answers: RefCell<HashMap<String, Vec<Answer>>>,
+    pub answers: RefCell<BTreeMap<String, Vec<Answer>>>,
     pub figures: RefCell<BTreeMap<&'static str, u64>>,
 }
 
@@ -88,6 +82,10 @@ impl Storm {
         let (begin, marks, unanswered) = Default::default();
         let (cut, answers, figures) = Default::default();
         Self { fault, time, begin, marks, unanswered, cut, answers, figures }
+    }
+
+    pub fn is(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
     }
 
     /// Its time begins, for all engines have started.
@@ -108,30 +106,25 @@ impl Storm {
         self.passed() > self.time + Duration::from_mins(1)
     }
 
-    /// A number that nobody else has.
-    pub fn mark(&self) -> u64 {
-        self.marks.replace(self.marks.get() + 1)
-    }
-
     pub fn count(&self, figure: &'static str, count: usize) {
         *self.figures.borrow_mut().entry(figure).or_default() += count as u64;
     }
 
-    pub fn told(&self, task: &str, client: &str, sent: Time, ask: Ask, told: Told) {
-        let Ask { request, asked, named } = ask;
-        let (client, received) = (client.to_owned(), now());
-        let answer = Answer { client, request, asked, named, sent, received, told };
-        self.answers.borrow_mut().entry(task.to_owned()).or_default().push(answer);
+    /// A name that nobody else has.
+    pub fn request(&self) -> String {
+        let mark = self.marks.replace(self.marks.get() + 1);
+        format!("r{mark}")
     }
 
-    /// Completes the answers by what only the history and the proxies know: which tasks were made
-    /// by creates without an answer, and which servers found what they had wanted.
-    pub fn complete(&self, creates: &HashMap<String, String>) {
+    /// Completes the answers by what only histories and proxies know: which tasks came of creates
+    /// without an answer, and which servers may have found what they had wanted.
+    pub fn complete(&self, history: &HashMap<String, Vec<Change>>) {
         let mut answers = self.answers.borrow_mut();
-        for answer in answers.remove("").unwrap_or_default() {
-            if let Some(task) = creates.get(&answer.request) {
-                answers.entry(task.clone()).or_default().push(answer);
-            }
+        let mut lost = answers.remove("").unwrap_or_default();
+        for (task, changes) in history {
+            let mark = changes.first().and_then(|it| Some(&it.after.as_ref()?.payload.mark));
+            let own = lost.extract_if(.., |it| Some(&it.request) == mark);
+            answers.entry(task.clone()).or_default().extend(own);
         }
         for answer in answers.values_mut().flatten() {
             if let Told::Made(revision) = answer.told
@@ -143,6 +136,95 @@ impl Storm {
     }
 }
 
+/// What is asked.
+pub trait Target {
+    const STOPS: bool;
+
+    /// Returns what the answer tells; an error tells nothing. A create names its task.
+    async fn ask(
+        &self,
+        task: &mut String,
+        request: &str,
+        asked: Asked,
+        named: Option<Revision>,
+    ) -> Result<Told>;
+}
+
+/// Somebody who asks for one thing after the other.
+#[derive(Clone)]
+pub struct Player<T> {
+    pub storm: Rc<Storm>,
+    pub target: T,
+    pub name: String,
+    pub tasks: Rc<RefCell<Vec<String>>>,
+}
+
+impl<T: Target> Player<T> {
+    pub async fn play(self) {
+        while !self.storm.is_over() {
+            nap(0..30).await;
+            let task = self.tasks.borrow().choose(&mut rng()).cloned();
+            let Some(task) = task.filter(|_| self.tasks.borrow().len() >= TASKS) else {
+                self.ask("", Asked::Create, None).await;
+                continue;
+            };
+            let Some((revision, status)) = self.show(&task).await else { continue };
+            let named = random_bool(0.2).then_some(revision);
+            let asked = match (status, random_range(0..10)) {
+                (Status::Processing, 0..2) | (Status::Starting, 0) if T::STOPS => Asked::Stop,
+                (_, 0) if !T::STOPS => Asked::Edit,
+                (Status::Processing | Status::Starting, _) => Asked::Step(Operation::Cancel),
+                (Status::Succeeded | Status::Failed, 1..) => Asked::Step(Operation::Update),
+                (Status::Succeeded | Status::Failed | Status::Cancelled, _) => {
+                    Asked::Step(Operation::Delete)
+                }
+            };
+            let other = random_bool(0.2).then_some(Asked::Step(Operation::Cancel));
+            tokio::join!(self.ask(&task, asked, named), async {
+                if let Some(other) = other {
+                    self.ask(&task, other, None).await;
+                }
+            });
+            self.show(&task).await;
+        }
+    }
+
+    pub async fn show(&self, task: &str) -> Option<(Revision, Status)> {
+        match self.ask(task, Asked::Show, None).await {
+            Told::Shown(revision, status, _) => Some((revision, status)),
+            _ => None,
+        }
+    }
+
+    async fn ask(&self, task: &str, asked: Asked, named: Option<Revision>) -> Told {
+        let (is_change, storm) = (asked != Asked::Show, &self.storm);
+        let (sent, mut task, request) = (now(), task.to_owned(), storm.request());
+        let is_killed = is_change && random_bool(0.04);
+        let patience = if is_killed { random_range(1..40) } else { 4000 };
+        storm.unanswered.set(storm.unanswered.get() + usize::from(is_change));
+        let asking = self.target.ask(&mut task, &request, asked, named);
+        let told = timeout(Duration::from_millis(patience), asking).await;
+        storm.unanswered.set(storm.unanswered.get() - usize::from(is_change));
+        storm.count(CLIENTS, usize::from(is_killed && told.is_err()));
+        let told = match told {
+            Ok(Ok(told)) => told,
+            _ if is_change && storm.is(Fault::TimeoutCountedAsNo) => Told::NotDone,
+            _ if is_change && storm.is(Fault::TimeoutCountedAsYes) => Told::Made(named),
+            _ => Told::Unknown,
+        };
+        let mut tasks = self.tasks.borrow_mut();
+        match told {
+            Told::Made(_) | Told::Found(_) if asked == Asked::Create => tasks.push(task.clone()),
+            Told::Absent => tasks.retain(|it| *it != task),
+            _ => {}
+        }
+        let (client, received) = (self.name.clone(), now());
+        let answer = Answer { client, request, asked, named, sent, received, told: told.clone() };
+        storm.answers.borrow_mut().entry(task).or_default().push(answer);
+        told
+    }
+}
+
 pub fn now() -> Time {
     let since = UNIX_EPOCH.elapsed().expect("a clock after 1970");
     since.as_micros().try_into().expect("a clock before the year 290,000")
@@ -151,8 +233,3 @@ pub fn now() -> Time {
 pub async fn nap(millis: Range<u64>) {
     sleep(Duration::from_millis(random_range(millis))).await;
 }
-
-pub const LOST: &str = "commits lost, or their answers";
-pub const LATE: &str = "commits that came late";
-pub const KILLED: &str = "killed in the middle of a commit";
-pub const HUNG_UP: &str = "clients that hung up";

@@ -129,7 +129,12 @@ impl<'a> View<'a> {
         let mut known: Vec<_> = told.collect();
         known.sort_unstable();
         let mut newest = 0;
-        known.retain(|(_, place)| *place > newest && { newest = *place; true });
+        known.retain(|(_, place)| {
+            *place > newest && {
+                newest = *place;
+                true
+            }
+        });
         view.known = known;
         view
     }

@@ -35,7 +35,8 @@ impl Judge<'_> {
                     owners.insert(run, name.as_str());
                 }
             } else {
-                let begin = change.after.as_ref().map(|it| (it.revision.get(), it.run.get(), it.state));
+                let begin =
+                    change.after.as_ref().map(|it| (it.revision.get(), it.run.get(), it.state));
                 self.require(at, Law::Step, begin == Some((0, 0, State::NEW)), "");
             }
             let is_once = change.mark().is_none_or(|mark| marks.insert(mark));
@@ -104,7 +105,9 @@ impl Judge<'_> {
             let is_over = match (&change.by, lease) {
                 (Actor::Sweeper, None) => true,
                 (Actor::Sweeper | Actor::Worker(..), Some(Some(lease))) => lease <= change.at,
-                (Actor::Sweeper | Actor::Worker(..) | Actor::Client(_) | Actor::Stranger, _) => false,
+                (Actor::Sweeper | Actor::Worker(..) | Actor::Client(_) | Actor::Stranger, _) => {
+                    false
+                }
             };
             self.require(at, Law::Owned, is_over, format!("the run was {owner:?}'s"));
             self.report.count(TAKEN_AWAY, 1);
