@@ -12,7 +12,7 @@ use rand::{random_bool, random_range, rng};
 use task_lifecycle::{Event, Operation, Revision, Run, Status};
 use task_stores::settle::{Settled, settle};
 use task_stores::{Document, Draft, Result, Task, engines, etcd};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_local};
 use uuid::Uuid;
 
 use crate::audit::{Actor, Asked, Change, Moment, Payload, Time, Told};
@@ -111,11 +111,15 @@ impl Target for Caller {
                 let (id, new) = (Uuid::new_v4(), Task::new(document(request)));
                 *task = id.to_string();
                 self.intend(id, &by, None, &[], Some(&new));
-                let mut told = Told::Made(Some(new.revision()));
-                while etcd::create(&self.db, id, &new).await.is_err() {
-                    told = Told::Found(Some(new.revision())); // nobody knows it, to delete it
-                }
-                Ok(told)
+                let made = Told::Made(Some(new.revision()));
+                let caller = self.clone();
+                // Whoever asked may be gone by then: the others shall find it all the same.
+                let creating = spawn_local(async move {
+                    while etcd::create(&caller.db, id, &new).await.is_err() {}
+                    caller.tasks.borrow_mut().push(id.to_string());
+                });
+                creating.await?;
+                Ok(made)
             }
             Asked::Show => Ok(self.load(task.parse()?).await?.map_or(Told::Absent, |task| {
                 Told::Shown(task.revision(), task.status(), digest(task.payload()))
@@ -190,16 +194,13 @@ impl Caller {
             self.intend(id, by, Some(draft.loaded()), operations, Some(&**draft));
             Ok(())
         };
-        let is_acknowledged = Cell::new(false);
         let commit = async |draft: &Draft| {
             let answer = self.commit(id, draft).await;
-            is_acknowledged.set(matches!(answer, Ok(true)));
             self.storm.count(LOST, answer.is_err().into());
             answer
         };
         match settle(async || self.load(id).await, decide, commit).await {
-            Settled::Made(task) if is_acknowledged.get() => Told::Made(Some(task.revision())),
-            Settled::Made(task) => Told::Found(Some(task.revision())),
+            Settled::Made(task) => Told::Made(Some(task.revision())),
             Settled::Refused(told) => told,
             Settled::Gone => Told::Absent,
             Settled::Unknown => Told::Unknown,
@@ -242,7 +243,7 @@ impl Caller {
                 let (by, mark) = (Actor::Worker(name.clone(), task.run()), self.storm.request());
                 let start = self.change(id, &by, &[Operation::Start], &mark, None).await;
                 nap(0..100).await;
-                if matches!(start, Told::Made(_) | Told::Found(_)) && random_bool(0.9) {
+                if matches!(start, Told::Made(_)) && random_bool(0.9) {
                     let ends = [Operation::Succeed, Operation::Fail, Operation::Retry];
                     let end = ends[random_range(0..5_usize).saturating_sub(2)];
                     self.change(id, &by, &[end], &self.storm.request(), None).await;

@@ -7,13 +7,13 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rand::{random_bool, random_range};
+use rand::random_bool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::storm::{KILLED, LATE, LOST, Storm};
+use crate::storm::{KILLED, LATE, LOST, Storm, nap};
 
 /// How often a commit meets each of the faults.
 const OFTEN: f64 = 0.015;
@@ -40,47 +40,34 @@ impl Proxy {
         Ok((proxy, port))
     }
 
-    fn is_to(&self, often: f64) -> bool {
-        !self.storm.is_over() && random_bool(often)
+    fn is_to(&self, fault: &'static str) -> bool {
+        let is_so = !self.storm.is_over() && random_bool(OFTEN);
+        self.storm.count(fault, is_so.into());
+        is_so
     }
 
-    /// Carries both ways until one side ends, and then closes both.
+    /// Carries both ways until one side ends, or is to be cut off, and then closes both.
     async fn carry(self: Rc<Self>, mut client: TcpStream) -> std::io::Result<()> {
         let mut server = TcpStream::connect(("127.0.0.1", self.to)).await?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        let mut author = None;
-        _ = self.exchange(&mut client, &mut server, &mut author).await;
-        self.storm.cut.borrow_mut().extend(author); // there was no answer
-        Ok(())
-    }
-
-    /// Returns if one side ended, or is to be cut off. `author` is who waits for a commit.
-    async fn exchange(
-        &self,
-        client: &mut TcpStream,
-        server: &mut TcpStream,
-        author: &mut Option<String>,
-    ) -> std::io::Result<()> {
         let (mut asked, mut told) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+        let mut is_commit = false;
         loop {
             tokio::select! {
                 read = client.read(&mut asked) => {
                     let asked = &asked[..read?];
-                    *author = author_of(asked);
-                    if asked.is_empty() {
-                        return Ok(());
-                    }
-                    if author.is_some() && let Some(process) = self.doomed.take() {
+                    // Every commit says who made it, and nothing else does.
+                    let says = |by: &[u8]| asked.windows(by.len()).any(|part| part == by);
+                    is_commit = says(b"request r") || says(b"worker ");
+                    if is_commit && let Some(process) = self.doomed.take() {
                         _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
                         self.storm.count(KILLED, 1);
-                    } else if author.is_some() && self.is_to(OFTEN) {
-                        self.storm.count(LOST, 1);
+                    } else if is_commit && self.is_to(LOST) || asked.is_empty() {
                         return Ok(());
-                    } else if author.is_some() && self.is_to(OFTEN) {
-                        self.storm.count(LATE, 1);
-                        client.shutdown().await?;
-                        sleep(Duration::from_millis(random_range(20..600))).await;
+                    } else if is_commit && self.is_to(LATE) {
+                        drop(client);
+                        nap(20..600).await;
                         server.write_all(asked).await?;
                         _ = timeout(Duration::from_secs(5), server.read(&mut told)).await;
                         return Ok(());
@@ -89,24 +76,12 @@ impl Proxy {
                 }
                 read = server.read(&mut told) => {
                     let told = &told[..read?];
-                    if told.is_empty() || author.is_some() && self.is_to(OFTEN) {
-                        self.storm.count(LOST, usize::from(!told.is_empty()));
+                    if told.is_empty() || is_commit && self.is_to(LOST) {
                         return Ok(());
                     }
-                    *author = None;
                     client.write_all(told).await?;
                 }
             }
         }
     }
-}
-
-/// Who makes the commit, if it is one: every commit says it, and nothing else does.
-fn author_of(message: &[u8]) -> Option<String> {
-    let name = |by: &[u8]| {
-        let at = message.windows(by.len()).position(|part| part == by)?;
-        let name = message[at + by.len()..].iter().take_while(|it| it.is_ascii_alphanumeric());
-        Some(name.map(|it| char::from(*it)).collect())
-    };
-    name(b"request ").or_else(|| name(b"worker "))
 }

@@ -153,8 +153,11 @@ pub async fn run(
         }
     }
     let meddling = spawn_local(database::meddle(db.clone(), storm.clone()));
-    while !storm.is_over() {
-        disturb(&storm, &mut engine, &mut processes).await?;
+    for turn in 0.. {
+        if storm.is_over() {
+            break;
+        }
+        disturb(turn, &storm, &mut engine, &mut processes).await?;
     }
     players.join_all().await;
     meddling.await?;
@@ -175,59 +178,60 @@ pub async fn run(
         }
     }
     let history = database::history(&db).await?;
-    storm.complete(&history);
+    storm.name_tasks(&history);
     Ok(Some(history))
 }
 
 /// Does one thing that should do no harm.
-async fn disturb(storm: &Storm, engine: &mut Engine, processes: &mut [Process]) -> Result<()> {
+async fn disturb(
+    turn: usize,
+    storm: &Storm,
+    engine: &mut Engine,
+    processes: &mut [Process],
+) -> Result<()> {
     nap(50..250).await;
     for process in &mut *processes {
         let is_dead = process.replace_dead().await?;
-        storm.count("processes that died in a commit or of a document", is_dead.into());
+        storm.count("processes that died in a change or of a document", is_dead.into());
     }
     let at = random_range(0..processes.len());
     let process = &mut processes[at];
-    match random_range(0..20) {
-        0..3 => {
+    match turn % 8 {
+        0 => {
             storm.count("processes killed", 1);
             process.replace().await?;
         }
-        3..6 => match (&process.proxy, process.child.id()) {
+        2 | 6 => match (&process.proxy, process.child.id()) {
             (Some(proxy), Some(id)) => proxy.doomed.set(Some(id)),
             _ => {
-                // Whoever waits for an answer now may be at a commit.
-                let asked = if at < SERVERS { storm.unanswered.get() } else { 0 };
-                process.replace().await?;
-                storm.count(KILLED, asked.min(1));
+                // Someone waits for its answer, or for the other server's.
+                let server = &mut processes[random_range(0..SERVERS)];
+                storm.count(KILLED, storm.unanswered.get().min(1));
+                server.replace().await?;
             }
         },
-        6..10 => {
-            storm.count("processes paused past the lease", 1);
-            process.signal("STOP");
-            nap(1100..1500).await;
-            process.signal("CONT");
-        }
-        10..12 => {
+        4 => {
             storm.count("processes told to end", 1);
             process.signal("TERM");
             _ = timeout(Duration::from_secs(5), process.child.wait()).await;
             process.replace().await?;
         }
-        12 if !engine.nodes.is_empty() => {
+        5 if turn % 3 == 0 && !engine.nodes.is_empty() => {
             storm.count("databases killed", 1);
             engine.nodes[0].kill();
             nap(0..500).await;
             // Until what is left of the old one is gone, there can be no other.
-            loop {
+            while !engine.nodes[0].is_running() {
                 engine.nodes[0].restart();
                 nap(200..300).await;
-                if engine.nodes[0].is_running() {
-                    break;
-                }
             }
         }
-        _ => {}
+        _ => {
+            storm.count("processes paused past the lease", 1);
+            process.signal("STOP");
+            nap(1100..1500).await;
+            process.signal("CONT");
+        }
     }
     Ok(())
 }

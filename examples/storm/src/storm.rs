@@ -1,7 +1,7 @@
 //! What every storm has: a time, a fault perhaps, and players who ask and note what they are told.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -18,6 +18,7 @@ use crate::audit::{Answer, Asked, Change, Time, Told};
 pub const LOST: &str = "commits lost, or their answers";
 pub const LATE: &str = "commits that came late";
 pub const KILLED: &str = "processes killed in the middle of a change";
+pub const STOPS: &str = "stop requests accepted";
 pub const CLIENTS: &str = "clients killed in the middle of a change";
 
 /// How many tasks the players of a pool have at a time: few, so that they meet.
@@ -67,21 +68,20 @@ impl Fault {
 pub struct Storm {
     pub fault: Option<Fault>,
     time: Duration,
+    wanted: Vec<&'static str>,
     begin: Cell<Option<Instant>>,
     marks: Cell<u64>,
     /// How many changes have been asked for that are not yet answered.
     pub unanswered: Cell<usize>,
-    /// The requests of which a server got no answer to a commit.
-    pub cut: RefCell<HashSet<String>>,
     pub answers: RefCell<BTreeMap<String, Vec<Answer>>>,
     pub figures: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl Storm {
-    pub fn new(time: Duration, fault: Option<Fault>) -> Self {
+    pub fn new(time: Duration, fault: Option<Fault>, wanted: Vec<&'static str>) -> Self {
         let (begin, marks, unanswered) = Default::default();
-        let (cut, answers, figures) = Default::default();
-        Self { fault, time, begin, marks, unanswered, cut, answers, figures }
+        let (answers, figures) = Default::default();
+        Self { fault, time, wanted, begin, marks, unanswered, answers, figures }
     }
 
     pub fn is(&self, fault: Fault) -> bool {
@@ -97,13 +97,17 @@ impl Storm {
         self.begin.get().map_or(Duration::ZERO, |begin| begin.elapsed())
     }
 
+    /// Whether its time has passed, and everything was met that it wants to meet. A busy machine
+    /// may need three times as long.
     pub fn is_over(&self) -> bool {
-        self.passed() > self.time
+        let figures = self.figures.borrow();
+        let is_met = self.wanted.iter().all(|it| figures.get(it).is_some_and(|count| *count > 1));
+        self.passed() > self.time * if is_met { 1 } else { 3 }
     }
 
     /// Whether the runs that are left had time enough to end.
     pub fn is_past_calm(&self) -> bool {
-        self.passed() > self.time + Duration::from_mins(1)
+        self.passed() > self.time * 3 + Duration::from_mins(1)
     }
 
     pub fn count(&self, figure: &'static str, count: usize) {
@@ -116,22 +120,14 @@ impl Storm {
         format!("r{mark}")
     }
 
-    /// Completes the answers by what only histories and proxies know: which tasks came of creates
-    /// without an answer, and which servers may have found what they had wanted.
-    pub fn complete(&self, history: &HashMap<String, Vec<Change>>) {
+    /// Gives creates without an answer to the tasks that came of them.
+    pub fn name_tasks(&self, history: &HashMap<String, Vec<Change>>) {
         let mut answers = self.answers.borrow_mut();
         let mut lost = answers.remove("").unwrap_or_default();
         for (task, changes) in history {
             let mark = changes.first().and_then(|it| Some(&it.after.as_ref()?.payload.mark));
             let own = lost.extract_if(.., |it| Some(&it.request) == mark);
             answers.entry(task.clone()).or_default().extend(own);
-        }
-        for answer in answers.values_mut().flatten() {
-            if let Told::Made(revision) = answer.told
-                && self.cut.borrow().contains(&answer.request)
-            {
-                answer.told = Told::Found(revision);
-            }
         }
     }
 }
@@ -199,13 +195,17 @@ impl<T: Target> Player<T> {
     async fn ask(&self, task: &str, asked: Asked, named: Option<Revision>) -> Told {
         let (is_change, storm) = (asked != Asked::Show, &self.storm);
         let (sent, mut task, request) = (now(), task.to_owned(), storm.request());
-        let is_killed = is_change && random_bool(0.04);
-        let patience = if is_killed { random_range(1..40) } else { 4000 };
+        let is_killed = is_change && random_bool(0.08);
+        let patience = if is_killed { random_range(1..80) } else { 4000 };
         storm.unanswered.set(storm.unanswered.get() + usize::from(is_change));
         let asking = self.target.ask(&mut task, &request, asked, named);
         let told = timeout(Duration::from_millis(patience), asking).await;
         storm.unanswered.set(storm.unanswered.get() - usize::from(is_change));
         storm.count(CLIENTS, usize::from(is_killed && told.is_err()));
+        storm.count(
+            STOPS,
+            usize::from(asked == Asked::Stop && matches!(told, Ok(Ok(Told::Made(_))))),
+        );
         let told = match told {
             Ok(Ok(told)) => told,
             _ if is_change && storm.is(Fault::TimeoutCountedAsNo) => Told::NotDone,
@@ -214,7 +214,7 @@ impl<T: Target> Player<T> {
         };
         let mut tasks = self.tasks.borrow_mut();
         match told {
-            Told::Made(_) | Told::Found(_) if asked == Asked::Create => tasks.push(task.clone()),
+            Told::Made(_) if asked == Asked::Create && T::STOPS => tasks.push(task.clone()),
             Told::Absent => tasks.retain(|it| *it != task),
             _ => {}
         }

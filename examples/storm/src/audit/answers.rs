@@ -29,7 +29,7 @@ impl Judge<'_> {
                 let is_it = |it: &Moment| it.revision == *revision && it.state.status() == *status;
                 (Law::Seen, was(&|it| it.is_some_and(is_it)), "answers that show a task")
             }
-            Told::Made(_) | Told::Found(_) => {
+            Told::Made(_) => {
                 let place = place.filter(|place| *place > floor);
                 let change = place.and_then(|place| self.case.history.get(place - 1));
                 (Law::Yes, change.is_some_and(|change| is_of(change, answer)), "yes")
@@ -62,9 +62,8 @@ impl Judge<'_> {
         for (at, change) in self.case.history.iter().enumerate() {
             let answers = || self.case.answers.iter().filter(|it| is_of(change, it));
             let told: Vec<_> = answers().filter(|it| view.place(it) == Some(at + 1)).collect();
-            let alone = told.iter().filter(|it| matches!(it.told, Told::Made(_))).count();
-            // Two who find a task gone, or reverted, hold it for theirs: nothing tells them apart.
-            let is_shared = told.len() > 1 && change.mark().is_some() || alone > 1;
+            // Nothing tells a cancel or a delete from another's: whoever finds it holds it for theirs.
+            self.require(at, Law::Once, told.len() < 2 || change.mark().is_none(), "");
             if told.is_empty() && matches!(change.by, Actor::Client(_)) {
                 let key = (&change.operations, request(change));
                 // Each needs a request of its own, sent when it was not yet known.
@@ -75,7 +74,6 @@ impl Judge<'_> {
                 self.report.count(MADE, 1);
                 self.require(at, Law::Wanted, is_wanted, "");
             }
-            self.require(at, Law::Once, !is_shared, "");
         }
     }
 
@@ -143,7 +141,7 @@ impl<'a> View<'a> {
     fn place(&self, answer: &Answer) -> Option<usize> {
         let revision = match &answer.told {
             Told::Shown(revision, ..) => Some(*revision),
-            Told::Made(revision) | Told::Found(revision) => *revision,
+            Told::Made(revision) => *revision,
             _ => return None,
         };
         self.places.get(&revision).copied()
@@ -166,13 +164,12 @@ impl<'a> View<'a> {
 /// The request that a change was made for, as far as the store tells.
 fn request(change: &Change) -> Option<&str> {
     match &change.by {
-        Actor::Client(Some(request)) => Some(request),
-        Actor::Client(None) => change.mark(),
+        Actor::Client(request) => request.as_deref().or(change.mark()),
         Actor::Worker(..) | Actor::Sweeper | Actor::Stranger => None,
     }
 }
 
-/// Whether the change is what the client asked for.
+/// Whether the change is what the client asked for. What it may not have made itself, it has found.
 fn is_of(change: &Change, answer: &Answer) -> bool {
     let is_it = match (answer.asked, change.operations.as_slice()) {
         (Asked::Create, []) => change.before.is_none(),
@@ -181,10 +178,9 @@ fn is_of(change: &Change, answer: &Answer) -> bool {
         (Asked::Step(operation), [made]) => operation == *made,
         _ => false,
     };
-    // Equal to what it wanted, and another's.
-    let is_twin = matches!(answer.told, Told::Found(_)) && change.mark().is_none();
+    let is_found = matches!(answer.told, Told::Made(_)) && change.mark().is_none();
     is_it
         && matches!(change.by, Actor::Client(_))
-        && (is_twin || request(change).is_none_or(|request| request == answer.request))
+        && (is_found || request(change).is_none_or(|request| request == answer.request))
         && answer.named.is_none_or(|named| change.loaded == Some(named))
 }

@@ -101,8 +101,6 @@ pub enum Told {
     Shown(Revision, Status, String),
     /// Yes, and the revision that it led to; `None`: the task is gone.
     Made(Option<Revision>),
-    /// Yes, but there was no answer at first: the task was found as the client wanted it.
-    Found(Option<Revision>),
     /// No, for the task is in this status.
     Refused(Status),
     /// No, for the task is not at the revision that the client named.
@@ -234,14 +232,11 @@ impl Judge<'_> {
         let about = at.saturating_sub(4)..history.len().min(at + 5);
         let begin = history.get(about.start).map_or(Time::MIN, |it| it.at);
         let end = history.get(about.end).map_or(Time::MAX, |it| it.at);
-        let mut lines = Vec::new();
-        for (nth, change) in history.iter().enumerate().filter(|(nth, _)| about.contains(nth)) {
-            let mark = if nth == at { '>' } else { ' ' };
-            lines.push((change.at, format!("{mark} {change}")));
-        }
-        for answer in answers.iter().filter(|it| (begin..end).contains(&it.received)) {
-            lines.push((answer.received, format!("    {answer}")));
-        }
+        let mark = |nth| if nth == at { '>' } else { ' ' };
+        let changes = about.map(|nth| (history[nth].at, format!("{} {}", mark(nth), history[nth])));
+        let told = answers.iter().filter(|it| (begin..end).contains(&it.received));
+        let told = told.map(|answer| (answer.received, format!("    {answer}")));
+        let mut lines: Vec<_> = changes.chain(told).collect();
         lines.sort_by_key(|line| line.0);
         let mut text = String::new();
         for (time, line) in lines {
