@@ -13,7 +13,7 @@ const LEASE: Time = 1000;
 
 /// An honest program with one task, as short as it can be told.
 struct Play {
-    draft: Option<Draft<Payload>>,
+    task: Option<Task<Payload>>,
     beside: Beside,
     owner: String,
     now: Time,
@@ -24,108 +24,104 @@ impl Play {
     fn new() -> Self {
         let beside = Beside { queued_run: Run::new(0), attempts: 0, stop: None, lease: None };
         let (owner, case) = (String::new(), Case::default());
-        let mut play = Self { draft: None, beside, owner, now: 0, case };
-        let mark = play.payload();
-        play.draft = Some(Draft::new(Task::new(mark.clone())));
-        play.log(Actor::Client(None), None, &[], None);
-        play.tell(Asked::Create, mark.mark, Told::Made(Some(Revision::new(0))));
+        let mut play = Self { task: None, beside, owner, now: 0, case };
+        let (payload, revision) = (play.payload(), Some(Revision::new(0)));
+        play.commit(Actor::Client(None), None, &[], Some(Task::new(payload)), play.beside.clone());
+        play.tell(Asked::Create, 0, Told::Made(revision));
         play
     }
 
-    /// As it was loaded.
     fn draft(&self) -> Draft<Payload> {
-        Draft::new(self.draft.clone().expect("a task").into_task())
+        Draft::new(self.task.clone().expect("a task"))
     }
 
+    /// That of the next request.
     fn payload(&self) -> Payload {
-        let mark = format!("request {}", self.case.history.len());
-        Payload { digest: mark.clone(), mark }
+        payload(&format!("request {}", self.case.history.len()))
     }
 
     fn moment(&self) -> Option<Moment> {
-        let task = self.draft.as_ref()?;
-        Some(Moment {
-            revision: task.revision(),
-            run: task.run(),
-            state: task.state(),
-            payload: task.payload().clone(),
-            previous: task.previous().map(|it| it.payload.clone()),
-            beside: Some(self.beside.clone()),
-        })
+        let (task, beside) = (self.task.as_ref()?, Some(self.beside.clone()));
+        let (payload, previous) = (task.payload().clone(), task.previous());
+        let previous = previous.map(|it| it.payload.clone());
+        let (revision, run, state) = (task.revision(), task.run(), task.state());
+        Some(Moment { revision, run, state, payload, previous, beside })
     }
 
-    fn log(
+    fn commit(
         &mut self,
         by: Actor,
         loaded: Option<Revision>,
         operations: &[Operation],
-        before: Option<Moment>,
+        task: Option<Task<Payload>>,
+        beside: Beside,
     ) {
+        let before = self.moment();
+        (self.task, self.beside) = (task, beside);
         let (at, operations, after) = (self.now, operations.to_vec(), self.moment());
         self.case.history.push(Change { at, by, loaded, operations, before, after });
         self.now += 10;
     }
 
-    fn tell(&mut self, asked: Asked, request: String, told: Told) {
-        let (client, sent, received) = ("client".to_owned(), self.now - 15, self.now);
-        self.case.answers.push(Answer {
-            client,
-            request,
-            asked,
-            named: None,
-            sent,
-            received,
-            told,
-        });
+    fn tell(&mut self, asked: Asked, number: usize, told: Told) {
+        let (client, request) = ("client".to_owned(), format!("request {number}"));
+        let (sent, received, named) = (self.now - 15, self.now, None);
+        self.case.answers.push(Answer { client, request, asked, named, sent, received, told });
         self.now += 20;
     }
 
     fn show(&mut self) {
-        let told = self.draft.as_ref().map_or(Told::Absent, |task| {
+        let told = self.task.as_ref().map_or(Told::Absent, |task| {
             Told::Shown(task.revision(), task.status(), task.payload().digest.clone())
         });
-        self.tell(Asked::Show, String::new(), told);
+        self.tell(Asked::Show, 0, told);
     }
 
-    /// Decides and commits, with what lies beside the task.
+    /// Decides and commits, with what lies beside the task. A client's edit is a stop request.
     fn act(&mut self, by: Actor, edit: &str, operations: &[Operation]) {
-        let (before, mut draft, payload) = (self.moment(), self.draft(), self.payload());
-        if !edit.is_empty() {
+        let (mut draft, mut beside, payload) = (self.draft(), self.beside.clone(), self.payload());
+        if !edit.is_empty() || operations.is_empty() {
             draft.edit(|it| it.digest.push_str(edit));
         }
         for event in operations.iter().filter_map(|it| Event::new(*it, payload.clone())) {
             draft.apply(event).expect("it is accepted");
         }
-        if operations.contains(&Update) {
-            self.beside = Beside { queued_run: draft.run(), attempts: 0, stop: None, lease: None };
+        match (operations, &by) {
+            ([], Actor::Client(_)) => beside.stop = Some(draft.run()),
+            ([Update], _) => {
+                beside = Beside { queued_run: draft.run(), attempts: 0, stop: None, lease: None };
+            }
+            (_, Actor::Sweeper) => beside.attempts += 1,
+            ([Start], Actor::Worker(name, _)) => self.owner.clone_from(name),
+            _ => {}
         }
-        self.beside.attempts += u64::from(by == Actor::Sweeper);
-        self.beside.lease = (draft.status() == Status::Processing).then_some(self.now + LEASE);
-        if let (Some(_), Actor::Worker(name, _)) = (draft.taken(), &by) {
-            self.owner.clone_from(name);
-        }
+        beside.lease = (draft.status() == Status::Processing).then_some(self.now + LEASE);
         let loaded = Some(draft.loaded());
-        self.draft = Some(draft).filter(|_| operations != [Delete]);
-        self.log(by, loaded, operations, before);
+        let task = Some(draft.into_task()).filter(|_| operations != [Delete]);
+        self.commit(by, loaded, operations, task, beside);
     }
 
-    fn client(&mut self, operation: Operation, is_told: bool) {
-        let (asked, draft) = (Asked::Step(operation), self.draft());
-        let request = self.payload().mark;
-        let mut told = Told::Refused(draft.status());
-        if draft.check(operation).is_ok() {
-            self.act(Actor::Client(None), "", &[operation]);
-            told = Told::Made(self.draft.as_ref().map(|task| task.revision()));
+    /// Asks, and is told or not.
+    fn client(&mut self, asked: Asked, is_told: bool) {
+        let (number, status) = (self.case.history.len(), self.draft().status());
+        let operations = match &asked {
+            Asked::Step(operation) => std::slice::from_ref(operation),
+            _ => &[],
+        };
+        let mut told = Told::Refused(status);
+        if operations.iter().all(|operation| status.accepts(*operation)) {
+            self.act(Actor::Client(None), "", operations);
+            told = Told::Made(self.task.as_ref().map(Task::revision));
         }
-        self.tell(asked, request, if is_told { told } else { Told::Unknown });
+        self.tell(asked, number, if is_told { told } else { Told::Unknown });
     }
 
     fn worker(&mut self, edit: &str, operations: &[Operation]) {
-        if self.draft().status() == Status::Starting {
-            self.owner = format!("worker {}", self.case.history.len() % 3);
-        }
-        let by = Actor::Worker(self.owner.clone(), self.draft().run());
-        self.act(by, edit, operations);
+        let name = match self.draft().status() {
+            Status::Processing => self.owner.clone(),
+            _ => format!("worker {}", self.case.history.len() % 3),
+        };
+        self.act(Actor::Worker(name, self.draft().run()), edit, operations);
     }
 
     fn sweep(&mut self) {
@@ -134,56 +130,46 @@ impl Play {
         self.act(Actor::Sweeper, "", &[if is_last { Fail } else { Retry }]);
     }
 
-    fn stop(&mut self) {
-        let (before, mut draft) = (self.moment(), self.draft());
-        draft.edit(|_| ());
-        self.beside.stop = Some(draft.run());
-        let (loaded, revision) = (draft.loaded(), draft.revision());
-        self.draft = Some(draft);
-        self.log(Actor::Client(None), Some(loaded), &[], before);
-        self.tell(Asked::Stop, String::new(), Told::Made(Some(revision)));
-    }
-
     /// What somebody does next, if an honest program can do it.
     fn step(&mut self, operation: Operation, luck: u8) {
-        let status = self.draft().status();
-        let is_to_stop = self.beside.stop.is_some_and(|it| !self.beside.queued_run.is_after(it));
-        match operation {
-            Cancel | Update | Delete => self.client(operation, luck > 3),
+        let (status, beside) = (self.draft().status(), &self.beside);
+        let is_to_stop = beside.stop.is_some_and(|it| !beside.queued_run.is_after(it));
+        match (operation, status) {
+            (Cancel | Update | Delete, _) => self.client(Asked::Step(operation), luck > 3),
             _ if !status.accepts(operation) => self.show(),
-            _ if status == Status::Processing && luck == 0 => self.stop(),
-            _ if is_to_stop && status == Status::Processing => self.worker("", &[Retry, Cancel]),
-            _ if is_to_stop => self.worker("", &[Cancel]),
-            Retry if luck > 1 => self.sweep(),
-            Fail if status == Status::Starting => self.client(Cancel, true),
-            Start | Retry | Succeed | Fail => self.worker("+", &[operation]),
+            (_, Status::Processing) if luck == 0 => self.client(Asked::Stop, true),
+            (_, Status::Processing) if is_to_stop => self.worker("", &[Retry, Cancel]),
+            (Retry, _) if luck > 1 => self.sweep(),
+            (Fail, Status::Starting) => self.client(Asked::Step(Cancel), true),
+            _ => self.worker("+", &[operation]),
         }
     }
 
     /// A life with everything in it.
+    #[rustfmt::skip]
     fn script() -> Case {
         let mut play = Self::new();
-        play.show(); //                         answer 1
-        play.worker("", &[Start]); //           change 1
-        play.client(Cancel, true); //           answer 2, refused
-        play.worker("+", &[Succeed]); //        change 2
-        play.show(); //                         answer 3
-        play.client(Update, true); //           change 3, answer 4
-        play.worker("", &[Start]); //           change 4
-        play.sweep(); //                        change 5
-        play.worker("", &[Start]); //           change 6
-        play.stop(); //                         change 7, answer 5
-        play.worker("", &[Retry, Cancel]); //   change 8
-        play.show(); //                         answer 6
-        play.client(Update, true); //           change 9, answer 7
-        play.client(Cancel, false); //          change 10, answer 8
-        play.show(); //                         answer 9
-        play.client(Update, true); //           change 11, answer 10
-        play.worker("", &[Start]); //           change 12
-        play.act(Actor::Stranger, "!", &[]); // change 13
-        play.worker("?", &[Fail]); //           change 14
-        play.client(Delete, true); //           change 15, answer 11
-        play.show(); //                         answer 12
+        play.show(); //                            answer 1
+        play.worker("", &[Start]); //              change 1
+        play.client(Asked::Step(Cancel), true); // answer 2, refused
+        play.worker("+", &[Succeed]); //           change 2
+        play.show(); //                            answer 3
+        play.client(Asked::Step(Update), true); // change 3, answer 4
+        play.worker("", &[Start]); //              change 4
+        play.sweep(); //                           change 5
+        play.worker("", &[Start]); //              change 6
+        play.client(Asked::Stop, true); //         change 7, answer 5
+        play.worker("", &[Retry, Cancel]); //      change 8
+        play.show(); //                            answer 6
+        play.client(Asked::Step(Update), true); // change 9, answer 7
+        play.client(Asked::Step(Cancel), false); // change 10, answer 8
+        play.show(); //                            answer 9
+        play.client(Asked::Step(Update), true); // change 11, answer 10
+        play.worker("", &[Start]); //              change 12
+        play.act(Actor::Stranger, "!", &[]); //    change 13
+        play.worker("?", &[Fail]); //              change 14
+        play.client(Asked::Step(Delete), true); // change 15, answer 11
+        play.show(); //                            answer 12
         play.case
     }
 }
@@ -197,22 +183,16 @@ proptest! {
     fn prop_what_an_honest_program_makes_passes(
         events in strategy::history(State::NEW, Aim::Racing, 0..60, 0..1_u8),
         luck in vec(0..8_u8, 60),
-        is_deleted: bool,
     ) {
         let mut play = Play::new();
         for (event, luck) in events.iter().zip(luck) {
             play.step(event.operation(), luck);
         }
-        let left = play.draft().state();
-        for (is_due, operation) in [
-            (left.status() == Status::Starting, Cancel),
-            (is_deleted, Delete),
-        ] {
-            if is_due {
-                play.client(operation, true);
-            }
+        let left = play.draft().status();
+        if left == Status::Starting {
+            play.client(Asked::Step(Cancel), true);
         }
-        let rules = Rules { is_calm: left.status() != Status::Processing, ..RULES };
+        let rules = Rules { is_calm: left != Status::Processing, ..RULES };
         let report = audit(rules, &BTreeMap::from([(String::new(), play.case)]));
         prop_assert!(report.violations.is_empty(), "{}", report.violations[0].story);
     }
