@@ -290,7 +290,7 @@ impl Caller {
                 let found = before.as_ref().map(|it| it.revision);
                 let intents = intents.get(id).into_iter().flatten().filter(|it| it.after == after);
                 // Reverts and deletes are equal, whoever made them.
-                let intent = intents.max_by_key(|it| it.loaded == found).cloned();
+                let intent = intents.min_by_key(|it| (it.loaded != found, it.at)).cloned();
                 let (at, by, loaded, operations) = (0, Actor::Stranger, None, vec![]);
                 let nobodys = Change { at, by, loaded, operations, before: None, after };
                 changes.push(Change { before, ..intent.unwrap_or(nobodys) });
