@@ -6,7 +6,7 @@ use std::rc::Rc;
 use anyhow::Context as _;
 use serde_json::Value;
 use sqlx::{AnyPool, AssertSqlSafe};
-use task_lifecycle::{Operation, Revision, Run, State, Status};
+use task_lifecycle::{Revision, Run, State, Status};
 
 use crate::audit::{Actor, Beside, Change, Moment, Payload};
 use crate::storm::{Fault, Storm, nap};
@@ -81,15 +81,12 @@ pub async fn history(db: &AnyPool) -> anyhow::Result<HashMap<String, Vec<Change>
         sqlx::query_as(sql).fetch_all(db).await?;
     let mut history = HashMap::<String, Vec<Change>>::new();
     for (task, at, before, after) in rows {
-        let read = |row: &Option<String>| -> anyhow::Result<Option<Value>> {
-            Ok(row.as_deref().map(serde_json::from_str).transpose()?)
-        };
-        let (before, after) = (read(&before)?, read(&after)?);
-        let noted = after.as_ref();
-        let text = |name| noted.and_then(|row| row[name].as_str()).unwrap_or("delete");
+        let read = |row: Option<String>| row.map(|row| serde_json::from_str(&row)).transpose();
+        let (before, after): (Option<Value>, Option<Value>) = (read(before)?, read(after)?);
+        let text = |name| after.as_ref().and_then(|row| row[name].as_str()).unwrap_or("delete");
         let operations = text("operations").split(", ").filter_map(|it| it.parse().ok()).collect();
-        let (before, after) =
-            (before.map(moment).transpose()?, after.as_ref().cloned().map(moment).transpose()?);
+        let moments = |row: &Option<Value>| row.as_ref().map(moment).transpose();
+        let (before, left) = (moments(&before)?, moments(&after)?);
         let by = match text("changed_by").split_once(' ') {
             Some(("request", name)) => Actor::Client(Some(name.to_owned())),
             Some(("worker", name)) => {
@@ -100,14 +97,13 @@ pub async fn history(db: &AnyPool) -> anyhow::Result<HashMap<String, Vec<Change>
             _ => Actor::Stranger,
         };
         let loaded = before.as_ref().map(|before| before.revision);
-        let operations: Vec<Operation> = operations;
-        let change = Change { at, by, loaded, operations, before, after };
+        let change = Change { at, by, loaded, operations, before, after: left };
         history.entry(task).or_default().push(change);
     }
     Ok(history)
 }
 
-fn moment(row: Value) -> anyhow::Result<Moment> {
+fn moment(row: &Value) -> anyhow::Result<Moment> {
     let number = |name: &str| row[name].as_i64().with_context(|| name.to_owned());
     let text = |name: &str| row[name].as_str();
     let payload = |name: &str| {

@@ -63,7 +63,7 @@ pub async fn run(storm: Rc<Storm>) -> anyhow::Result<Option<HashMap<String, Vec<
         node.resume();
     }
     players.join_all().await;
-    for task in tasks.borrow().iter() {
+    for task in tasks.take() {
         let is_done = async || match nodes[0].load(task.parse()?).await? {
             Some(task) => Ok::<_, anyhow::Error>(task.status().is_completed()),
             None => Ok(true),
@@ -273,7 +273,7 @@ impl Caller {
         let options = WatchOptions::new().with_prefix().with_start_revision(1);
         let mut watch = db.watch("task/", Some(options)).await?;
         let mut history = HashMap::<String, Vec<Change>>::new();
-        let intents = self.intents.borrow();
+        let intents = self.intents.take();
         loop {
             for event in watch.message().await?.context("the watch has ended")?.events() {
                 let kv = event.kv().context("an event of nothing")?;

@@ -98,7 +98,9 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
             let count = violations.iter().filter(|it| it.law == law).count();
             println!("{engine:?}: broken {count} times: {law}");
         }
-        violations.iter().take(1).for_each(|first| println!("\n{}\n", first.story));
+        if let Some(first) = violations.first() {
+            println!("\n{}\n", first.story);
+        }
         if let Some(fault) = options.fault {
             let verdict = if violations.is_empty() { "was not found" } else { "was found" };
             println!("{engine:?}: {fault:?} {verdict}");
@@ -106,7 +108,9 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         let is_empty = |figure: &str| figures.get(figure).is_none_or(|count| *count == 0);
         let missed = FLOORS.iter().chain(SEEN).filter(|it| it.1.contains(engine) && is_empty(it.0));
         let missed: Vec<_> = missed.filter(|_| options.fault.is_none()).map(|it| it.0).collect();
-        missed.iter().for_each(|it| println!("{engine:?}: it proves nothing about {it}"));
+        for it in &missed {
+            println!("{engine:?}: it proves nothing about {it}");
+        }
         is_right &= violations.is_empty() && missed.is_empty();
     }
     Ok(ExitCode::from(u8::from(!is_right)))

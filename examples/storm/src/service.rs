@@ -101,6 +101,7 @@ impl Process {
     /// Ends it, and starts another in its place.
     async fn replace(&mut self) -> Result<()> {
         _ = self.child.kill().await;
+        _ = self.proxy.as_ref().map(|proxy| proxy.doomed.take());
         *self = Self::start(self.at, &self.listen, &self.database, self.proxy.clone()).await?;
         Ok(())
     }
@@ -147,7 +148,7 @@ pub async fn run(
             let (http, urls, name) =
                 (reqwest::Client::new(), urls.clone(), format!("{user} {nth}"));
             let (storm, tasks) = (storm.clone(), tasks.clone());
-            let player = Player { storm, target: User { http, urls, user }, name, tasks };
+            let player = Player { storm, target: User { http, urls, name: user }, name, tasks };
             readers.push(player.clone());
             players.spawn_local(player.play());
         }
@@ -201,22 +202,22 @@ async fn disturb(
             storm.count("processes killed", 1);
             process.replace().await?;
         }
-        2 | 6 => match (&process.proxy, process.child.id()) {
-            (Some(proxy), Some(id)) => proxy.doomed.set(Some(id)),
-            _ => {
+        2 | 6 => {
+            if let (Some(proxy), Some(id)) = (&process.proxy, process.child.id()) {
+                proxy.doomed.set(Some(id));
+            } else {
                 // Someone waits for its answer, or for the other server's.
-                let server = &mut processes[random_range(0..SERVERS)];
                 storm.count(KILLED, storm.unanswered.get().min(1));
-                server.replace().await?;
+                processes[random_range(0..SERVERS)].replace().await?;
             }
-        },
+        }
         4 => {
             storm.count("processes told to end", 1);
             process.signal("TERM");
             _ = timeout(Duration::from_secs(5), process.child.wait()).await;
             process.replace().await?;
         }
-        5 if turn % 3 == 0 && !engine.nodes.is_empty() => {
+        5 if turn.is_multiple_of(3) && !engine.nodes.is_empty() => {
             storm.count("databases killed", 1);
             engine.nodes[0].kill();
             nap(0..500).await;
@@ -241,7 +242,7 @@ async fn disturb(
 struct User {
     http: reqwest::Client,
     urls: Vec<String>,
-    user: &'static str,
+    name: &'static str,
 }
 
 impl Target for User {
@@ -264,7 +265,7 @@ impl Target for User {
         };
         let base = self.urls.choose(&mut rng()).context("a server")?;
         let mut sending = self.http.request(method, format!("{base}/tasks/{end}"));
-        sending = sending.header("authorization", format!("key-{}", self.user));
+        sending = sending.header("authorization", format!("key-{}", self.name));
         sending =
             sending.header("content-type", "application/json").header("x-request-id", request);
         if let Some(named) = named {

@@ -262,10 +262,12 @@ impl Change {
 
 impl Display for Change {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let mut steps = self.operations.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
-        if steps.is_empty() {
-            steps = if self.before.is_none() { "create" } else { "edit" }.to_owned();
-        }
+        let steps = self.operations.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
+        let steps = match (steps.as_str(), &self.before) {
+            ("", None) => "create",
+            ("", Some(_)) => "edit",
+            (steps, _) => steps,
+        };
         let loaded = self.loaded.map_or("nothing".to_owned(), |loaded| loaded.to_string());
         write!(f, "{steps} of {loaded} by {:?}: ", self.by)?;
         match &self.after {
