@@ -5,45 +5,12 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 use serde_json::{Value, json};
-use task_lifecycle::{Status, Task, TransitionError};
+use task_lifecycle::{Status, Task};
 
+use crate::commit::Refusal;
 use crate::database::{Meaning, meaning};
 use crate::document::{Chunk, Document};
 use crate::store::Beside;
-
-/// Why a request was refused. The text is the answer.
-#[derive(thiserror::Error, Debug)]
-pub enum Refusal {
-    #[error("{1}")]
-    Request(StatusCode, String),
-    #[error("Unauthorized")]
-    Unauthorized,
-    #[error("Task not found")]
-    NotFound,
-    #[error(transparent)]
-    Status(#[from] TransitionError),
-    #[error("Server error")]
-    Outage(sqlx::Error),
-    #[error("Nothing was done: the database is busy, try again")]
-    NotDone(sqlx::Error),
-    #[error("It is not known whether this was done: get the task before you try again")]
-    Unknown,
-}
-
-impl Refusal {
-    pub fn bad(text: &str) -> Self {
-        Self::Request(StatusCode::BAD_REQUEST, text.to_owned())
-    }
-}
-
-impl From<sqlx::Error> for Refusal {
-    fn from(fault: sqlx::Error) -> Self {
-        match meaning(&fault) {
-            Meaning::NotDone | Meaning::LostRace => Self::NotDone(fault),
-            Meaning::Lasting | Meaning::Unknown => Self::Outage(fault),
-        }
-    }
-}
 
 impl From<JsonRejection> for Refusal {
     fn from(rejection: JsonRejection) -> Self {
@@ -51,31 +18,24 @@ impl From<JsonRejection> for Refusal {
     }
 }
 
-impl From<serde_json::Error> for Refusal {
-    fn from(fault: serde_json::Error) -> Self {
-        Self::Request(StatusCode::UNPROCESSABLE_ENTITY, fault.to_string())
-    }
-}
-
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let text = self.to_string();
-        let status = match self {
-            Self::Request(status, _) => status,
+        let status = match &self {
+            Self::Request(status, _) => *status,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Status(_) => StatusCode::BAD_REQUEST,
-            Self::Outage(fault) => {
-                tracing::error!("{fault}");
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
-            Self::NotDone(fault) => {
-                tracing::warn!("not done: {fault}");
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Status(_) | Self::Run(_) => StatusCode::BAD_REQUEST,
             Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(fault) => {
+                tracing::error!("{fault}");
+                let text = "Nothing was done: the database is busy, try again";
+                return match meaning(fault) {
+                    Meaning::NotDone => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
+                    _ => (StatusCode::INTERNAL_SERVER_ERROR, "Server error").into_response(),
+                };
+            }
         };
-        (status, text).into_response()
+        (status, self.to_string()).into_response()
     }
 }
 
@@ -88,7 +48,7 @@ pub fn etag(task: &Task<String>) -> [(HeaderName, String); 1] {
     [(header::ETAG, tag(task))]
 }
 
-/// A task as the client sees it. Its files stay here, so their URLs lead to the task.
+/// A task as the client sees it. No file can be fetched, so all URLs are the task's.
 pub fn answer(
     id: &str,
     task: &Task<String>,
@@ -97,20 +57,16 @@ pub fn answer(
     with_chunks: bool,
 ) -> sqlx::Result<Value> {
     let document = Document::read(task.payload())?;
-    let time = |at: i64| DateTime::from_timestamp_micros(at);
+    let time = DateTime::from_timestamp_micros;
     // A cancel does not touch the document.
     let is_cancelled = task.status() == Status::Cancelled;
     let message = if is_cancelled { "Task cancelled" } else { &document.message };
     let cancelled_at = beside.ended_at.filter(|_| is_cancelled).and_then(time);
-    let task_url = format!("{base}/tasks/{id}");
-    let output = document.chunks.map(|chunks| {
-        let chunks = chunks.iter().take(if with_chunks { usize::MAX } else { 0 });
-        json!({
-            "chunks": chunks.enumerate().map(|(at, it)| chunk(at, it)).collect::<Vec<_>>(),
-            "file_name": document.file_name,
-            "page_count": 1,
-            "pdf_url": null,
-        })
+    let url = format!("{base}/tasks/{id}");
+    let output = document.chunks.map(|mut chunks| {
+        chunks.truncate(if with_chunks { usize::MAX } else { 0 });
+        let chunks: Vec<_> = chunks.iter().map(chunk).collect();
+        json!({ "chunks": chunks, "file_name": document.file_name, "page_count": 1, "pdf_url": null })
     });
     Ok(json!({
         "task_id": id,
@@ -123,35 +79,20 @@ pub fn answer(
         "expires_at": null,
         "started_at": document.started_at,
         "finished_at": cancelled_at.or(document.finished_at),
-        "file_info": { "name": document.file_name, "url": task_url, "page_count": 1 },
-        "input_file_url": task_url,
+        "file_info": { "name": document.file_name, "url": url, "page_count": 1 },
+        "input_file_url": url,
         "output": output,
-        "task_url": task_url,
-        "version_info": {
-            "client_version": "Unspecified",
-            "server_version": env!("CARGO_PKG_VERSION"),
-        },
+        "task_url": url,
+        "version_info": { "client_version": "Unspecified", "server_version": "0.1.0" },
     }))
 }
 
 /// A text is one page without a size, and each chunk of it one segment.
-fn chunk(at: usize, Chunk { content, words }: &Chunk) -> Value {
-    let id = format!("00000000-0000-0000-0000-{at:012}");
-    json!({
-        "chunk_id": id,
-        "chunk_length": words,
-        "content": content,
-        "segments": [{
-            "segment_id": id,
-            "segment_type": "Text",
-            "content": content,
-            "markdown": content,
-            "text": content,
-            "page_number": 1,
-            "page_width": 0,
-            "page_height": 0,
-            "bbox": { "left": 0, "top": 0, "width": 0, "height": 0 },
-            "confidence": null,
-        }],
-    })
+fn chunk(Chunk { content, words }: &Chunk) -> Value {
+    let bbox = json!({ "left": 0, "top": 0, "width": 0, "height": 0 });
+    let segment = json!({
+        "segment_id": "", "segment_type": "Text", "content": content, "markdown": content,
+        "text": content, "page_number": 1, "page_width": 0, "page_height": 0, "bbox": bbox,
+    });
+    json!({ "chunk_id": "", "chunk_length": words, "content": content, "segments": [segment] })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser;
 use clap::error::{ContextKind, ErrorKind};
 
@@ -44,22 +44,23 @@ pub struct Options {
     /// At which expired lease a task fails
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
-    /// For tests: a document that begins with `kills` kills its process, and one that begins with
-    /// `vanishes` makes its worker leave the run as it is, unrenewed
+    /// For tests: a document that begins with `kills` kills the process of its worker
     #[arg(long, hide = true)]
     pub poison: bool,
 }
 
 impl Options {
-    /// Reads the command line. An error names the option and not its value, which may be a key.
+    /// Reads the command line. An error does not repeat what was written, for it may be a key.
     pub fn read() -> anyhow::Result<Self> {
-        Self::try_parse().map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
-            kind @ (ErrorKind::InvalidValue | ErrorKind::ValueValidation) => {
-                let option = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-                anyhow::anyhow!("{kind}: {}, see --help", option.unwrap_or_default())
+        Self::try_parse().map_err(|error| {
+            if !error.use_stderr() {
+                error.exit(); // it is help
             }
-            kind => anyhow::anyhow!("{kind}, see --help"),
+            let option = error.get(ContextKind::InvalidArg).filter(|_| {
+                matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation)
+            });
+            let option = option.map(ToString::to_string).unwrap_or_default();
+            anyhow!("{} {option}: see --help", error.kind())
         })
     }
 
@@ -80,9 +81,7 @@ impl Options {
         for line in &lines {
             // A key may contain `=`, a user's name may not.
             let (key, user) = line.trim().rsplit_once('=').unwrap_or_default();
-            if key.is_empty() || user.is_empty() {
-                bail!("an API key is not KEY=USER");
-            }
+            ensure!(!key.is_empty() && !user.is_empty(), "an API key is not KEY=USER");
             let before = keys.insert(key.to_owned(), user.to_owned());
             ensure!(before.is_none_or(|before| before == user), "an API key is of two users");
         }

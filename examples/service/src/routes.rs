@@ -1,26 +1,28 @@
-//! The routes. Read `cancel` and `change` first; the other changes work the same way.
+//! The routes. Read `cancel` first, and `change` in `commit.rs`; the others work the same way.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use task_lifecycle::{Draft, Outcome, Status, Task, TransitionError};
+use task_lifecycle::{Draft, Status, Task, TransitionError};
 use tokio::time::timeout;
+use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
-use uuid::Uuid;
 
-use crate::answer::{Refusal, answer, etag};
-use crate::commit::commit;
+use crate::answer::{answer, etag};
+use crate::commit::{Refusal, change};
 use crate::database::{Meaning, meaning};
 use crate::document::{Document, content};
-use crate::request::{App, Asked, Caller};
-use crate::store::{Beside, Key, Note, Row, Tasks as _};
+use crate::request::{App, Asked};
+use crate::store::{Beside, Note, Row, Tasks as _};
+
+type Result<T> = std::result::Result<T, Refusal>;
 
 /// All routes, under the names that both generations of the API use.
 pub fn router(app: App) -> Router {
@@ -35,102 +37,78 @@ pub fn router(app: App) -> Router {
             .route(&format!("/{name}/{{task_id}}/log"), get(log))
     };
     let routes = of("tasks").merge(of("task")).route("/tasks", get(list));
+    let too_long = (StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(30));
     Router::new()
         .nest("/api/v1", routes.clone())
         .merge(routes)
         .route("/health", get(health))
-        .fallback(async || (StatusCode::NOT_FOUND, "No such route"))
-        .method_not_allowed_fallback(async || NO_SUCH_METHOD)
-        .layer(from_fn(limit_time))
+        .layer(TimeoutLayer::with_status_code(too_long.0, too_long.1))
         .layer(TraceLayer::new_for_http())
         .with_state(app)
 }
 
-const NO_SUCH_METHOD: (StatusCode, &str) = (StatusCode::METHOD_NOT_ALLOWED, "No such method");
-
 /// HEAD must have no effect, so it cannot stand in for a GET that has one.
 async fn only_get() -> impl IntoResponse {
-    ([(header::ALLOW, "GET")], NO_SUCH_METHOD)
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")], "Only GET")
 }
 
-/// Gives a request up after a while.
-async fn limit_time(request: Request, next: Next) -> Response {
-    let answered = timeout(Duration::from_secs(30), next.run(request)).await;
-    answered.unwrap_or_else(|_| Refusal::Unknown.into_response())
-}
-
-/// How often a commit is tried whose outcome is not known.
+/// How often a client's change is tried whose outcome is not known.
 const TRIES: u32 = 5;
 
-impl App {
-    async fn load(&self, key: &Key) -> Result<Row, Refusal> {
-        self.store.load(key).await?.ok_or(Refusal::NotFound)
+impl Asked {
+    async fn load(&self) -> Result<Row> {
+        self.app.store.load(&self.key).await?.ok_or(Refusal::NotFound)
     }
 
-    /// Changes a task as its owner asked: loads, decides, commits; again if somebody was faster.
+    /// Changes the task, if it is still at the revision that the client has seen.
     async fn change(
         &self,
-        key: &Key,
-        asked: &Asked,
-        mut decide: impl FnMut(&mut Draft<String>, &Beside, &mut Note) -> Result<(), Refusal>,
-    ) -> Result<(Task<String>, Beside), Refusal> {
-        loop {
-            let Row { task, beside } = self.load(key).await?;
-            asked.check(&task)?;
-            let mut draft = Draft::new(task);
-            let mut note = Note { by: asked.by.clone(), ..Note::default() };
-            decide(&mut draft, &beside, &mut note)?;
-            match commit(&self.store, key, &draft, &note, TRIES).await? {
-                Outcome::Made => return Ok((draft.into_task(), beside)),
-                Outcome::Lost => {}
-                // A refusal of another try could be the echo of this one.
-                Outcome::Open | Outcome::Unknown => return Err(Refusal::Unknown),
-            }
-        }
+        mut decide: impl FnMut(&mut Draft<String>, &Beside, &mut Note) -> Result<()>,
+    ) -> Result<(Draft<String>, Beside)> {
+        let changed = change(&self.app.store, &self.key, &self.by, TRIES, |draft, beside, note| {
+            self.check(draft)?;
+            decide(draft, beside, note)
+        });
+        changed.await
+    }
+
+    fn show(&self, task: &Task<String>, beside: &Beside, with_chunks: bool) -> Result<Response> {
+        let answer = answer(&self.key.id, task, beside, &self.base, with_chunks)?;
+        Ok((etag(task), Json(answer)).into_response())
     }
 }
 
 /// Only in status `Starting`: a new task becomes `Cancelled`, an updating one reverts.
-async fn cancel(
-    State(app): State<App>,
-    key: Key,
-    asked: Asked,
-) -> Result<impl IntoResponse, Refusal> {
-    let decide = |draft: &mut Draft<String>, _: &Beside, note: &mut Note| {
+async fn cancel(asked: Asked) -> Result<impl IntoResponse> {
+    let cancelled = asked.change(|draft, _, note| {
         note.operations = "cancel";
         draft.cancel()?;
         Ok(())
-    };
-    let (task, _) = app.change(&key, &asked, decide).await?;
+    });
+    let (task, _) = cancelled.await?;
     Ok(etag(&task))
 }
 
 /// In `Starting` the same as `cancel`. In `Processing` it asks the worker to stop (202), which does
-/// so unless the result comes first.
-async fn stop(
-    State(app): State<App>,
-    key: Key,
-    asked: Asked,
-) -> Result<impl IntoResponse, Refusal> {
+/// so unless its result was faster.
+async fn stop(asked: Asked) -> Result<impl IntoResponse> {
     let (mut queued_run, mut code) = (None, StatusCode::OK);
-    let decide = |draft: &mut Draft<String>, beside: &Beside, note: &mut Note| {
+    let stopped = asked.change(|draft, beside, note| {
         if *queued_run.get_or_insert(beside.queued_run) != beside.queued_run {
             let text = "Too late: the task was queued again".to_owned();
             return Err(Refusal::Request(StatusCode::CONFLICT, text));
         }
         if draft.status() == Status::Processing {
-            code = StatusCode::ACCEPTED;
-            note.operations = "stop";
+            (code, note.operations) = (StatusCode::ACCEPTED, "stop");
             note.stop = Some(draft.run());
-            draft.edit(|_| ()); // so that a result which has not seen it is not committed
+            draft.edit(|_| ()); // so that a result which has not seen it loses its commit
         } else {
-            code = StatusCode::OK;
-            note.operations = "cancel";
+            (code, note.operations) = (StatusCode::OK, "cancel");
             draft.cancel()?;
         }
         Ok(())
-    };
-    let (task, _) = app.change(&key, &asked, decide).await?;
+    });
+    let (task, _) = stopped.await?;
     Ok((code, etag(&task)))
 }
 
@@ -144,127 +122,104 @@ struct Upload {
     settings: Map<String, Value>,
 }
 
-async fn create(
-    State(app): State<App>,
-    Caller(owner): Caller,
-    asked: Asked,
-    body: String,
-) -> Result<impl IntoResponse, Refusal> {
+async fn create(asked: Asked, body: String) -> Result<Response> {
     let Json(upload) = Json::<Upload>::from_bytes(body.as_bytes())?;
-    let file = content(&upload.file)
-        .ok_or_else(|| Refusal::bad("file: expected base64 or a data: URL, and not empty"))?;
-    let name = upload.file_name.unwrap_or_else(|| "document".to_owned());
-    let document = Document::queued(name, Map::new(), upload.settings)?;
-    let task = Task::new(text(&document)?);
-    let key = Key { id: Uuid::new_v4().to_string(), owner };
-    let created = app.store.create(&key, &task, &file, &asked.by).await;
-    let created_at = match created {
-        Ok(Some(created_at)) => created_at,
-        Ok(None) => return Err(Refusal::Unknown), // never seen: the id is taken
-        Err(fault) if meaning(&fault) == Meaning::Unknown => match app.load(&key).await {
-            Ok(row) => row.beside.created_at,
-            Err(_) => return Err(Refusal::Unknown), // it may still arrive
-        },
-        Err(fault) => return Err(fault.into()),
+    let refused = || refused("file: expected base64 or a data: URL, and not empty");
+    let file = content(&upload.file).ok_or_else(refused)?;
+    let file_name = upload.file_name.unwrap_or_else(|| "document".to_owned());
+    let task = Task::new(queued(file_name, Map::new(), upload.settings)?);
+    let created_at = match asked.app.store.create(&asked.key, &task, &file, &asked.by).await {
+        Err(fault) if meaning(&fault) == Meaning::Unknown => {
+            // If it is not there, it may still arrive.
+            asked.load().await.map_err(|_| Refusal::Unknown)?.beside.created_at
+        }
+        created => created?,
     };
-    app.queued.notify_one();
-    Ok((etag(&task), Json(answer(&key.id, &task, &Beside::new(created_at), &asked.base, true)?)))
+    asked.app.queued.notify_one();
+    asked.show(&task, &Beside { created_at, ..Beside::default() }, true)
 }
 
 /// Queues a finished task again. Settings that the request does not name stay as they are.
-async fn update(
-    State(app): State<App>,
-    key: Key,
-    asked: Asked,
-    body: String,
-) -> Result<impl IntoResponse, Refusal> {
+async fn update(asked: Asked, body: String) -> Result<Response> {
     let Json(settings) = Json::<Map<String, Value>>::from_bytes(body.as_bytes())?;
-    let decide = |draft: &mut Draft<String>, _: &Beside, note: &mut Note| {
+    let updated = asked.change(|draft, _, note| {
         note.operations = "update";
-        draft.check(task_lifecycle::Operation::Update)?;
         let Document { file_name, configuration, .. } = Document::read(draft.payload())?;
-        let document = Document::queued(file_name, configuration, settings.clone())?;
-        draft.update(text(&document)?)?;
+        draft.update(queued(file_name, configuration, settings.clone())?)?;
         Ok(())
-    };
-    let (task, beside) = app.change(&key, &asked, decide).await?;
-    app.queued.notify_one();
-    Ok((etag(&task), Json(answer(&key.id, &task, &beside, &asked.base, true)?)))
+    });
+    let (task, beside) = updated.await?;
+    asked.app.queued.notify_one();
+    asked.show(&task, &beside, true)
 }
 
-/// A document as it is stored.
-fn text(document: &Document) -> Result<String, Refusal> {
-    document.text().map_err(|_| Refusal::bad("the settings are nested too deep"))
+/// The payload of a task that is to be worked on.
+fn queued(
+    file_name: String,
+    mut configuration: Map<String, Value>,
+    named: Map<String, Value>,
+) -> Result<String> {
+    configuration.extend(named.into_iter().filter(|(_, value)| !value.is_null()));
+    let message = "Task queued".to_owned();
+    let document = Document { file_name, configuration, message, ..Document::default() };
+    document.text().map_err(|_| refused("the settings are nested too deep"))
+}
+
+fn refused(text: &str) -> Refusal {
+    Refusal::Request(StatusCode::BAD_REQUEST, text.to_owned())
 }
 
 /// Removes a completed task. Its log stays.
-async fn delete(State(app): State<App>, key: Key, asked: Asked) -> Result<(), Refusal> {
+async fn delete(asked: Asked) -> Result<()> {
     let mut is_open = false;
     loop {
-        let Row { task, .. } = match app.store.load(&key).await? {
-            Some(row) => row,
-            None if is_open => return Ok(()), // gone is gone, whoever did it
-            None => return Err(Refusal::NotFound),
+        let task = match asked.load().await {
+            Err(Refusal::NotFound) if is_open => return Ok(()), // gone is gone, whoever did it
+            Err(_) if is_open => return Err(Refusal::Unknown),
+            loaded => loaded?.task,
         };
         asked.check(&task)?;
         let loaded = task.revision();
         task.delete().map_err(TransitionError::from)?;
-        match app.store.delete(&key, loaded).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
+        match asked.app.store.delete(&asked.key, loaded).await {
             Err(fault) if meaning(&fault) == Meaning::Unknown => is_open = true,
-            Err(fault) => return Err(fault.into()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Shown {
-    include_chunks: Option<bool>,
-}
-
-async fn show(
-    State(app): State<App>,
-    key: Key,
-    asked: Asked,
-    Query(shown): Query<Shown>,
-) -> Result<impl IntoResponse, Refusal> {
-    let Row { task, beside } = app.load(&key).await?;
-    let with_chunks = shown.include_chunks.unwrap_or(true);
-    Ok((etag(&task), Json(answer(&key.id, &task, &beside, &asked.base, with_chunks)?)))
-}
-
-/// The newest tasks, without their chunks. One that cannot be read is named.
-async fn list(
-    State(app): State<App>,
-    Caller(owner): Caller,
-    asked: Asked,
-) -> Result<Json<Value>, Refusal> {
-    let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
-    for (id, row) in app.store.list(&owner).await? {
-        match row.and_then(|row| answer(&id, &row.task, &row.beside, &asked.base, false)) {
-            Ok(task) => tasks.push(task),
-            Err(fault) => {
-                tracing::error!(task = id, "{fault}");
-                unreadable.push(id);
+            deleted => {
+                if deleted? {
+                    return Ok(());
+                }
             }
         }
     }
-    let page =
-        json!({ "tasks": tasks, "unreadable": unreadable, "has_more": false, "next_cursor": null });
-    Ok(Json(page))
+}
+
+async fn show(asked: Asked, Query(query): Query<HashMap<String, String>>) -> Result<Response> {
+    let Row { task, beside } = asked.load().await?;
+    asked.show(&task, &beside, query.get("include_chunks").is_none_or(|word| word != "false"))
+}
+
+/// The newest tasks, without their chunks. One that cannot be read is named.
+async fn list(asked: Asked) -> Result<Json<Value>> {
+    let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
+    for (id, row) in asked.app.store.list(&asked.key.owner).await? {
+        match row.and_then(|row| answer(&id, &row.task, &row.beside, &asked.base, false)) {
+            Ok(task) => tasks.push(task),
+            Err(_) => unreadable.push(id),
+        }
+    }
+    Ok(Json(json!({ "tasks": tasks, "unreadable": unreadable, "has_more": false })))
 }
 
 /// The log of a task. It keeps the reason of a failed update, which the revert removes.
-async fn log(State(app): State<App>, key: Key) -> Result<impl IntoResponse, Refusal> {
-    let log = app.store.log(&key).await?;
-    if log.is_empty() { Err(Refusal::NotFound) } else { Ok(Json(log)) }
+async fn log(asked: Asked) -> Result<impl IntoResponse> {
+    let log = asked.app.store.log(&asked.key).await?;
+    let body = log.first().map(|_| format!("[{}]", log.join(",")));
+    Ok(([(header::CONTENT_TYPE, "application/json")], body.ok_or(Refusal::NotFound)?))
 }
 
 /// Whether the database answers.
-async fn health(State(app): State<App>) -> Result<&'static str, (StatusCode, &'static str)> {
+async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
     match timeout(Duration::from_secs(2), app.store.ping()).await {
-        Ok(Ok(())) => Ok("OK"),
-        _ => Err((StatusCode::SERVICE_UNAVAILABLE, "The database does not answer")),
+        Ok(Ok(_)) => (StatusCode::OK, "OK"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "The database does not answer"),
     }
 }

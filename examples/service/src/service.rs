@@ -10,7 +10,7 @@ use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::{interval, timeout};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::options::Options;
@@ -33,26 +33,19 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let (stop, mut stopped) = watch::channel(false);
     let mut running = JoinSet::new();
     for number in 0..options.workers {
-        let worker = Worker {
-            tasks: store.clone(),
-            name: Uuid::new_v4().to_string(),
-            takes: Duration::from_millis(options.work_millis),
-            lease,
-            attempts: options.attempts,
-            is_poisonous: options.poison,
-            queued: queued.clone(),
-        };
-        let worker = Arc::new(worker);
-        let stopped = stopped.clone();
+        let name = Uuid::new_v4().to_string();
+        let (tasks, options, queued) = (store.clone(), options.clone(), queued.clone());
+        let worker = Arc::new(Worker { tasks, name, options, queued });
         if number == 0 {
             running.spawn(sweep(worker.clone(), stopped.clone()));
         }
+        let stopped = stopped.clone();
         running.spawn(async move { worker.work(stopped).await });
     }
     let listener = TcpListener::bind(options.listen).await.context("--listen")?;
     // Said for people. If nobody can read it, that is no error.
     _ = writeln!(stdout(), "listening on http://{}", listener.local_addr()?);
-    let app = App { store: store.clone(), keys, queued };
+    let app = App { store, keys, queued };
     running.spawn(async move {
         let stopped = async move { told(&mut stopped).await };
         let served = axum::serve(listener, router(app)).with_graceful_shutdown(stopped).await;
@@ -64,26 +57,19 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         Some(ended) = running.join_next() => Err(anyhow!("a part of the program ended: {ended:?}")),
     };
     stop.send_replace(true);
-    let rest = async {
-        while running.join_next().await.is_some() {}
-        store.close().await;
-    };
-    if timeout(PATIENCE, rest).await.is_err() {
-        tracing::warn!("not all could be ended in time");
-    }
+    _ = timeout(PATIENCE, running.join_all()).await;
     ended
 }
 
+/// Sweeps until the program is told to stop.
 async fn sweep(worker: Arc<Worker<SqlStore>>, mut stopped: watch::Receiver<bool>) {
-    let mut ticks = interval((worker.lease / 4).min(Duration::from_secs(1)));
-    loop {
+    while !*stopped.borrow() {
+        if let Err(fault) = worker.sweep().await {
+            tracing::error!("not swept: {fault}");
+        }
         tokio::select! {
-            _ = ticks.tick() => {
-                if let Err(fault) = worker.sweep().await {
-                    tracing::error!("not swept: {fault}");
-                }
-            }
-            () = told(&mut stopped) => return,
+            () = sleep(Duration::from_millis(500)) => {}
+            () = told(&mut stopped) => {}
         }
     }
 }

@@ -1,6 +1,15 @@
 //! A conformance suite for whatever keeps your tasks.
 
+mod call;
+mod drawn_histories;
+mod history;
+mod hostile;
+mod ledger;
+mod player;
+mod polling;
+mod search;
 mod store;
+mod threads;
 mod verdict;
 
 use core::pin::Pin;
@@ -30,11 +39,10 @@ pub async fn check<S: Store>(open: impl AsyncFnMut() -> S) {
 /// # Panics
 ///
 /// If `open` panics.
-pub async fn find_violation<S: Store>(
-    mut open: impl AsyncFnMut() -> S,
-) -> Result<Report, Violation> {
-    let _ = open().await;
-    unimplemented!()
+pub async fn find_violation<S: Store>(open: impl AsyncFnMut() -> S) -> Result<Report, Violation> {
+    let seen = "no call of the store ever waited; `check_blocking` races threads instead";
+    let report = search::search(open).await;
+    report.and_then(|report| search::overlapped(report, seen)).map_err(|violation| *violation)
 }
 
 /// Drives stores made by `open` as [`check`] does, for a store whose methods never wait, and then
@@ -60,10 +68,9 @@ pub fn check_blocking<S: Store + Send>(open: impl FnMut() -> S) {
 ///
 /// If `open` panics.
 pub fn find_violation_blocking<S: Store + Send>(
-    mut open: impl FnMut() -> S,
+    open: impl FnMut() -> S,
 ) -> Result<Report, Violation> {
-    let _ = open();
-    unimplemented!()
+    search::search_blocking(open).map_err(|violation| *violation)
 }
 
 /// Races two threads that have a [handle](Store::another) each, for a store that waits: `block_on`
@@ -74,9 +81,10 @@ pub fn find_violation_blocking<S: Store + Send>(
 /// If the store breaks a law, has no [other handle](Store::another), or if `open` panics.
 #[track_caller]
 pub fn check_threads<S: Store + Send>(
-    mut open: impl FnMut() -> S,
+    open: impl FnMut() -> S,
     block_on: impl Fn(Pin<&mut dyn Future<Output = ()>>) + Sync,
 ) {
-    let _ = (open(), &block_on);
-    unimplemented!()
+    if let Err(violation) = search::search_threads(open, &block_on) {
+        panic!("{violation}");
+    }
 }

@@ -61,7 +61,25 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.law)
+        let Self { law, story, expected, seen, replay, seed } = self;
+        if *law == Law::CallsOverlap {
+            return write!(f, "the check shows little, for no calls overlapped: {seen}");
+        }
+        writeln!(f, "the store breaks the law {law:?}:")?;
+        for (number, line) in story.iter().enumerate() {
+            writeln!(f, "{:>3}. {line}", number + 1)?;
+        }
+        writeln!(f, "expected: {expected}")?;
+        writeln!(f, "seen:     {seen}")?;
+        match (replay, seed) {
+            (Some(replay), _) => write!(f, "to play it again: TASK_LIFECYCLE_REPLAY={replay}")?,
+            (None, Some(_)) => write!(f, "(it did not happen again when it was played again)")?,
+            (None, None) => write!(f, "(threads raced, so it cannot be played again)")?,
+        }
+        if let Some(seed) = seed {
+            write!(f, "\ndrawn by:         TASK_LIFECYCLE_SEED={seed}")?;
+        }
+        Ok(())
     }
 }
 

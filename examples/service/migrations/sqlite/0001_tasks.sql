@@ -68,6 +68,23 @@ CREATE VIEW clock AS
 SELECT now, max(now, coalesce((SELECT max(place) + 1 FROM tasks WHERE status = 'Starting'), now)) AS place
 FROM (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now);
 
+-- The messages that are due, in their order. One that is not due for more than a minute is so by a
+-- clock that was set back.
+CREATE VIEW due AS
+SELECT task_id FROM tasks
+WHERE status = 'Starting'
+    AND due_at NOT BETWEEN (SELECT now FROM clock) + 1 AND (SELECT now FROM clock) + 60000000
+ORDER BY place;
+
+-- What is loaded. A lease is over when its end has passed, and when it ends further ahead than it is
+-- long, for the clock was set back then.
+CREATE VIEW loads AS
+SELECT task_id, owner, created_at, status, previous_status, revision, run, payload,
+    previous_payload, queued_run, attempts, stop_requested, ended_at, lease_until,
+    coalesce(lease_until NOT BETWEEN (SELECT now FROM clock)
+        AND (SELECT now FROM clock) + lease_length, FALSE) AS is_lease_over
+FROM tasks;
+
 -- The log. It is only ever added to, in the statement that makes the change, and outlives its task:
 -- one row for each change, whoever makes it. (Renewals and deliveries leave the revision alone, and
 -- are none.)
@@ -132,3 +149,12 @@ BEGIN
         OLD.queued_run, OLD.attempts, OLD.stop_requested
     );
 END;
+
+-- The log, as clients see it.
+CREATE VIEW log AS
+SELECT number, task_id, owner, json_object(
+    'at', at, 'operations', operations, 'changed_by', changed_by, 'reason', reason,
+    'loaded', loaded, 'revision', revision, 'run', run,
+    'status', status, 'previous_status', previous_status
+) AS event
+FROM events;

@@ -1,0 +1,469 @@
+//! What a store may hold, by what it answered, and which law an answer breaks that cannot be.
+//!
+//! An accepted commit names the revision that it comes from, so the accepted ones form one chain,
+//! and there are no orders to search through.
+
+use core::fmt::Debug;
+
+use task_lifecycle::{Revision, Task};
+
+use crate::Law;
+use crate::call::{Answer, Call, Request, Write, difference, show};
+
+/// A broken law.
+#[derive(Clone, Debug)]
+pub(crate) struct Breach {
+    pub(crate) law: Law,
+    pub(crate) expected: String,
+    pub(crate) seen: String,
+    /// What it is worth as evidence: the lower, the more it tells. [`VAGUE`] is what may be another
+    /// fault, seen from outside.
+    pub(crate) rank: u8,
+}
+
+pub(crate) const VAGUE: u8 = 4;
+
+/// One of the ways in which things may stand.
+#[derive(Clone, PartialEq)]
+struct World<T> {
+    task: Option<Task<T>>,
+    /// Writes that were given up and may still happen, by number.
+    late: Vec<usize>,
+}
+
+/// What happened since everybody saw a task right, for naming the law that a difference breaks:
+/// the last is blamed first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Since {
+    /// Nothing, or the task itself was changed.
+    Changed,
+    OthersChanged,
+    Refused,
+    Reopened,
+}
+
+/// A task by its name, and what it should be.
+pub(crate) struct Row<I, T> {
+    pub(crate) id: I,
+    /// More than one while an outcome is unknown; never none.
+    worlds: Vec<World<T>>,
+    given_up: Vec<Write<T>>,
+    /// All that the task certainly was, none first.
+    versions: Vec<Option<Task<T>>>,
+    /// Who changed it last.
+    pub(crate) writer: usize,
+    since: Since,
+    /// Whether calls about it overlapped since everybody saw it right, or one was given up.
+    disturbed: bool,
+    /// Whether a commit was refused that a call in flight may have stopped: see
+    /// [`Row::needs_a_commit`].
+    excused: bool,
+}
+
+impl<I, T: Clone + PartialEq> Row<I, T> {
+    fn new(id: I, task: Option<Task<T>>, writer: usize) -> Self {
+        let versions = [None, task.clone()].into();
+        let worlds = [World { task, late: Vec::new() }].into();
+        let (given_up, since) = (Vec::new(), Since::Changed);
+        Self { id, worlds, given_up, versions, writer, since, disturbed: false, excused: false }
+    }
+
+    /// What the task is, or may be.
+    pub(crate) fn task(&self) -> Option<&Task<T>> {
+        self.worlds.first().and_then(|world| world.task.as_ref())
+    }
+
+    pub(crate) fn is_certain(&self) -> bool {
+        self.worlds.len() == 1 && self.worlds[0].late.is_empty()
+    }
+
+    /// Whether there never was a task of this name, and may be none now.
+    pub(crate) fn is_free(&self) -> bool {
+        self.versions.iter().all(Option::is_none) && self.is_certain()
+    }
+
+    /// Whether the task was deleted, or may be.
+    fn is_gone(&self) -> bool {
+        self.worlds.iter().all(|world| world.task.is_none())
+    }
+
+    pub(crate) fn was(&self, task: Option<&Task<T>>) -> bool {
+        self.versions.iter().any(|version| version.as_ref() == task)
+    }
+
+    /// Whether a write from this revision may be accepted.
+    pub(crate) fn is_at(&self, from: Option<Revision>) -> bool {
+        self.worlds.iter().any(|world| world.is_at(from))
+    }
+
+    /// Whether a commit must be seen to be accepted before the end: one was refused, as it may be
+    /// while a call that was given up is under way, and that must not go on for ever.
+    pub(crate) fn needs_a_commit(&self) -> bool {
+        self.excused && !self.is_gone()
+    }
+
+    /// Takes what was told of the task; false if it cannot be.
+    fn keep(&mut self, worlds: Vec<World<T>>) -> bool {
+        let mut kept: Vec<World<T>> = Vec::new();
+        for world in worlds {
+            if !kept.contains(&world) {
+                kept.push(world);
+            }
+        }
+        if kept.is_empty() {
+            return false;
+        }
+        self.worlds = kept;
+        if self.worlds.len() == 1 && self.versions.last() != Some(&self.worlds[0].task) {
+            self.versions.push(self.worlds[0].task.clone());
+        }
+        true
+    }
+
+    /// The worlds in which this can be told, as they are afterwards. `may_conflict`: a refusal
+    /// needs no other reason, as a call that may win was in flight.
+    fn after(&self, worlds: &[World<T>], told: &Told<'_, T>, may_conflict: bool) -> Vec<World<T>> {
+        let mut worlds = worlds.to_vec();
+        // What was given up may have happened meanwhile.
+        let mut at = 0;
+        while at < worlds.len() {
+            let World { task, late } = worlds[at].clone();
+            for &number in &late {
+                let write = &self.given_up[number];
+                if task.as_ref().map(Task::revision) == write.from {
+                    let late = late.iter().copied().filter(|&other| other != number).collect();
+                    worlds.push(World { task: write.to.clone(), late });
+                }
+            }
+            at += 1;
+        }
+        match told {
+            Told::Nothing => {}
+            Told::Seen(seen) => worlds.retain(|world| world.task.as_ref() == *seen),
+            Told::Wrote(write, answer) => {
+                let mut next = Vec::new();
+                for world in worlds {
+                    let current = world.is_at(write.from);
+                    if current && *answer != Some(false) {
+                        next.push(World { task: write.to.clone(), late: world.late.clone() });
+                    }
+                    let excused = !current || may_conflict || !world.late.is_empty();
+                    if answer.is_none() || *answer == Some(false) && excused {
+                        next.push(world);
+                    }
+                }
+                worlds = next;
+            }
+        }
+        for world in &mut worlds {
+            let revision = world.task.as_ref().map(Task::revision);
+            world.late.retain(|&number| self.given_up[number].from == revision);
+        }
+        worlds
+    }
+}
+
+impl<T> World<T> {
+    fn is_at(&self, from: Option<Revision>) -> bool {
+        self.task.as_ref().map(Task::revision) == from
+    }
+}
+
+/// What an answer tells of a task.
+enum Told<'a, T> {
+    /// That the outcome is unknown, of a call that changes nothing.
+    Nothing,
+    Seen(Option<&'a Task<T>>),
+    /// `None`: that the outcome is unknown.
+    Wrote(Write<T>, Option<bool>),
+}
+
+/// All tasks of a store.
+pub(crate) struct Ledger<I, T> {
+    pub(crate) rows: Vec<Row<I, T>>,
+    /// Whether an error of the store may mean that it happened.
+    loses_answers: bool,
+    /// Whether calls overlapped, or one was given up.
+    disturbed: bool,
+}
+
+impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
+    pub(crate) const fn new(loses_answers: bool) -> Self {
+        Self { rows: Vec::new(), loses_answers, disturbed: false }
+    }
+
+    /// Adds a task by its name. Returns its number.
+    pub(crate) fn push(&mut self, id: I, task: Option<Task<T>>, client: usize) -> usize {
+        self.rows.push(Row::new(id, task, client));
+        self.rows.len() - 1
+    }
+
+    /// Takes the answer to a call that was made alone.
+    pub(crate) fn settle(
+        &mut self,
+        call: &Call<I, T>,
+        answer: &Answer<I, T>,
+    ) -> Result<(), Breach> {
+        if let (Request::Create(task), Answer::Created(id)) = (&call.request, answer) {
+            self.push(id.clone(), Some(task.clone()), call.client);
+        } else if !matches!(answer, Answer::NotSupported) && !self.can_be(call, answer, false) {
+            return Err(self.breach(call, answer));
+        }
+        self.note(call, answer);
+        Ok(())
+    }
+
+    /// Takes the answers to calls that overlapped.
+    pub(crate) fn settle_both(
+        &mut self,
+        calls: &mut [(Call<I, T>, Answer<I, T>); 2],
+    ) -> Result<(), Breach> {
+        self.disturbed = true;
+        for (call, answer) in &mut *calls {
+            if let (Request::Create(task), Answer::Created(id)) = (&call.request, &*answer) {
+                call.row = self.push(id.clone(), Some(task.clone()), call.client);
+            }
+            if let Some(row) = self.rows.get_mut(call.row) {
+                row.disturbed = true;
+            }
+        }
+        let [(one, a), (two, b)] = &*calls;
+        let told = [self.told(one, a), self.told(two, b)];
+        if let (true, [Some(first), Some(second)]) = (one.row == two.row, &told) {
+            if !self.rows[one.row].told_both(first, second) {
+                return Err(self.breach_of_both([(one, a), (two, b)]));
+            }
+        } else {
+            for (call, answer) in &*calls {
+                let is_new = matches!(answer, Answer::Created(_) | Answer::NotSupported);
+                let is_lost = self.loses_answers && call.request.write().is_none();
+                if is_new || is_lost && matches!(answer, Answer::Error(_)) {
+                    continue;
+                }
+                if !self.can_be(call, answer, true) {
+                    return Err(self.breach_meanwhile(call, answer));
+                }
+            }
+        }
+        for (call, answer) in &*calls {
+            self.note(call, answer);
+        }
+        Ok(())
+    }
+
+    /// Notes a call that was given up: it happens now, later, or never.
+    pub(crate) fn give_up(&mut self, call: &Call<I, T>) {
+        self.disturbed = true;
+        if let (Some(row), Some(write)) = (self.rows.get_mut(call.row), call.request.write()) {
+            row.disturbed = true;
+            for world in &mut row.worlds {
+                world.late.push(row.given_up.len());
+            }
+            row.given_up.push(write);
+        }
+    }
+
+    /// Notes a crash.
+    pub(crate) fn reopened(&mut self) {
+        for row in &mut self.rows {
+            row.since = Since::Reopened;
+        }
+    }
+
+    /// Notes that every client saw a task right.
+    pub(crate) fn seen_right(&mut self, row: usize) {
+        let row = &mut self.rows[row];
+        row.since = Since::Changed;
+        row.disturbed = !row.is_certain(); // what was given up may still come
+    }
+
+    fn told<'a>(&self, call: &Call<I, T>, answer: &'a Answer<I, T>) -> Option<Told<'a, T>> {
+        Some(match (call.request.write(), answer) {
+            (None, Answer::Loaded(task)) => Told::Seen(task.as_ref()),
+            (Some(write), Answer::Written(accepted)) => Told::Wrote(write, Some(*accepted)),
+            (Some(write), Answer::Error(_)) if self.loses_answers => Told::Wrote(write, None),
+            (Some(_), Answer::NotSupported) => Told::Nothing,
+            _ => return None,
+        })
+    }
+
+    /// Takes what an answer tells of a task; false if it cannot be.
+    fn can_be(&mut self, call: &Call<I, T>, answer: &Answer<I, T>, may_conflict: bool) -> bool {
+        let Some(told) = self.told(call, answer) else { return false };
+        let Some(row) = self.rows.get_mut(call.row) else { return false };
+        match &told {
+            Told::Seen(task) if row.is_certain() => row.task() == *task,
+            _ => {
+                let is_refusal = matches!(&told, Told::Wrote(_, Some(false)));
+                row.excused |= is_refusal && !row.is_certain();
+                row.excused &= !matches!(&told, Told::Wrote(_, Some(true)));
+                row.keep(row.after(&row.worlds, &told, may_conflict))
+            }
+        }
+    }
+
+    /// Notes what an answer means for the naming of laws.
+    fn note(&mut self, call: &Call<I, T>, answer: &Answer<I, T>) {
+        let is_changed = match answer {
+            Answer::Loaded(_) => return,
+            Answer::Created(_) | Answer::Written(true) => true,
+            _ => false,
+        };
+        if let (Answer::Error(_), Some(row)) = (answer, self.rows.get_mut(call.row)) {
+            row.disturbed = true; // it is unknown whether it happened
+            self.disturbed = true;
+        }
+        for (number, row) in self.rows.iter_mut().enumerate() {
+            if !is_changed {
+                row.since = row.since.max(Since::Refused);
+            } else if number == call.row {
+                row.since = Since::Changed;
+                row.writer = call.client;
+            } else {
+                row.since = row.since.max(Since::OthersChanged);
+            }
+        }
+    }
+
+    /// Names the law that an answer breaks to a call that was made alone.
+    pub(crate) fn breach(&self, call: &Call<I, T>, answer: &Answer<I, T>) -> Breach {
+        if let Answer::Loaded(seen) = answer {
+            return self.breach_seen(call.row, seen.as_ref());
+        }
+        let Some(row) = self.rows.get(call.row) else {
+            let expected = "the task is stored and named".into();
+            return self.found(Law::NoError, expected, answer.words());
+        };
+        let write = call.request.write();
+        let law = match (&call.request, answer) {
+            (Request::CreateAs(..), Answer::Written(true)) => Law::TakenIsRefused,
+            (Request::Commit(..), Answer::Written(true)) if row.is_gone() && !row.is_free() => {
+                Law::DeletedIsGone
+            }
+            (_, Answer::Written(true)) if row.disturbed => Law::OneWins,
+            (Request::Delete(..), Answer::Written(true)) => Law::StaleDeleteIsRefused,
+            (_, Answer::Written(true)) => Law::StaleIsRefused,
+            (_, Answer::Written(false)) => Law::CurrentIsAccepted,
+            (Request::CreateAs(..), _) => Law::NoError,
+            (_, Answer::Error(_)) if row.is_gone() => Law::AbsenceIsNoError,
+            _ => Law::NoError,
+        };
+        let is = show(row.task());
+        let expected = match write {
+            Some(write) if row.is_at(write.from) => {
+                format!("accepted, for task {} is: {is}", call.row + 1)
+            }
+            Some(_) => format!("refused, for task {} is: {is}", call.row + 1),
+            None => format!("task {}: {is}", call.row + 1),
+        };
+        let mut breach = self.found(law, expected, answer.words());
+        if self.disturbed && write_is_answered(answer) {
+            // What went wrong may have gone wrong before, and unseen.
+            breach.rank = VAGUE;
+        }
+        breach
+    }
+
+    /// Names the law that is broken if a task is seen otherwise than it is.
+    fn breach_seen(&self, number: usize, seen: Option<&Task<T>>) -> Breach {
+        let row = &self.rows[number];
+        let is_others = |row: &Row<_, _>| seen.is_some() && row.was(seen);
+        let is_deleted = row.is_gone() && !row.is_free();
+        let law = match row.since {
+            _ if row.disturbed && row.was(seen) && is_deleted => Law::DeletedIsGone,
+            _ if row.disturbed && row.was(seen) => Law::NeverOlder,
+            _ if row.disturbed && self.rows.iter().any(is_others) => Law::OthersAreUntouched,
+            _ if row.disturbed => Law::SeenWhole,
+            Since::Reopened => Law::SurvivesCrash,
+            Since::Refused => Law::RefusalWritesNothing,
+            _ if row.is_free() => Law::SeenWhole,
+            _ if is_deleted => Law::DeletedIsGone,
+            Since::OthersChanged => Law::OthersAreUntouched,
+            Since::Changed => Law::StoredWhole,
+        };
+        let (expected, seen) = difference(row.task(), seen);
+        let task = format!("task {}: ", number + 1);
+        self.found(law, task.clone() + &expected, task + &seen)
+    }
+
+    /// Names the law that an answer breaks to a call that overlapped another.
+    fn breach_meanwhile(&self, call: &Call<I, T>, answer: &Answer<I, T>) -> Breach {
+        let (Answer::Loaded(seen), Some(row)) = (answer, self.rows.get(call.row)) else {
+            return self.breach(call, answer);
+        };
+        let law = if row.was(seen.as_ref()) { Law::NeverOlder } else { Law::SeenWhole };
+        let task = show(row.task());
+        let expected = format!("task {} as it is, or as it was committed: {task}", call.row + 1);
+        self.found(law, expected, answer.words())
+    }
+
+    /// Names the law that answers break to calls about one task which overlapped.
+    fn breach_of_both(&self, pair: [(&Call<I, T>, &Answer<I, T>); 2]) -> Breach {
+        let [(one, a), (two, b)] = pair;
+        let from = |call: &Call<I, T>| call.request.write().and_then(|write| write.from);
+        match (a, b) {
+            (Answer::Written(true), Answer::Written(true)) if from(one) == from(two) => {
+                let takes_name = matches!(one.request, Request::CreateAs(..));
+                let law = if takes_name { Law::TakenIsRefused } else { Law::OneWins };
+                let expected = "one of the two is refused, for both come from one revision";
+                self.found(law, expected.into(), "both are accepted".into())
+            }
+            (Answer::Written(true), Answer::Written(true)) => {
+                let one_is_stale = !self.rows[one.row].is_at(from(one));
+                let (stale, other) = if one_is_stale { (one, two) } else { (two, one) };
+                let law = match (&stale.request, &other.request) {
+                    (Request::Commit(..), Request::Delete(..)) => Law::DeletedIsGone,
+                    (Request::Delete(..), _) => Law::StaleDeleteIsRefused,
+                    _ => Law::StaleIsRefused,
+                };
+                let revision = from(stale).map_or("none".into(), |from| from.to_string());
+                let expected = format!("refused, what comes from revision {revision}");
+                self.found(law, expected, "both are accepted".into())
+            }
+            (Answer::Written(false), Answer::Written(false)) => {
+                let expected = "one of the two is accepted".into();
+                self.found(Law::CurrentIsAccepted, expected, "both are refused".into())
+            }
+            (Answer::Written(false), _) | (_, Answer::Loaded(_)) => self.breach_meanwhile(two, b),
+            _ => self.breach_meanwhile(one, a),
+        }
+    }
+
+    pub(crate) fn found(&self, law: Law, expected: String, seen: String) -> Breach {
+        // What needs no overlap tells most.
+        let rank = if self.disturbed { rank(law) } else { 0 };
+        Breach { law, expected, seen, rank }
+    }
+}
+
+/// What a broken law is worth as evidence once calls overlapped: then an error may be half a row,
+/// which cannot be read.
+pub(crate) const fn rank(law: Law) -> u8 {
+    match law {
+        Law::OneWins | Law::TakenIsRefused => 1,
+        Law::SeenWhole | Law::DeletedIsGone => 2,
+        Law::NeverOlder | Law::OthersAreUntouched => 3,
+        _ => VAGUE,
+    }
+}
+
+const fn write_is_answered<I, T>(answer: &Answer<I, T>) -> bool {
+    !matches!(answer, Answer::Loaded(_) | Answer::Panicked(_) | Answer::Silent)
+}
+
+impl<I, T: Clone + PartialEq> Row<I, T> {
+    /// Takes what two clients were told whose calls overlapped: one of the orders must do.
+    fn told_both(&mut self, one: &Told<'_, T>, two: &Told<'_, T>) -> bool {
+        // A reader may abort a writer, and so may a writer that cannot win itself. Of two that can,
+        // one must win.
+        let can_win = |told: &Told<'_, T>| matches!(told, Told::Wrote(w, _) if self.is_at(w.from));
+        let may_conflict = !(can_win(one) && can_win(two));
+        let in_order = |first, second| {
+            let worlds = self.after(&self.worlds, first, may_conflict);
+            self.after(&worlds, second, may_conflict)
+        };
+        let mut worlds = in_order(one, two);
+        worlds.extend(in_order(two, one));
+        self.keep(worlds)
+    }
+}
