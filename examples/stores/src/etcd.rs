@@ -1,11 +1,6 @@
-//! Tasks in etcd, on one node or on a cluster.
-//!
-//! | key | value |
-//! |---|---|
-//! | `task/ID` | the stored form in JSON |
-//! | `revision/ID` | the task's revision in decimal |
-//!
-//! A commit is a transaction that compares `revision/ID` and puts both: nothing is read first.
+//! Tasks in etcd: the stored form in JSON under `task/ID`, its revision in decimal under
+//! `revision/ID`. A commit is a transaction that compares the one and puts both: nothing is read
+//! first.
 //!
 //! etcd promises strict serializability for transactions, and linearizable reads unless a read asks
 //! for less; what was acknowledged survives as long as a majority of the nodes does. A call that
@@ -32,12 +27,14 @@ pub async fn open(nodes: &str, patience: Duration) -> Result<Client> {
 
 /// Stores a new task; false if the id is taken.
 pub async fn create(db: &Client, id: Uuid, task: &Task) -> Result<bool> {
-    let absent = Compare::version(revision(id), CompareOp::Equal, 0);
+    let [_, revision] = keys(id);
+    let absent = Compare::version(revision, CompareOp::Equal, 0);
     swap(db, absent, puts(id, task)?).await
 }
 
 pub async fn load(db: &Client, id: Uuid) -> Result<Option<Task>> {
-    let answer = db.kv_client().get(key(id), None).await?;
+    let [key, _] = keys(id);
+    let answer = db.kv_client().get(key, None).await?;
     Ok(answer.kvs().first().map(|it| serde_json::from_slice(it.value())).transpose()?)
 }
 
@@ -48,18 +45,19 @@ pub async fn commit(db: &Client, id: Uuid, draft: &Draft) -> Result<bool> {
 
 /// Removes a task; false as for [`commit`].
 pub async fn delete(db: &Client, id: Uuid, loaded: Revision) -> Result<bool> {
-    let gone = [key(id), revision(id)].map(|key| TxnOp::delete(key, None));
-    swap(db, is_at(id, loaded), gone).await
+    swap(db, is_at(id, loaded), keys(id).map(|key| TxnOp::delete(key, None))).await
 }
 
 /// Holds for no task that is not there.
 fn is_at(id: Uuid, loaded: Revision) -> Compare {
-    Compare::value(revision(id), CompareOp::Equal, loaded.to_string())
+    let [_, revision] = keys(id);
+    Compare::value(revision, CompareOp::Equal, loaded.to_string())
 }
 
 fn puts(id: Uuid, task: &Task) -> Result<[TxnOp; 2]> {
-    let stored = TxnOp::put(key(id), serde_json::to_string(task)?, None);
-    Ok([stored, TxnOp::put(revision(id), task.revision().to_string(), None)])
+    let ([key, revision], stored) = (keys(id), serde_json::to_string(task)?);
+    let revision = TxnOp::put(revision, task.revision().to_string(), None);
+    Ok([TxnOp::put(key, stored, None), revision])
 }
 
 async fn swap(db: &Client, condition: Compare, then: [TxnOp; 2]) -> Result<bool> {
@@ -67,10 +65,6 @@ async fn swap(db: &Client, condition: Compare, then: [TxnOp; 2]) -> Result<bool>
     Ok(db.kv_client().txn(transaction).await?.succeeded())
 }
 
-fn key(id: Uuid) -> String {
-    format!("task/{id}")
-}
-
-fn revision(id: Uuid) -> String {
-    format!("revision/{id}")
+fn keys(id: Uuid) -> [String; 2] {
+    ["task", "revision"].map(|kind| format!("{kind}/{id}"))
 }

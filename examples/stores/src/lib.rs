@@ -29,10 +29,8 @@ pub type Draft = task_lifecycle::Draft<Document>;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a store has no answer. A lost race is not an error.
-///
-/// After an error of an engine, a create, a commit or a delete may have happened all the same:
-/// [`settle`](crate::settle::settle) finds out.
+/// An outage, or a task that cannot be read. After an outage, a create, a commit or a delete may
+/// have happened all the same: [`settle`](crate::settle::settle) finds out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("SQLite has no answer")]

@@ -3,21 +3,18 @@
 //! A row has the task's five parts as columns, and beside them what must not revert ([`SCHEMA`]). A
 //! commit is one `UPDATE … WHERE id = $1 AND revision = …`. Of two from one revision the second
 //! waits for the row's lock, looks at the row again, and changes none
-//! (<https://www.postgresql.org/docs/current/transaction-iso.html>, Read Committed). At the
-//! stricter levels it fails with `40001` instead; that, and a deadlock, is the same lost race, and
-//! [`lost_race`] tells it from an outage. Any other error proves nothing: the connection may have
-//! broken after the commit. sqlx sends no statement twice.
+//! (<https://www.postgresql.org/docs/current/transaction-iso.html>). At the stricter levels it
+//! fails instead; that is the same lost race, and [`lost_race`] tells it from an outage. Any other
+//! error proves nothing: the connection may have broken after the commit.
 //!
-//! PostgreSQL promises that what was committed survives a crash, with `fsync` and
-//! `synchronous_commit` on, as they are by default
+//! PostgreSQL promises that what was committed survives a crash
 //! (<https://www.postgresql.org/docs/current/wal-reliability.html>). A failover to an asynchronous
 //! standby loses the last commits, and their revisions with them
-//! (<https://www.postgresql.org/docs/current/warm-standby.html>, Synchronous Replication).
+//! (<https://www.postgresql.org/docs/current/warm-standby.html>).
 //!
-//! Each call takes a pool, a connection, or a transaction of yours: `&mut *transaction`. After a
-//! lost race in one, roll it back and begin another; and its own commit may be the one that fails
-//! with a lost race. The message that [`Draft::queued`](task_lifecycle::Draft::queued) asks for
-//! goes into the same transaction: [`queue`](crate::queue) does that.
+//! Each call takes a pool, a connection, or a transaction of yours. After a lost race, roll it back
+//! and begin another. The message that [`queued`](task_lifecycle::Draft::queued) asks for goes into
+//! the same transaction: [`queue`](crate::queue) does that.
 
 use sqlx::postgres::{PgArguments, PgExecutor as Db, PgQueryResult as Done};
 use sqlx::{Postgres, error::DatabaseError, query::Query};

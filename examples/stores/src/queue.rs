@@ -16,6 +16,7 @@ use task_lifecycle::{Run, StaleRun, Status};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use crate::settle::{Settled, settle};
 use crate::{Document, Draft, Error, Result, Task, postgres};
 
 /// How often a document is tried, for one that kills its workers would be tried without end.
@@ -24,17 +25,15 @@ pub const ATTEMPTS: i32 = 3;
 const NAP: Duration = Duration::from_millis(200);
 
 /// The message: do this run of this task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[allow(clippy::unsafe_derive_deserialize)] // it is tokio's, in `select!`
 pub struct Process {
     pub id: Uuid,
     pub run: Run,
 }
 
 /// The work, as an extension of the worker.
-#[derive(Clone, Copy, Debug)]
-pub struct Parser(pub fn(Document) -> Pin<Box<dyn Future<Output = Parsed> + Send>>);
-
-pub type Parsed = Result<String, Fault>;
+pub type Parser = fn(Document) -> Pin<Box<dyn Future<Output = Result<String, Fault>> + Send>>;
 
 /// Why there is no output.
 #[derive(Debug)]
@@ -53,64 +52,54 @@ pub enum Back {
     /// It knows more than the database: its commit is under way, or lost, or from before a restore.
     #[error(transparent)]
     Ahead(StaleRun),
-    /// It was delivered before, and whoever has the run may be alive.
-    #[error("run {0} has a worker")]
-    Leased(Run),
+    /// It was delivered before, and whoever has the run may be alive; or it changed hands just now.
+    #[error("run {0} is taken")]
+    Taken(Run),
 }
 
 /// Stores a new task and its message; false as for [`postgres::create`].
 pub async fn submit(pool: &PgPool, id: Uuid, document: Document) -> Result<bool> {
     let task = Task::new(document);
-    let both = async |db: &mut PgConnection| {
-        if !postgres::create(&mut *db, id, &task).await? {
-            return Ok(None);
-        }
-        send(db, Process { id, run: task.run() }, 0).await.map(Some)
-    };
-    Ok(at_once(pool, both).await?.is_some())
+    at_once(pool, async |db| {
+        Ok(postgres::create(&mut *db, id, &task).await? && send(db, id, task.run(), 0).await?)
+    })
+    .await
 }
 
 /// Stores what was decided, and the message that it asks for; false as for [`postgres::commit`].
 pub async fn commit(pool: &PgPool, id: Uuid, draft: &Draft) -> Result<bool> {
-    let both = async |db: &mut PgConnection| store(db, id, draft, 0).await;
-    Ok(at_once(pool, both).await?.is_some())
+    at_once(pool, async |db| store(db, id, draft, 0).await).await
 }
 
-async fn store(db: &mut PgConnection, id: Uuid, draft: &Draft, wait: i32) -> Result<Option<()>> {
-    if !postgres::commit(&mut *db, id, draft).await? {
-        return Ok(None);
+async fn store(db: &mut PgConnection, id: Uuid, draft: &Draft, wait: i32) -> Result<bool> {
+    let is_done = postgres::commit(&mut *db, id, draft).await?;
+    match draft.queued() {
+        Some(run) if is_done => send(db, id, run, wait).await,
+        _ => Ok(is_done),
     }
-    if let Some(run) = draft.queued() {
-        send(db, Process { id, run }, wait).await?;
-    }
-    Ok(Some(()))
 }
 
 /// Makes a message that is delivered in so many seconds.
-async fn send(db: &mut PgConnection, message: Process, wait: i32) -> Result<()> {
+async fn send(db: &mut PgConnection, id: Uuid, run: Run, wait: i32) -> Result<bool> {
     let sql = "SELECT graphile_worker.add_job($1, $2::text::json,
         run_at => now() + $3 * interval '1 s')";
-    let query = sqlx::query(sql).bind(Process::IDENTIFIER).bind(serde_json::to_string(&message)?);
-    query.bind(wait).execute(db).await?;
-    Ok(())
+    let message = serde_json::to_string(&Process { id, run })?;
+    sqlx::query(sql).bind(Process::IDENTIFIER).bind(message).bind(wait).execute(db).await?;
+    Ok(true)
 }
 
-/// Makes changes in one transaction; none of them for `None`, which is also a lost race.
-async fn at_once<T>(
+/// Makes changes in one transaction; none of them after `false`, which is also a lost race.
+async fn at_once(
     pool: &PgPool,
-    changes: impl AsyncFnOnce(&mut PgConnection) -> Result<Option<T>>,
-) -> Result<Option<T>> {
+    changes: impl AsyncFnOnce(&mut PgConnection) -> Result<bool>,
+) -> Result<bool> {
     let mut transaction = pool.begin().await?;
-    let done = async {
-        let done = changes(&mut transaction).await?;
-        if done.is_some() {
-            transaction.commit().await?;
-        }
-        Ok(done)
-    };
-    match done.await {
-        Err(Error::Postgres(error)) if postgres::lost_race(&error) => Ok(None),
-        answer => answer,
+    if !changes(&mut transaction).await? {
+        return Ok(false);
+    }
+    match transaction.commit().await {
+        Err(error) if postgres::lost_race(&error) => Ok(false),
+        answer => Ok(answer.map(|()| true)?),
     }
 }
 
@@ -118,20 +107,21 @@ impl TaskHandler for Process {
     const IDENTIFIER: &'static str = "process";
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
-        let parser = context.get_ext::<Parser>().expect("a parser");
-        self.work(context.pg_pool(), parser).await
+        self.work(context.pg_pool(), context.get_ext().expect("a parser")).await
     }
 }
 
 impl Process {
     async fn work(self, pool: &PgPool, parser: &Parser) -> Result<(), Back> {
         let Some(document) = self.begin(pool).await? else { return Ok(()) };
-        let parsed = unless(self.hold(pool), parser.0(document)).await;
-        let Some(mut parsed) = parsed else { return Ok(()) }; // the run was taken away
+        let mut parsed = tokio::select! {
+            parsed = parser(document) => parsed,
+            () = self.hold(pool) => return Ok(()), // the run was taken away
+        };
         loop {
             match at_once(pool, async |db| self.end(db, &parsed).await).await {
-                Ok(Some(())) => return Ok(()),
-                Ok(None) => {} // somebody was faster, perhaps with an edit
+                Ok(true) => return Ok(()),
+                Ok(false) => {} // somebody was faster, perhaps with an edit
                 // It may have happened. Then the run is over, and nothing is left to do.
                 Err(error) if !postgres::is_lasting(&error) => sleep(NAP).await,
                 Err(_) if parsed.is_ok() => {
@@ -144,47 +134,35 @@ impl Process {
 
     /// Starts the run, and returns what is to be done; `None` if the run is over.
     async fn begin(self, pool: &PgPool) -> Result<Option<Document>, Back> {
-        // In the payload, it tells this start from any other worker's.
+        let Some(task) = postgres::load(pool, self.id).await? else { return Ok(None) };
+        match task.check_run(self.run) {
+            Ok(()) => {}
+            Err(stale) if stale.is_ahead() => return Err(Back::Ahead(stale)),
+            Err(_) => return Ok(None),
+        }
+        let mut draft = Draft::new(task);
+        if draft.status() == Status::Processing {
+            // The next run, if there is one, goes to whoever gets its message.
+            let take_away = async |db: &mut PgConnection| {
+                let Some(attempts) = self.count(db, true).await? else { return Ok(false) };
+                again(&mut draft, attempts);
+                store(db, self.id, &draft, 0).await
+            };
+            let is_over = at_once(pool, take_away).await?;
+            return if is_over { Ok(None) } else { Err(Back::Taken(self.run)) };
+        }
         let mark = Value::from(Uuid::new_v4().to_string());
-        let mut is_sent = false;
-        loop {
-            let found = postgres::load(pool, self.id).await;
-            if is_sent && found.is_err() {
-                sleep(NAP).await; // it may have been started: only a look can tell
-                continue;
-            }
-            let Some(task) = found? else { return Ok(None) };
-            match task.check_run(self.run) {
-                Ok(()) => {}
-                Err(stale) if stale.is_ahead() => return Err(Back::Ahead(stale)),
-                Err(_) => return Ok(None),
-            }
-            if task.payload().others.get("worker") == Some(&mark) {
-                return Ok(Some(task.payload().clone()));
-            }
-            let mut draft = Draft::new(task);
-            if draft.status() == Status::Processing {
-                let taken = at_once(pool, async |db| self.take_away(db, draft).await).await?;
-                return taken.map(|()| None).ok_or(Back::Leased(self.run));
-            }
+        let start = |draft: &mut Draft| {
+            draft.check_run(self.run).map_err(drop)?;
             draft.edit(|it| it.others.insert("worker".to_owned(), mark.clone()));
-            _ = draft.start(); // accepted, for it is Starting
-            match commit(pool, self.id, &draft).await {
-                Ok(true) => return Ok(Some(draft.payload().clone())),
-                Ok(false) => {} // somebody was faster
-                Err(error) if is_sent => return Err(error.into()),
-                Err(_) => is_sent = true,
-            }
+            draft.start().map(drop).map_err(drop)
+        };
+        let load = || postgres::load(pool, self.id);
+        let commit = async |draft: Draft| commit(pool, self.id, &draft).await;
+        match settle(load, start, commit).await {
+            Settled::Made(task) => Ok(Some(task.payload().clone())),
+            Settled::Refused(()) | Settled::Gone | Settled::Unknown => Err(Back::Taken(self.run)),
         }
-    }
-
-    /// Takes the run from a worker whose lease is over: the next run is queued, if there is one.
-    async fn take_away(self, db: &mut PgConnection, mut draft: Draft) -> Result<Option<()>> {
-        match self.count(db, true).await? {
-            Some(attempts) => again(&mut draft, attempts),
-            None => return Ok(None),
-        }
-        store(db, self.id, &draft, 0).await
     }
 
     /// Renews the lease until the run is not this worker's any more.
@@ -201,10 +179,10 @@ impl Process {
     }
 
     /// Ends the run, if it is not over.
-    async fn end(self, db: &mut PgConnection, parsed: &Parsed) -> Result<Option<()>> {
-        let Some(task) = postgres::load(&mut *db, self.id).await? else { return Ok(Some(())) };
+    async fn end(self, db: &mut PgConnection, parsed: &Result<String, Fault>) -> Result<bool> {
+        let Some(task) = postgres::load(&mut *db, self.id).await? else { return Ok(true) };
         if task.check_run(self.run).is_err() {
-            return Ok(Some(()));
+            return Ok(true);
         }
         let (mut draft, mut wait) = (Draft::new(task), 0);
         match parsed {
@@ -213,7 +191,7 @@ impl Process {
                 _ = draft.succeed(); // accepted, as are the others, for it is Processing
             }
             Err(Fault::Busy) => {
-                let Some(attempts) = self.count(db, false).await? else { return Ok(None) };
+                let Some(attempts) = self.count(db, false).await? else { return Ok(false) };
                 again(&mut draft, attempts);
                 wait = 10 * attempts;
             }
@@ -232,13 +210,6 @@ impl Process {
             AND status = 'Processing' AND (lease < now() OR NOT $3) RETURNING attempts";
         let query = sqlx::query_scalar(sql).bind(self.id).bind(self.run.to_i64()).bind(is_dead);
         Ok(query.fetch_optional(db).await?)
-    }
-}
-
-async fn unless<T>(stop: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        done = work => Some(done),
-        () = stop => None,
     }
 }
 

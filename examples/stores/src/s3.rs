@@ -1,8 +1,5 @@
-//! Tasks in S3 or what speaks its protocol, with conditional writes.
-//!
-//! | object | content |
-//! |---|---|
-//! | `tasks/ID` | the stored form in JSON; `null` once the task is deleted |
+//! Tasks in S3 or what speaks its protocol: an object `tasks/ID` of the stored form in JSON, and
+//! `null` once the task is deleted.
 //!
 //! A commit reads the object, compares the revision in it, and writes under the condition that the
 //! object still has the ETag that was read (`If-Match`). `object_store` has no conditional delete,
@@ -12,8 +9,7 @@
 //!
 //! S3 promises that a read sees every write that ended before it, and that of two writes under one
 //! ETag one is refused
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel>,
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>). Some that
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>). Some that
 //! speak its protocol ignore `If-Match`: run the suite against yours.
 //!
 //! *Retries are off*, and must be. The client would send a write again after a 5xx that hid a

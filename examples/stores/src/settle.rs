@@ -30,11 +30,15 @@ pub enum Settled<R> {
 /// Loads a task, decides, and commits the draft until its outcome is known; decides again if
 /// somebody else was faster. It does not give up: put a `timeout` around it, after which the
 /// outcome is unknown.
-pub async fn settle<R, E>(
-    load: impl AsyncFn() -> Result<Option<Task>, E>,
+pub async fn settle<R, E, L, C>(
+    load: impl Fn() -> L,
     mut decide: impl FnMut(&mut Draft) -> Result<(), R>,
-    commit: impl AsyncFn(&Draft) -> Result<bool, E>,
-) -> Settled<R> {
+    commit: impl Fn(Draft) -> C,
+) -> Settled<R>
+where
+    L: Future<Output = Result<Option<Task>, E>>, // not `AsyncFn`: a handler's future is `Send`
+    C: Future<Output = Result<bool, E>>,
+{
     let mut found = answer(&load).await;
     while let Some(task) = found {
         let mut draft = Draft::new(task);
@@ -43,7 +47,7 @@ pub async fn settle<R, E>(
         }
         let mut is_first = true;
         found = loop {
-            let answered = commit(&draft).await;
+            let answered = commit(draft.clone()).await;
             let found = match answered {
                 Ok(true) => return Settled::Made(draft.into_task()),
                 Ok(false) | Err(_) => answer(&load).await,
@@ -65,7 +69,10 @@ pub async fn settle<R, E>(
 }
 
 /// Loads until there is an answer.
-async fn answer<E>(load: &impl AsyncFn() -> Result<Option<Task>, E>) -> Option<Task> {
+async fn answer<E, L>(load: impl Fn() -> L) -> Option<Task>
+where
+    L: Future<Output = Result<Option<Task>, E>>,
+{
     loop {
         if let Ok(found) = load().await {
             return found;

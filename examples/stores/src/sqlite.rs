@@ -7,8 +7,7 @@
 //!
 //! SQLite promises that transactions are serializable (<https://sqlite.org/isolation.html>) and,
 //! with `synchronous = FULL`, that they survive a power loss, on a disk that flushes when it is
-//! told to (<https://sqlite.org/pragma.html#pragma_synchronous>). A write-ahead log does not work
-//! over a network file system (<https://sqlite.org/wal.html>).
+//! told to (<https://sqlite.org/pragma.html#pragma_synchronous>).
 //!
 //! The calls block: async code makes them in `tokio::task::spawn_blocking`, which goes on when the
 //! caller goes away. A transaction is `IMMEDIATE`: one that reads first may find that it can no

@@ -1,0 +1,8 @@
+//! Stores on engines that run: each is started for its test.
+
+mod conformance;
+mod harness;
+mod kill;
+mod lost;
+mod queue;
+mod settle;
