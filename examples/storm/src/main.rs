@@ -54,6 +54,7 @@ const SERVICE: &[Engine] = &[Engine::PostgreSQL, Engine::SQLite];
 const FLOORS: &[(&str, &[Engine])] = &[
     (storm::CLIENTS, ALL), (storm::KILLED, SERVICE), (storm::STOPS, SERVICE),
     (storm::LOST, &[Engine::PostgreSQL, Engine::Etcd]), (storm::LATE, &[Engine::PostgreSQL]),
+    (storm::DATABASES, &[Engine::PostgreSQL]),
 ];
 
 /// What the audit must have seen.

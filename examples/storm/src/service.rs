@@ -2,12 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use rand::seq::IndexedRandom;
 use rand::{random_bool, random_range, rng};
 use reqwest::Method;
@@ -23,7 +24,7 @@ use tokio::time::timeout;
 use crate::audit::{Asked, Change, Told};
 use crate::database;
 use crate::proxy::Proxy;
-use crate::storm::{KILLED, Player, Storm, Target, nap};
+use crate::storm::{DATABASES, KILLED, Player, Storm, Target, nap};
 
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
 
@@ -40,78 +41,75 @@ const SERVERS: usize = 2;
 
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
-/// A process of the service, and what it takes to start another in its place.
+/// A process of the service.
 struct Process {
-    child: Child,
-    at: usize,
-    listen: String,
-    database: String,
+    command: Command,
+    child: Option<Child>,
     proxy: Option<Rc<Proxy>>,
+    url: String,
 }
 
 impl Process {
-    async fn start(
-        at: usize,
-        listen: &str,
-        database: &str,
-        proxy: Option<Rc<Proxy>>,
-    ) -> Result<Self> {
+    /// One of `PROCESSES`, not yet started. SQLite goes by the clock of the process, so there it is
+    /// right.
+    async fn new(at: usize, engine: &Engine, storm: &Rc<Storm>, is_sqlite: bool) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("task-service");
-        let (workers, takes, clock) = PROCESSES[at];
-        let mut command = Command::new(&program);
-        command.args(["--listen", listen, "--database", database, "--workers", workers]);
-        command.args([
-            "--work-millis",
-            takes,
-            "--lease-seconds",
-            "1",
-            "--attempts",
-            "3",
-            "--poison",
-        ]);
-        command.args(USERS.map(|user| format!("--api-key=key-{user}={user}")));
-        // SQLite goes by the clock of the process.
-        if proxy.is_some() && Path::new(FAKETIME).exists() {
-            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock);
-            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+        ensure!(program.exists(), "cargo build -p task-service");
+        let (mut command, (workers, takes, clock)) = (Command::new(program), PROCESSES[at]);
+        let (mut proxy, mut database) = (None, format!("sqlite://{}", engine.address));
+        if !is_sqlite {
+            let to = engine.address.rsplit(['/', ':']).find_map(|it| it.parse().ok());
+            let to: u16 = to.context("a port")?;
+            let (started, port) = Proxy::start(storm.clone(), to).await?;
+            database = engine.address.replace(&to.to_string(), &port.to_string());
+            database.push_str("?sslmode=disable");
+            proxy = Some(started);
+            if Path::new(FAKETIME).exists() {
+                command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock);
+                command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
+            }
         }
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        command.args("--lease-seconds 1 --attempts 3 --poison --workers".split(' ')).arg(workers);
+        command.args(["--work-millis", takes, "--database", &database, "--listen", &address]);
+        command.args(USERS.map(|user| format!("--api-key=key-{user}={user}")));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.kill_on_drop(true);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("no {}: cargo build -p task-service", program.display()))?;
-        let mut line = String::new();
-        let mut output = BufReader::new(child.stdout.take().context("an output")?);
-        _ = timeout(Duration::from_secs(20), output.read_line(&mut line)).await;
-        let address = line.split_once("http://").map_or(listen, |(_, address)| address.trim());
-        let (listen, database) = (address.to_owned(), database.to_owned());
-        spawn_local(
-            async move { while output.read_line(&mut line).await.is_ok_and(|it| it > 0) {} },
-        );
-        Ok(Self { child, at, listen, database, proxy })
+        Ok(Self { command, child: None, proxy, url: format!("http://{address}") })
     }
 
-    fn signal(&self, name: &str) {
-        if let Some(id) = self.child.id() {
-            let mut kill = std::process::Command::new("kill");
-            _ = kill.args(["-s", name, &id.to_string()]).stderr(Stdio::null()).status();
+    /// Kills it, if it runs, and starts it again.
+    async fn start(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            _ = child.kill().await;
         }
-    }
-
-    /// Ends it, and starts another in its place.
-    async fn replace(&mut self) -> Result<()> {
-        _ = self.child.kill().await;
         _ = self.proxy.as_ref().map(|proxy| proxy.doomed.take());
-        *self = Self::start(self.at, &self.listen, &self.database, self.proxy.clone()).await?;
+        let mut child = self.command.spawn()?;
+        let output = child.stdout.take().context("an output")?;
+        self.child = Some(child);
+        let mut lines = BufReader::new(output).lines();
+        _ = timeout(Duration::from_mins(1), lines.next_line()).await; // it listens
         Ok(())
     }
 
-    async fn replace_dead(&mut self) -> Result<bool> {
-        let is_dead = self.child.try_wait()?.is_some();
+    async fn start_if_dead(&mut self) -> Result<bool> {
+        let is_dead =
+            self.child.as_mut().is_none_or(|it| it.try_wait().is_ok_and(|it| it.is_some()));
         if is_dead {
-            self.replace().await?;
+            self.start().await?;
         }
         Ok(is_dead)
+    }
+
+    fn id(&self) -> Option<u32> {
+        self.child.as_ref()?.id()
+    }
+
+    fn signal(&self, name: &str) {
+        if let Some(id) = self.id() {
+            let mut kill = std::process::Command::new("kill");
+            _ = kill.args(["-s", name, &id.to_string()]).stderr(Stdio::null()).status();
+        }
     }
 }
 
@@ -121,34 +119,26 @@ pub async fn run(
 ) -> Result<Option<HashMap<String, Vec<Change>>>> {
     let engine = if is_sqlite { engines::sqlite() } else { engines::postgres() };
     let Some(mut engine) = engine else { return Ok(None) };
-    let url =
-        if is_sqlite { format!("sqlite://{}", engine.address) } else { engine.address.clone() };
     let mut processes = Vec::new();
     for at in 0..PROCESSES.len() {
-        let (mut database, mut proxy) = (url.clone(), None);
-        if !is_sqlite {
-            let port = url.rsplit(['/', ':']).find_map(|it| it.parse().ok()).context("a port")?;
-            let (started, own) = Proxy::start(storm.clone(), port).await?;
-            database =
-                format!("{}?sslmode=disable", url.replace(&port.to_string(), &own.to_string()));
-            proxy = Some(started);
-        }
-        processes.push(Process::start(at, "127.0.0.1:0", &database, proxy).await?);
+        let mut process = Process::new(at, &engine, &storm, is_sqlite).await?;
+        process.start().await?;
+        processes.push(process);
     }
+    let url =
+        if is_sqlite { format!("sqlite://{}", engine.address) } else { engine.address.clone() };
     install_default_drivers();
     let db = AnyPoolOptions::new().max_connections(2).connect(&url).await?;
     database::watch(&db, is_sqlite).await?;
     storm.begin();
-    let urls: Vec<_> =
-        processes[..SERVERS].iter().map(|it| format!("http://{}", it.listen)).collect();
+    let urls: Vec<_> = processes[..SERVERS].iter().map(|it| it.url.clone()).collect();
     let (mut players, mut readers) = (JoinSet::new(), Vec::new());
     for user in USERS {
         let tasks = Rc::<RefCell<_>>::default();
         for nth in 0..5 {
-            let (http, urls, name) =
-                (reqwest::Client::new(), urls.clone(), format!("{user} {nth}"));
+            let target = User { http: reqwest::Client::new(), urls: urls.clone(), name: user };
             let (storm, tasks) = (storm.clone(), tasks.clone());
-            let player = Player { storm, target: User { http, urls, name: user }, name, tasks };
+            let player = Player { storm, target, name: format!("{user} {nth}"), tasks };
             readers.push(player.clone());
             players.spawn_local(player.play());
         }
@@ -165,7 +155,7 @@ pub async fn run(
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
     while !storm.is_past_calm() {
         for process in &mut processes {
-            process.replace_dead().await?;
+            process.start_if_dead().await?;
         }
         if sqlx::query_scalar::<_, i64>(active).fetch_one(&db).await.is_ok_and(|count| count == 0) {
             break;
@@ -192,7 +182,7 @@ async fn disturb(
 ) -> Result<()> {
     nap(50..250).await;
     for process in &mut *processes {
-        let is_dead = process.replace_dead().await?;
+        let is_dead = process.start_if_dead().await?;
         storm.count("processes that died in a change or of a document", is_dead.into());
     }
     let at = random_range(0..processes.len());
@@ -200,25 +190,26 @@ async fn disturb(
     match turn % 8 {
         0 => {
             storm.count("processes killed", 1);
-            process.replace().await?;
+            process.start().await?;
         }
         2 | 6 => {
-            if let (Some(proxy), Some(id)) = (&process.proxy, process.child.id()) {
-                proxy.doomed.set(Some(id));
+            if let Some(proxy) = &process.proxy {
+                proxy.doomed.set(process.id());
             } else {
                 // Someone waits for its answer, or for the other server's.
                 storm.count(KILLED, storm.unanswered.get().min(1));
-                processes[random_range(0..SERVERS)].replace().await?;
+                processes[random_range(0..SERVERS)].start().await?;
             }
         }
         4 => {
             storm.count("processes told to end", 1);
             process.signal("TERM");
-            _ = timeout(Duration::from_secs(5), process.child.wait()).await;
-            process.replace().await?;
+            let ended = async { process.child.as_mut()?.wait().await.ok() };
+            _ = timeout(Duration::from_secs(5), ended).await;
+            process.start().await?;
         }
-        5 if turn.is_multiple_of(3) && !engine.nodes.is_empty() => {
-            storm.count("databases killed", 1);
+        3 if !engine.nodes.is_empty() => {
+            storm.count(DATABASES, 1);
             engine.nodes[0].kill();
             nap(0..500).await;
             // Until what is left of the old one is gone, there can be no other.

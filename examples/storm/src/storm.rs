@@ -17,6 +17,7 @@ use crate::audit::{Answer, Asked, Change, Time, Told};
 
 pub const LOST: &str = "commits lost, or their answers";
 pub const LATE: &str = "commits that came late";
+pub const DATABASES: &str = "databases killed";
 pub const KILLED: &str = "processes killed in the middle of a change";
 pub const STOPS: &str = "stop requests accepted";
 pub const CLIENTS: &str = "clients killed in the middle of a change";
@@ -101,7 +102,7 @@ impl Storm {
     /// may need three times as long.
     pub fn is_over(&self) -> bool {
         let figures = self.figures.borrow();
-        let is_met = self.wanted.iter().all(|it| figures.get(it).is_some_and(|count| *count > 1));
+        let is_met = self.wanted.iter().all(|it| figures.get(it).is_some_and(|count| *count > 0));
         self.passed() > self.time * if is_met { 1 } else { 3 }
     }
 
