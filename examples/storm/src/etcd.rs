@@ -194,12 +194,12 @@ impl Caller {
             self.intend(id, by, Some(draft.loaded()), operations, Some(&**draft));
             Ok(())
         };
-        let commit = async |draft: &Draft| {
-            let answer = self.commit(id, draft).await;
+        let commit = |draft: Draft| async move {
+            let answer = self.commit(id, &draft).await;
             self.storm.count(LOST, answer.is_err().into());
             answer
         };
-        match settle(async || self.load(id).await, decide, commit).await {
+        match settle(|| self.load(id), decide, commit).await {
             Settled::Made(task) => Told::Made(Some(task.revision())),
             Settled::Refused(told) => told,
             Settled::Gone => Told::Absent,
