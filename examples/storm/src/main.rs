@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
@@ -66,7 +68,13 @@ const SEEN: &[(&str, &[Engine])] = &[
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
-    LocalSet::new().run_until(run(Options::parse())).await
+    let options = Options::parse();
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = LocalSet::new().run_until(run(options)) => done,
+        _ = ctrl_c() => anyhow::bail!("interrupted"), // and all processes end
+        _ = terminate.recv() => anyhow::bail!("terminated"),
+    }
 }
 
 async fn run(options: Options) -> anyhow::Result<ExitCode> {
