@@ -70,8 +70,9 @@ const SEEN: &[(&str, &[Engine])] = &[
 async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     let mut terminate = signal(SignalKind::terminate())?;
+    let local = LocalSet::new();
     tokio::select! {
-        done = LocalSet::new().run_until(run(options)) => done,
+        done = local.run_until(run(options)) => done,
         _ = ctrl_c() => anyhow::bail!("interrupted"), // and all processes end
         _ = terminate.recv() => anyhow::bail!("terminated"),
     }
