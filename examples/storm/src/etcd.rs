@@ -63,7 +63,8 @@ pub async fn run(storm: Rc<Storm>) -> anyhow::Result<Option<HashMap<String, Vec<
         node.resume();
     }
     players.join_all().await;
-    for task in tasks.take() {
+    let ids = tasks.borrow().clone();
+    for task in ids {
         let is_done = async || match nodes[0].load(task.parse()?).await? {
             Some(task) => Ok::<_, anyhow::Error>(task.status().is_completed()),
             None => Ok(true),

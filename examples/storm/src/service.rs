@@ -136,13 +136,22 @@ pub async fn run(
     for user in USERS {
         let tasks = Rc::<RefCell<_>>::default();
         for nth in 0..5 {
-            let target = User { http: reqwest::Client::new(), urls: urls.clone(), name: user };
+            let (urls, file) = (urls.clone(), "one%20two%20three%20four%20five");
+            let target = User { http: reqwest::Client::new(), urls, name: user, file };
             let (storm, tasks) = (storm.clone(), tasks.clone());
             let player = Player { storm, target, name: format!("{user} {nth}"), tasks };
             readers.push(player.clone());
             players.spawn_local(player.play());
         }
     }
+    // A document that kills every worker's process, and that nobody cancels.
+    let mut poisoner = readers[0].clone();
+    (poisoner.target.file, poisoner.tasks) = ("kills", Rc::default());
+    let poisoning = spawn_local(async move {
+        while !matches!(poisoner.ask("", Asked::Create, None).await, Told::Made(_)) {
+            nap(50..100).await;
+        }
+    });
     let meddling = spawn_local(database::meddle(db.clone(), storm.clone()));
     for turn in 0.. {
         if storm.is_over() {
@@ -152,6 +161,7 @@ pub async fn run(
     }
     players.join_all().await;
     meddling.await?;
+    poisoning.await?;
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
     while !storm.is_past_calm() {
         for process in &mut processes {
@@ -234,6 +244,8 @@ struct User {
     http: reqwest::Client,
     urls: Vec<String>,
     name: &'static str,
+    /// What it creates.
+    file: &'static str,
 }
 
 impl Target for User {
@@ -268,11 +280,7 @@ impl Target for User {
         let chunking = json!({ "target_length": random_range(1..9), "tokenizer": tokenizer });
         let mut body = json!({ "mark": request, "chunk_processing": chunking });
         if asked == Asked::Create {
-            body["file"] = match random_range(0..60) {
-                0 => "data:,kills".into(),       // its worker's process
-                1..9 => "data:,vanishes".into(), // from its worker's mind
-                _ => "data:,one%20two%20three%20four%20five%20six".into(),
-            };
+            body["file"] = format!("data:,{}", self.file).into();
         }
         let answer = sending.body(body.to_string()).send().await?;
         let code = answer.status().as_u16();

@@ -193,7 +193,7 @@ impl<T: Target> Player<T> {
         }
     }
 
-    async fn ask(&self, task: &str, asked: Asked, named: Option<Revision>) -> Told {
+    pub async fn ask(&self, task: &str, asked: Asked, named: Option<Revision>) -> Told {
         let (is_change, storm) = (asked != Asked::Show, &self.storm);
         let (sent, mut task, request) = (now(), task.to_owned(), storm.request());
         let is_killed = is_change && random_bool(0.08);
