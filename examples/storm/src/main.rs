@@ -64,6 +64,7 @@ const FLOORS: &[(&str, &[Engine])] = &[
 const SEEN: &[(&str, &[Engine])] = &[
     (audit::REVERTS, ALL), (audit::COMPARED, ALL), (audit::MADE, ALL), (audit::TAKEN_AWAY, ALL),
     (audit::EXPIRED, SERVICE), (audit::GIVEN_UP, SERVICE), (audit::STOPPED, SERVICE),
+    (audit::RENEWED, SERVICE),
 ];
 
 #[tokio::main(flavor = "current_thread")]

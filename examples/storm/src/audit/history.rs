@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use task_lifecycle::{Event, Operation, Previous, Run, Snapshot, State, Status, Task};
 
-use super::{Actor, Beside, Change, Judge, Law, Moment, Payload};
+use super::{Actor, Beside, Change, Judge, Law, Moment, Payload, Time};
 
 pub const REVERTS: &str = "reverts, each exact";
 pub const TAKEN_AWAY: &str = "runs ended by others than their workers";
+pub const RENEWED: &str = "runs whose leases were renewed";
 pub const EXPIRED: &str = "expired leases";
 pub const GIVEN_UP: &str = "updates given up at the limit";
 pub const STOPPED: &str = "stop requests obeyed";
@@ -32,7 +33,7 @@ impl Judge<'_> {
                     self.judge_stop(&step, beside);
                 }
                 if let (Some(run), Actor::Worker(name, _)) = (step.taken(), &change.by) {
-                    owners.insert(run, name.as_str());
+                    owners.insert(run, (name.as_str(), lease(after)));
                 }
             } else {
                 let begin =
@@ -112,6 +113,8 @@ impl Judge<'_> {
             self.require(at, Law::Owned, is_over, format!("the run was {owner:?}'s"));
             self.report.count(TAKEN_AWAY, 1);
         }
+        let is_renewed = owner.is_some_and(|owner| lease(Some(before)) > owner.1);
+        self.report.count(RENEWED, usize::from(step.ends_run() && is_renewed));
         if let Some((after, beside)) = after.and_then(|it| Some((it, it.beside.as_ref()?))) {
             let is_at_work = after.state.status() == Status::Processing;
             self.require(at, Law::Leased, beside.lease.is_some() == is_at_work, "");
@@ -163,6 +166,10 @@ impl Judge<'_> {
     }
 }
 
+fn lease(task: Option<&Moment>) -> Option<Time> {
+    task?.beside.as_ref()?.lease
+}
+
 /// Whether the task is to be stopped: a request holds until a client queues the task again.
 fn is_to_stop(task: &Moment) -> bool {
     let Some(Beside { stop: Some(stop), queued_run, .. }) = task.beside else { return false };
@@ -175,8 +182,8 @@ struct Step<'a> {
     change: &'a Change,
     before: &'a Moment,
     after: Option<&'a Moment>,
-    /// Who took the run.
-    owner: Option<&'a str>,
+    /// Who took the run, and its lease then.
+    owner: Option<(&'a str, Option<Time>)>,
 }
 
 impl Step<'_> {
@@ -205,6 +212,6 @@ impl Step<'_> {
     }
 
     fn is_by_owner(&self) -> bool {
-        matches!(&self.change.by, Actor::Worker(name, _) if self.owner == Some(name))
+        matches!(&self.change.by, Actor::Worker(name, _) if self.owner.is_some_and(|it| it.0 == name))
     }
 }

@@ -11,7 +11,7 @@ mod history;
 mod tests;
 
 pub use answers::{COMPARED, MADE};
-pub use history::{EXPIRED, GIVEN_UP, REVERTS, STOPPED, TAKEN_AWAY};
+pub use history::{EXPIRED, GIVEN_UP, RENEWED, REVERTS, STOPPED, TAKEN_AWAY};
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write as _};
