@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, spawn_local};
 use uuid::Uuid;
 
 use crate::audit::{Actor, Asked, Change, Moment, Payload, Time, Told};
-use crate::storm::{Fault, LOST, Player, Storm, Target, nap, now};
+use crate::storm::{Ask, Fault, LOST, Player, Storm, Target, nap, now};
 
 /// A connection to one node, and what all have in common.
 #[derive(Clone)]
@@ -95,14 +95,9 @@ async fn leader(nodes: &[Caller]) -> usize {
 impl Target for Caller {
     const STOPS: bool = false;
 
-    async fn ask(
-        &self,
-        task: &mut String,
-        request: &str,
-        asked: Asked,
-        named: Option<Revision>,
-    ) -> anyhow::Result<Told> {
-        let operations = match &asked {
+    async fn ask(&self, task: &mut String, ask: &Ask) -> anyhow::Result<Told> {
+        let Ask { request, asked, named } = ask;
+        let operations = match asked {
             Asked::Step(operation) => std::slice::from_ref(operation),
             _ => &[],
         };
@@ -138,7 +133,7 @@ impl Target for Caller {
                 let is_deleted = etcd::delete(&self.db, id, task.revision()).await?;
                 Ok(if is_deleted { Told::Made(None) } else { Told::NotDone })
             }
-            _ => Ok(self.change(task.parse()?, &by, operations, request, named).await),
+            _ => Ok(self.change(task.parse()?, &by, operations, request, *named).await),
         }
     }
 }

@@ -14,7 +14,7 @@ use rand::{random_bool, random_range, rng};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use task_lifecycle::{Operation, Revision};
+use task_lifecycle::Operation;
 use task_stores::engines::{self, Engine};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use crate::audit::{Asked, Change, Told};
 use crate::database;
 use crate::proxy::Proxy;
-use crate::storm::{DATABASES, KILLED, Player, Storm, Target, nap};
+use crate::storm::{Ask, DATABASES, KILLED, Player, Storm, Target, nap};
 
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
 
@@ -251,13 +251,8 @@ struct User {
 impl Target for User {
     const STOPS: bool = true;
 
-    async fn ask(
-        &self,
-        task: &mut String,
-        request: &str,
-        asked: Asked,
-        named: Option<Revision>,
-    ) -> Result<Told> {
+    async fn ask(&self, task: &mut String, ask: &Ask) -> Result<Told> {
+        let Ask { request, asked, named } = ask;
         let (method, end) = match asked {
             Asked::Create => (Method::POST, "parse".to_owned()),
             Asked::Step(Operation::Update) => (Method::PATCH, format!("{task}/parse")),
@@ -279,7 +274,7 @@ impl Target for User {
         let tokenizer = json!({ name: "Word" });
         let chunking = json!({ "target_length": random_range(1..9), "tokenizer": tokenizer });
         let mut body = json!({ "mark": request, "chunk_processing": chunking });
-        if asked == Asked::Create {
+        if *asked == Asked::Create {
             body["file"] = format!("data:,{}", self.file).into();
         }
         let answer = sending.body(body.to_string()).send().await?;

@@ -138,13 +138,14 @@ pub trait Target {
     const STOPS: bool;
 
     /// Returns what the answer tells; an error tells nothing. A create names its task.
-    async fn ask(
-        &self,
-        task: &mut String,
-        request: &str,
-        asked: Asked,
-        named: Option<Revision>,
-    ) -> Result<Told>;
+    async fn ask(&self, task: &mut String, ask: &Ask) -> Result<Told>;
+}
+
+/// A request, but for its task.
+pub struct Ask {
+    pub request: String,
+    pub asked: Asked,
+    pub named: Option<Revision>,
 }
 
 /// Somebody who asks for one thing after the other.
@@ -195,18 +196,17 @@ impl<T: Target> Player<T> {
 
     pub async fn ask(&self, task: &str, asked: Asked, named: Option<Revision>) -> Told {
         let (is_change, storm) = (asked != Asked::Show, &self.storm);
-        let (sent, mut task, request) = (now(), task.to_owned(), storm.request());
+        let ask = Ask { request: storm.request(), asked, named };
+        let (sent, mut task) = (now(), task.to_owned());
         let is_killed = is_change && random_bool(0.08);
         let patience = if is_killed { random_range(1..80) } else { 4000 };
         storm.unanswered.set(storm.unanswered.get() + usize::from(is_change));
-        let asking = self.target.ask(&mut task, &request, asked, named);
+        let asking = self.target.ask(&mut task, &ask);
         let told = timeout(Duration::from_millis(patience), asking).await;
         storm.unanswered.set(storm.unanswered.get() - usize::from(is_change));
         storm.count(CLIENTS, usize::from(is_killed && told.is_err()));
-        storm.count(
-            STOPS,
-            usize::from(asked == Asked::Stop && matches!(told, Ok(Ok(Told::Made(_))))),
-        );
+        let is_stop = asked == Asked::Stop && matches!(told, Ok(Ok(Told::Made(_))));
+        storm.count(STOPS, is_stop.into());
         let told = match told {
             Ok(Ok(told)) => told,
             _ if is_change && storm.is(Fault::TimeoutCountedAsNo) => Told::NotDone,
@@ -219,7 +219,7 @@ impl<T: Target> Player<T> {
             Told::Absent => tasks.retain(|it| *it != task),
             _ => {}
         }
-        let (client, received) = (self.name.clone(), now());
+        let (client, request, received) = (self.name.clone(), ask.request, now());
         let answer = Answer { client, request, asked, named, sent, received, told: told.clone() };
         storm.answers.borrow_mut().entry(task).or_default().push(answer);
         told
