@@ -48,7 +48,7 @@ pub enum Deed {
 }
 
 impl Action {
-    /// What is left of the budget after it; `None` if it cannot be afforded.
+    /// Returns the budget that is left after it; `None` if it cannot be afforded.
     pub fn pay(self, world: &World) -> Option<Budget> {
         use Change::{Fail, Start, Succeed, TakeOver};
         let processing = world.row.as_ref().is_some_and(Row::is_processing);

@@ -1,4 +1,4 @@
-//! What one commit does to a task.
+//! The changes that one commit makes to a task.
 
 use task_lifecycle::{Draft, Operation, Run, TransitionError};
 
@@ -92,7 +92,7 @@ impl Change {
         Ok(())
     }
 
-    /// Whether a worker that does it gets the run, rather than has it.
+    /// Returns whether a worker that does it gets the run, rather than has it.
     pub const fn gets_the_run(self) -> bool {
         matches!(self, Self::Start | Self::TakeOver | Self::GoOn)
     }

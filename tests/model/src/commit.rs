@@ -1,4 +1,4 @@
-//! What becomes of a decision: the commit, its message, and what its maker learns.
+//! From a decision on: the commit, its message, and what its maker learns.
 
 use std::mem;
 

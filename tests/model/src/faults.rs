@@ -77,7 +77,7 @@ impl Protocol {
         self.fault == Some(fault)
     }
 
-    /// Whether a commit that fits no more will never fit again.
+    /// Returns whether a commit that fits no more will never fit again.
     pub(crate) fn counts_every_change(&self) -> bool {
         use Fault::{CommitWithoutRevision, EditNotCounted, RevisionRestoredOnRevert, StopIsAFlag};
         ![CommitWithoutRevision, EditNotCounted, RevisionRestoredOnRevert, StopIsAFlag]
@@ -85,7 +85,7 @@ impl Protocol {
             .any(|fault| self.has(fault))
     }
 
-    /// Whether the run is asked for before this change.
+    /// Returns whether the run is asked for before this change.
     pub(crate) fn checks(&self, change: Change) -> bool {
         let skipped = match change {
             Change::Progress => Fault::EditWithoutCheck,
@@ -96,7 +96,7 @@ impl Protocol {
         !self.has(skipped)
     }
 
-    /// Whether the run is current.
+    /// Checks that the run is current.
     pub(crate) fn check(&self, row: &Row, change: Change, token: Message) -> Result<(), StaleRun> {
         let task = &row.task;
         if self.has(Fault::MessageByRevision) && change.gets_the_run() {
@@ -107,7 +107,7 @@ impl Protocol {
         task.check_run(token.run)
     }
 
-    /// Whether whoever owns the run is to stop.
+    /// Returns whether the owner of the run is to stop.
     pub(crate) fn stop_holds(&self, row: &Row) -> bool {
         row.task.status().is_active()
             && row.stop_requested.is_some_and(|requested| match self.fault {
@@ -146,7 +146,7 @@ impl Protocol {
         row.task = Task::try_from(stored).unwrap_or_else(|_| row.task.clone());
     }
 
-    /// What a message carries.
+    /// Returns the run that a message carries.
     pub(crate) fn address(&self, row: &Row) -> Run {
         if self.has(Fault::MessageByRevision) {
             Run::new(row.task.revision().get())

@@ -1,4 +1,4 @@
-//! What was seen to happen at least once, so that no law holds because nothing happens.
+//! The events that happened at least once, so that no law holds because nothing happens.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::change::Change;
 
 texts! {
-    /// What became of a change.
+    /// The fate of a change.
     Fate {
         Accepted: "accepted",
         Conflict: "changed no row",

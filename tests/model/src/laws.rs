@@ -1,4 +1,4 @@
-//! What must hold, whatever the order of events.
+//! The laws: they hold in every order of events.
 
 use task_lifecycle::Status;
 

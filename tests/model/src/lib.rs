@@ -57,9 +57,9 @@ pub use world::Budget;
 use actions::Action;
 use world::World;
 
-/// What every run of the tests visits.
+/// The budgets that every run of the tests visits.
 pub const SMALL: [Budget; 3] = [[2, 1, 1], [1, 2, 1], [3, 0, 0]];
-/// What `--large` visits, and how many states there are.
+/// The budgets that `--large` visits, and the number of states in each.
 pub const LARGE: [(Budget, usize); 2] = [([2, 2, 0], 3_555_454), ([3, 0, 1], 4_097_005)];
 
 impl Model for Protocol {

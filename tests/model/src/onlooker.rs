@@ -24,7 +24,7 @@ pub struct Onlooker {
     pub made: [bool; NAMES.len()],
 }
 
-/// What a client sees, and would see after a revert.
+/// The part of a task that a client sees, or would see after a revert.
 fn shown(task: &Task<Document>) -> (Status, Document, Option<Previous<&Document>>) {
     (task.status(), *task.payload(), task.previous())
 }
@@ -48,7 +48,7 @@ impl Onlooker {
         truth.is_some_and(|truth| truth.run() == token.sent_for && truth.status().is_active())
     }
 
-    /// Whether a stop of the run that goes on was accepted.
+    /// Returns whether a stop of the run that goes on was accepted.
     pub fn is_to_stop(&self) -> bool {
         self.truth.as_ref().is_some_and(|truth| {
             truth.status().is_active() && self.stops & (1 << truth.payload().version) != 0

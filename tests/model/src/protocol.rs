@@ -1,4 +1,4 @@
-//! How everybody comes to a decision, step by step.
+//! The way of everybody to a decision, step by step.
 
 use std::mem;
 
@@ -27,10 +27,10 @@ pub(crate) struct Step<'a> {
     pub said: Vec<String>,
 }
 
-/// Why nothing was decided.
+/// The reason that nothing was decided.
 pub(crate) struct No {
     pub fate: Fate,
-    /// What was loaded is older than what the caller knows.
+    /// The caller knows more than was loaded.
     ahead: bool,
     /// The crate's own words.
     pub why: Option<Error>,
@@ -100,7 +100,7 @@ impl Protocol {
         Ok(Decision { intent: *intent, change, draft, over, again: false })
     }
 
-    /// What the wish comes to, by what was loaded.
+    /// Turns the wish into a change, by what was loaded.
     fn resolve(&self, who: usize, row: &Row, intent: &mut Intent) -> Result<Change, No> {
         use Change::{
             Cancel, Fail, FailUnpushed, GoOn, Halt, Retry, Start, Stop, Succeed, TakeOver,
@@ -132,7 +132,7 @@ impl Protocol {
         })
     }
 
-    /// Whether somebody else may end the run, or take it over.
+    /// Returns whether somebody else may end the run, or take it over.
     pub(crate) fn may_end(&self, who: usize, row: &Row) -> bool {
         let early = match who {
             SWEEPER => self.has(Fault::SweptAtOnce),

@@ -1,4 +1,4 @@
-//! Who takes part, and everything there is at one moment.
+//! Everybody who takes part, and everything there is at one moment.
 
 use std::fmt;
 use std::ops::Range;
@@ -57,13 +57,13 @@ impl Row {
         self.task.status() == Status::Processing
     }
 
-    /// Whether a lease is there, and in time or over.
+    /// Returns whether a lease is there that is over, or that is not.
     pub fn has_lease(&self, over: bool) -> bool {
         self.lease.is_some_and(|lease| lease.over == over)
     }
 }
 
-/// What a story says of a task.
+/// The words of a story.
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { task, stop_requested, .. } = self;
@@ -77,17 +77,17 @@ impl fmt::Display for Row {
     }
 }
 
-/// What asks a worker for a run, and what the worker holds until the run ends.
+/// Asks a worker for a run, and is held by the worker until the run ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Message {
     pub run: Run,
-    /// What only the onlooker reads: the run that it was really sent for,
+    /// Read by the onlooker alone: the run that it was really sent for,
     pub sent_for: Run,
     /// and the configuration of that run.
     pub version: u8,
 }
 
-/// What somebody is about to do.
+/// A wish, before and after it is decided.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Intent {
     pub change: Change,
@@ -98,7 +98,7 @@ pub struct Intent {
     pub named: Option<Revision>,
     /// Of a stop request: the queued run that was loaded first.
     pub queued_run: Option<Run>,
-    /// What only the onlooker knows: the configuration that the client saw.
+    /// Read by the onlooker alone: the configuration that the client saw.
     pub seen: u8,
 }
 
@@ -113,11 +113,11 @@ impl Intent {
     }
 }
 
-/// What was decided on a loaded task, to be committed.
+/// A draft to be committed, with the wish that led to it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Decision {
     pub intent: Intent,
-    /// What the intent came to, on this task.
+    /// The change that the intent came to, on this task.
     pub change: Change,
     pub draft: Draft<Document>,
     /// The lease that was seen to be over; the commit compares it.
@@ -131,7 +131,7 @@ pub struct Decision {
 pub struct Flight {
     pub who: usize,
     pub decision: Decision,
-    /// What only the onlooker knows: its maker still asks what became of it.
+    /// Read by the onlooker alone: its maker still asks what became of it.
     pub awaited: bool,
 }
 
@@ -166,7 +166,7 @@ impl Actor {
     }
 }
 
-/// How much may go on, beside runs that start and end. First, changes: requests, edits, hand-backs,
+/// Limits of what goes on, beside runs that start and end. First, changes: requests, edits, hand-backs,
 /// leases that run out, and tasks that wait too long; then losses: deaths, and commits and pushes
 /// without an answer; last, loads that are one commit behind.
 pub type Budget = [u8; 3];
