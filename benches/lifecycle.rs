@@ -39,15 +39,15 @@ macro_rules! benches {
 }
 
 benches! {
-    start: after::<T>("") => |task| task.start();
-    retry: after::<T>("s") => |task| task.retry();
-    succeed_new: after::<T>("s") => |task| task.succeed();
-    succeed_updating: after::<T>("fus") => |task| task.succeed();
-    fail_new: after::<T>("") => |task| task.fail();
-    fail_updating: after::<T>("fu") => |task| task.fail();
-    cancel_new: after::<T>("") => |task| task.cancel();
-    cancel_updating: after::<T>("fu") => |task| task.cancel();
-    cancel_refused: after::<T>("s") => |task| task.cancel();
+    start: after::<T>("") => Task::start;
+    retry: after::<T>("s") => Task::retry;
+    succeed_new: after::<T>("s") => Task::succeed;
+    succeed_updating: after::<T>("fus") => Task::succeed;
+    fail_new: after::<T>("") => Task::fail;
+    fail_updating: after::<T>("fu") => Task::fail;
+    cancel_new: after::<T>("") => Task::cancel;
+    cancel_updating: after::<T>("fu") => Task::cancel;
+    cancel_refused: after::<T>("s") => Task::cancel;
     cancel_a_draft: Draft::new(after::<T>("fu")) => |draft| draft.cancel();
     apply: after::<T>("fu") => |task| task.apply(black_box(Event::Cancel));
     update: (after::<T>("f"), Some(T::make(2))) => |(task, new)| new.take().map(|it| task.update(it));

@@ -156,10 +156,9 @@ def bulk(times):
 
 
 def growth(times):
-    cell = lambda payload, size: " / ".join(f"{times['measure'][it, payload, size]:.1f}" for it in ["cancel", "touch"])
     sizes = ["10000", "100000", "1000000"]
-    return table(["", "1,000", *(f"{int(it):,}" for it in sizes)],
-                 [[payload, "1 / 1", *(cell(payload, it) for it in sizes)] for payload in PAYLOADS])
+    cells = lambda payload: [f"{times['measure']['growth', payload, it]:.2f}" for it in sizes]
+    return table(["", *(f"{int(it):,}" for it in sizes)], [[payload, *cells(payload)] for payload in PAYLOADS])
 
 
 def main():

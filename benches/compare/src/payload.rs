@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 /// A payload that can be made: equal numbers make equal payloads.
-pub trait Payload {
+pub(crate) trait Payload {
     fn make(number: u64) -> Self;
 }
 
@@ -19,7 +19,7 @@ impl Payload for u64 {
 
 /// 56 bytes, and some on the heap.
 #[derive(serde::Serialize, serde::Deserialize)]
-pub struct Document {
+pub(crate) struct Document {
     times: [u64; 3],
     pages: u64,
     message: String,
