@@ -35,10 +35,12 @@ pub(crate) struct Write<T> {
     pub(crate) to: Option<Task<T>>,
 }
 
-pub(crate) async fn ask<S: Store>(
-    store: &S,
-    request: &Request<S::Id, S::Payload>,
-) -> Answer<S::Id, S::Payload> {
+pub(crate) type CallOf<S> = Call<<S as Store>::Id, <S as Store>::Payload>;
+pub(crate) type RequestOf<S> = Request<<S as Store>::Id, <S as Store>::Payload>;
+pub(crate) type AnswerOf<S> = Answer<<S as Store>::Id, <S as Store>::Payload>;
+pub(crate) type HeardOf<S> = Heard<<S as Store>::Id, <S as Store>::Payload>;
+
+pub(crate) async fn ask<S: Store>(store: &S, request: &RequestOf<S>) -> AnswerOf<S> {
     let answer = match request {
         Request::Create(task) => store.create(task).await.map(Answer::Created),
         Request::CreateAs(id, task) => {
@@ -55,9 +57,7 @@ pub(crate) async fn ask<S: Store>(
 impl<I, T: Clone> Request<I, T> {
     pub(crate) fn write(&self) -> Option<Write<T>> {
         Some(match self {
-            Self::Commit(_, draft) => {
-                Write { from: Some(draft.loaded()), to: Some((**draft).clone()) }
-            }
+            Self::Commit(_, it) => Write { from: Some(it.loaded()), to: Some(Task::clone(it)) },
             Self::Delete(_, loaded) => Write { from: Some(*loaded), to: None },
             Self::CreateAs(_, task) => Write { from: None, to: Some(task.clone()) },
             Self::Create(_) | Self::Load(_) => return None,

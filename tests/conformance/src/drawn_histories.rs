@@ -85,15 +85,13 @@ impl Draw {
         event[ASK] = ask as u8;
         event[CLIENT] = self.below(2);
         event[TASK] = if self.one_in(20) { FREE_NAME } else { self.below(5) };
-        event[TEXT] = self.text();
+        event[TEXT] = if ask == Leap { self.below(20) } else { self.text() };
         event[AS_HELD] = u8::from(self.one_in(2));
         event[CHANGE] = self.below(7);
         for more in MORE {
             event[more] = if self.one_in(3) { 1 + self.below(7) } else { 0 };
         }
-        if ask == Leap {
-            event[TEXT] = self.below(20);
-        } else if ask == CreateAs && self.one_in(2) {
+        if ask == CreateAs && self.one_in(2) {
             event[TASK] = FREE_NAME;
         }
         event
@@ -154,7 +152,7 @@ impl Draw {
         for event in [&mut *first, &mut *second] {
             event[AS_HELD] = u8::from(self.one_in(4));
         }
-        second[TASK] = if self.one_in(4) { 1 } else { 0 };
+        second[TASK] = u8::from(self.one_in(4));
         events
     }
 

@@ -17,7 +17,7 @@ pub(crate) const FIRST_LARGE: u8 = 23;
 
 const LARGE: &str = utf8(&[b'x'; 300_000]);
 const LARGE_TOO: &str = utf8(&ENDS_OTHERWISE);
-const ENDS_OTHERWISE: [u8; 300_000] = {
+static ENDS_OTHERWISE: [u8; 300_000] = {
     let mut bytes = [b'x'; 300_000];
     bytes[299_999] = b'y';
     bytes

@@ -258,7 +258,9 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
                 }
             }
         }
-        both.iter().for_each(|heard| self.note(heard));
+        for heard in both {
+            self.note(heard);
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use task_lifecycle::{Draft, Snapshot, Task};
 
-use crate::call::{self, Answer, Heard, Request};
+use crate::call::{self, Answer, AnswerOf, CallOf, Heard, HeardOf, Request, RequestOf};
 use crate::history::{
     AGAIN, AS_HELD, Ask, CHANGE, CLIENT, Event, FREE_NAME, Fate, History, MORE, PART, TASK, TEXT,
     WAITS, ask, fate,
@@ -23,12 +23,6 @@ use crate::{Law, Report, Store};
 /// Ticks until a call counts as one that does not end.
 pub(crate) const PATIENCE: u64 = 3_000;
 
-/// How much longer it may take to make a handle than to answer.
-const OPENING: u64 = 4;
-
-/// Ticks until what comes late is there.
-const LATE: u64 = 30;
-
 /// How often a store that loses answers is asked again, where that can do no harm.
 const TRIES: u32 = 32;
 
@@ -36,13 +30,7 @@ const TRIES: u32 = 32;
 /// store that has had three times as many is free in every other.
 const MOST_TASKS: usize = 20;
 
-/// More than a history counts after a counter has come to the end of a column.
-const ROOM: u64 = 1_000;
-
-type Call<S> = call::Call<<S as Store>::Id, <S as Store>::Payload>;
-type Reply<S> = Answer<<S as Store>::Id, <S as Store>::Payload>;
-type Kind<S> = Discriminant<Asked<S>>;
-type Asked<S> = Request<<S as Store>::Id, <S as Store>::Payload>;
+type Kind<S> = Discriminant<RequestOf<S>>;
 
 /// A broken law, and the story of it.
 pub(crate) struct Found {
@@ -50,7 +38,7 @@ pub(crate) struct Found {
     pub(crate) story: Vec<String>,
 }
 
-type Outcome<T = ()> = Result<T, Box<Found>>;
+type Outcome<T = ()> = Result<T, Found>;
 type Maybe<T> = Outcome<Option<T>>;
 type MaybeTask<S> = Maybe<Task<<S as Store>::Payload>>;
 
@@ -118,7 +106,7 @@ impl<S: Store> Known<S> {
     }
 
     /// Resolves after how many waits an event's call is held.
-    fn waits(&self, event: &mut Event, request: &Asked<S>) -> u32 {
+    fn waits(&self, event: &mut Event, request: &RequestOf<S>) -> u32 {
         if event[WAITS] >= PART {
             let most = self.waits.get(&discriminant(request)).copied().unwrap_or(0);
             let part = u32::from(event[WAITS] - PART) * most / u32::from(PART);
@@ -211,13 +199,11 @@ impl<S: Store> Play<'_, S> {
         let Some(row) = self.row(event) else { return Ok(false) };
         let Some(next) = meanwhile else {
             let Some(call) = self.prepare(event, (client, row)).await? else { return Ok(false) };
-            if fate(event) == Fate::GivenUp {
-                let waits = self.known.waits(event, &call.request);
-                self.give_up(call, waits).await?;
-            } else {
-                self.send(call).await?;
+            if fate(event) != Fate::GivenUp {
+                return self.send(call).await.map(|()| true);
             }
-            return Ok(true);
+            let waits = self.known.waits(event, &call.request);
+            return self.give_up(call, waits).await.map(|()| true);
         };
         let other = (row + usize::from(next[TASK] % FREE_NAME)) % self.ledger.rows.len().max(1);
         // A delete may need a commit before it, so it is prepared first.
@@ -267,13 +253,13 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// What a client is about to do; `None` if there is nothing to do it to.
-    async fn prepare(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<Call<S>> {
+    async fn prepare(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<CallOf<S>> {
         let rows = self.ledger.rows.len();
         if ask(event) == Ask::Create {
             self.creates += 1;
             let create = Request::Create(Task::new(self.payload(event[TEXT])));
             let has_room = rows + 1 < MOST_TASKS && self.creates < 2 * MOST_TASKS;
-            return Ok(has_room.then(|| Call::<S>::new(client, rows, create)));
+            return Ok(has_room.then(|| CallOf::<S>::new(client, rows, create)));
         }
         let Some(known) = self.ledger.rows.get(row) else { return Ok(None) };
         let (id, is_free) = (known.id.clone(), known.is_free());
@@ -289,11 +275,11 @@ impl<S: Store> Play<'_, S> {
             }
             _ => return self.change(event, (client, row)).await,
         };
-        Ok(Some(Call::<S>::new(client, row, request)))
+        Ok(Some(CallOf::<S>::new(client, row, request)))
     }
 
     /// What a client makes of its copy of a task.
-    async fn change(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<Call<S>> {
+    async fn change(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<CallOf<S>> {
         let as_held = event[AS_HELD] > 0 || self.ledger.rows[row].is_free();
         let Some(mut task) = self.held(client, row, as_held).await? else { return Ok(None) };
         let known = &self.ledger.rows[row];
@@ -302,7 +288,7 @@ impl<S: Store> Play<'_, S> {
             if task.status().is_active() && !(as_held && is_stale) {
                 let mut draft = Draft::new(task);
                 let _ = draft.fail();
-                self.send(Call::<S>::commit(client, row, (id.clone(), draft), "fail")).await?;
+                self.send(CallOf::<S>::commit(client, row, (id.clone(), draft), "fail")).await?;
                 self.look_if_watched().await?;
                 // The copy that the commit left, if it was accepted.
                 let left = self.copy(client, row).clone();
@@ -312,7 +298,7 @@ impl<S: Store> Play<'_, S> {
                 }
             }
             let request = Request::Delete(id, task.revision());
-            return Ok(Some(Call::<S>::new(client, row, request)));
+            return Ok(Some(CallOf::<S>::new(client, row, request)));
         }
         let mut draft = Draft::new(task);
         let mut words = Vec::new();
@@ -327,7 +313,7 @@ impl<S: Store> Play<'_, S> {
                 words.push(call::decide(&mut draft, usize::from(change), payload));
             }
         }
-        Ok(Some(Call::<S>::commit(client, row, (id, draft), &words.join(" and "))))
+        Ok(Some(CallOf::<S>::commit(client, row, (id, draft), &words.join(" and "))))
     }
 
     fn payload(&mut self, text: u8) -> S::Payload {
@@ -351,7 +337,7 @@ impl<S: Store> Play<'_, S> {
             return Ok(copy);
         }
         let load = Request::Load(known.id.clone());
-        let line = Call::<S>::new(client, row, load).line();
+        let line = CallOf::<S>::new(client, row, load).line();
         let line = self.known.clock.tell(line);
         let seen = self.see(client, row, Some(line)).await?;
         self.known.clock.add(line, &format!(": {}", call::show(seen.as_ref())));
@@ -360,7 +346,7 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// Makes a call while no other is in flight.
-    async fn make(&mut self, client: usize, request: &Asked<S>) -> Reply<S> {
+    async fn make(&mut self, client: usize, request: &RequestOf<S>) -> AnswerOf<S> {
         let is_read = matches!(request, Request::Create(_) | Request::Load(_));
         let mut last = String::new();
         for _ in 0..TRIES {
@@ -380,7 +366,7 @@ impl<S: Store> Play<'_, S> {
         Answer::None(Fault::Panicked(format!("{TRIES} times an error: {last}")))
     }
 
-    async fn send(&mut self, mut call: Call<S>) -> Outcome {
+    async fn send(&mut self, mut call: CallOf<S>) -> Outcome {
         if let Request::Create(_) = call.request {
             call.row = self.ledger.rows.len();
         }
@@ -391,7 +377,7 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// Takes the answer to a call that was made alone.
-    fn settle(&mut self, heard: Heard<S::Id, S::Payload>) -> Outcome {
+    fn settle(&mut self, heard: HeardOf<S>) -> Outcome {
         if let Err(breach) = self.ledger.settle(&heard) {
             return Err(self.found(breach));
         }
@@ -400,7 +386,7 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// Notes what an answer means for the client.
-    fn note(&mut self, Heard { call, answer }: Heard<S::Id, S::Payload>) {
+    fn note(&mut self, Heard { call, answer }: HeardOf<S>) {
         let (client, row) = (call.client, call.row);
         let report = &mut self.known.report;
         match (&answer, &call.request) {
@@ -423,7 +409,7 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// Makes two calls that overlap.
-    async fn overlap(&mut self, [one, mut two]: [Call<S>; 2], fate: Fate, waits: u32) -> Outcome {
+    async fn overlap(&mut self, [one, mut two]: [CallOf<S>; 2], fate: Fate, waits: u32) -> Outcome {
         let (clock, patience) = (&self.known.clock, self.known.patience);
         let line = clock.tell(one.line());
         let mut first = Flight::new(call::ask(self.handle(one.client), &one.request));
@@ -451,12 +437,14 @@ impl<S: Store> Play<'_, S> {
         if let Err(breach) = self.ledger.settle_both(&mut both) {
             return Err(self.found(breach));
         }
-        both.into_iter().for_each(|heard| self.note(heard));
+        for heard in both {
+            self.note(heard);
+        }
         Ok(())
     }
 
     /// A client goes away while its call is under way.
-    async fn give_up(&mut self, call: Call<S>, waits: u32) -> Outcome {
+    async fn give_up(&mut self, call: CallOf<S>, waits: u32) -> Outcome {
         let clock = &self.known.clock;
         let line = clock.tell(call.line());
         let mut flight = Flight::new(call::ask(self.handle(call.client), &call.request));
@@ -499,7 +487,7 @@ impl<S: Store> Play<'_, S> {
     /// Loads a task, which must be as the ledger has it. The line of the story is told already, or
     /// only if something is wrong.
     async fn see(&mut self, viewer: usize, row: usize, line: Option<usize>) -> MaybeTask<S> {
-        let call = Call::<S>::new(viewer, row, Request::Load(self.ledger.rows[row].id.clone()));
+        let call = CallOf::<S>::new(viewer, row, Request::Load(self.ledger.rows[row].id.clone()));
         let answer = self.make(viewer, &call.request).await;
         let heard = Heard { call, answer };
         let Err(mut breach) = self.ledger.settle(&heard) else {
@@ -515,7 +503,7 @@ impl<S: Store> Play<'_, S> {
             if viewer != writer && self.sees_right(writer, row).await {
                 breach.law = Law::SeenByAll;
             } else if was {
-                pause(&self.known.clock, LATE).await;
+                pause(&self.known.clock, 30).await;
                 // Then it was stored, and the answer came before.
                 let is_late = self.sees_right(viewer, row).await;
                 breach.law = if is_late { Law::NeverOlder } else { breach.law };
@@ -553,7 +541,7 @@ impl<S: Store> Play<'_, S> {
 
     /// Waits for a handle.
     async fn opened<T>(&self, what: &str, opening: impl Future<Output = T>) -> Outcome<T> {
-        let (clock, patience) = (&self.known.clock, OPENING * self.known.patience);
+        let (clock, patience) = (&self.known.clock, 4 * self.known.patience);
         let fault = match alone(clock, opening, patience).await.answer() {
             Ok(opened) => return Ok(opened),
             Err(fault) => fault.words(),
@@ -562,8 +550,8 @@ impl<S: Store> Play<'_, S> {
         Err(self.found(self.ledger.found(Law::NoError, "a handle".into(), fault)))
     }
 
-    fn found(&self, breach: Breach) -> Box<Found> {
-        Box::new(Found { breach, story: lock(&self.known.clock.story).clone() })
+    fn found(&self, breach: Breach) -> Found {
+        Found { breach, story: lock(&self.known.clock.story).clone() }
     }
 
     /// Both clients look at everything. And where a commit was refused because a call that was
@@ -578,7 +566,7 @@ impl<S: Store> Play<'_, S> {
                 let mut draft = Draft::new(task);
                 draft.edit(|payload| *payload = S::payload("in the end"));
                 let id = self.ledger.rows[row].id.clone();
-                let call = Call::<S>::commit(0, row, (id, draft), "edit");
+                let call = CallOf::<S>::commit(0, row, (id, draft), "edit");
                 let told = line.unwrap_or_else(|| lock(&self.known.clock.story).len());
                 self.known.clock.forget(told);
                 line = Some(told);
@@ -602,7 +590,8 @@ impl<S: Store> Play<'_, S> {
 fn leap<S: Store>(task: &Task<S::Payload>, counter: u8) -> Option<Task<S::Payload>> {
     let counter = COUNTERS[usize::from(counter) % COUNTERS.len()];
     let is_beyond = task.revision().get() >= counter || task.run().get() >= counter;
-    if is_beyond || counter.saturating_add(ROOM) > S::LARGEST_COUNTER {
+    // A history counts on from there.
+    if is_beyond || counter.saturating_add(1_000) > S::LARGEST_COUNTER {
         return None;
     }
     let snapshot = Snapshot::from(task.clone());

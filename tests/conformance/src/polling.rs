@@ -83,9 +83,8 @@ impl Clock {
         if let Some(waker) = lock(&self.waker).take() {
             waker.wake();
         }
-        let (left, entered) = (&self.left, &self.entered);
-        let (left, entered) = (left.load(Ordering::SeqCst), entered.load(Ordering::SeqCst));
-        if left == entered || left != last {
+        let left = self.left.load(Ordering::SeqCst);
+        if left == self.entered.load(Ordering::SeqCst) || left != last {
             return (left, now);
         }
         if now == since + STUCK {

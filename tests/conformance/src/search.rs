@@ -32,12 +32,12 @@ const MORE: (u32, Duration) = (60, Duration::from_secs(5));
 const SILENT: u32 = 2;
 
 /// A violation with the history that showed it.
-type Shown = (Box<Found>, History);
+type Shown = (Found, History);
 
 /// Plays histories, as many as there are or as there is time for.
 pub(crate) async fn search<S: Store>(
     mut open: impl AsyncFnMut() -> S,
-) -> Result<Report, Box<Violation>> {
+) -> Result<Report, Violation> {
     let seed = number(SEED).unwrap_or_else(|| RandomState::new().hash_one(0));
     let time = Duration::from_secs(number(SECONDS).unwrap_or(TIME));
     let mut known = Known::new(open().await, open().await).await;
@@ -46,7 +46,7 @@ pub(crate) async fn search<S: Store>(
             panic!("{REPLAY} is not a history of this version of the suite: {text}");
         });
         let played = play(open().await, &mut history, &mut known).await;
-        let told = |found: Box<Found>| violation((found.breach, found.story), Some(text), None);
+        let told = |found: Found| violation((found.breach, found.story), Some(text), None);
         return played.map(|()| known.report).map_err(told);
     }
     let began = Instant::now();
@@ -66,10 +66,10 @@ pub(crate) async fn search<S: Store>(
         let Err(mut found) = play(open().await, &mut history, &mut known).await else { continue };
         if is_silent(&found) && silent < SILENT {
             silent += 1;
-            match play(open().await, &mut history, &mut known).await {
+            found = match play(open().await, &mut history, &mut known).await {
                 Ok(()) => continue,
-                Err(again) => found = again,
-            }
+                Err(again) => again,
+            };
         }
         let tells_all = is_silent(&found) || found.breach.rank == 0;
         if best.is_none() {
@@ -88,7 +88,7 @@ pub(crate) async fn search<S: Store>(
 }
 
 /// Says that nothing overlapped, if so.
-pub(crate) fn tried(report: Report, seen: &str) -> Result<Report, Box<Violation>> {
+pub(crate) fn tried(report: Report, seen: &str) -> Result<Report, Violation> {
     // A replay is one history, in which none need to.
     if report.overlapped > 0 || env::var(REPLAY).is_ok() {
         return Ok(report);
@@ -101,7 +101,7 @@ pub(crate) fn tried(report: Report, seen: &str) -> Result<Report, Box<Violation>
 /// Plays histories on a store that never waits, and then races threads.
 pub(crate) fn search_blocking<S: Store + Send>(
     mut open: impl FnMut() -> S,
-) -> Result<Report, Box<Violation>> {
+) -> Result<Report, Violation> {
     let mut report = block_on(search(async || open()))?;
     if env::var(REPLAY).is_err() {
         report.overlapped += search_threads(open, &|future| block_on(future))?;
@@ -113,7 +113,7 @@ pub(crate) fn search_blocking<S: Store + Send>(
 pub(crate) fn search_threads<S: Store + Send>(
     mut open: impl FnMut() -> S,
     block_on: BlockOn<'_>,
-) -> Result<u32, Box<Violation>> {
+) -> Result<u32, Violation> {
     let Some(raced) = race(open(), block_on) else {
         let seen = "`Store::another` returned none, so there is no handle for a second thread";
         return tried(Report::default(), seen).map(|report| report.overlapped);
@@ -160,12 +160,13 @@ async fn told<S: Store>(
     known: &mut Known<S>,
     (mut found, history): Shown,
     seed: u64,
-) -> Box<Violation> {
+) -> Violation {
     let mut replay = Some(history.to_string());
     for _ in 0..if is_silent(&found) { 1 } else { 2 } {
         match play(open().await, &mut history.clone(), known).await {
             Err(again) if again.breach.law == found.breach.law => found = again,
-            _ => replay = None,
+            Err(_) => {}
+            Ok(()) => replay = None,
         }
     }
     violation((found.breach, found.story), replay, Some(seed))
@@ -179,9 +180,8 @@ fn violation(
     (breach, story): (Breach, Vec<String>),
     replay: Option<String>,
     seed: Option<u64>,
-) -> Box<Violation> {
-    let (law, expected, seen) = (breach.law, breach.expected, breach.seen);
-    Box::new(Violation { law, story, expected, seen, replay, seed })
+) -> Violation {
+    Violation { law: breach.law, story, expected: breach.expected, seen: breach.seen, replay, seed }
 }
 
 /// The number in an environment variable.

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use task_lifecycle::{Draft, Task};
 
-use crate::call::{Answer, Call, Heard, Request, Write, ask, decide};
+use crate::call::{Answer, Call, CallOf, Heard, HeardOf, Request, RequestOf, Write, ask, decide};
 use crate::ledger::{Breach, VAGUE, rank};
 use crate::polling::{Clock, Fault, lock, quietly};
 use crate::{Law, Store};
@@ -49,8 +49,6 @@ const LONG: usize = 1_000;
 
 /// What one thread asked and heard about one task.
 type Log<S> = Vec<HeardOf<S>>;
-
-type HeardOf<S> = Heard<<S as Store>::Id, <S as Store>::Payload>;
 
 /// A task that the threads race for, as it was created.
 #[derive(Clone)]
@@ -306,7 +304,7 @@ impl<S: Store> Racer<'_, S> {
     }
 
     /// Makes a call, and keeps what was asked and heard.
-    async fn call(&self, request: Request<S::Id, S::Payload>, words: &str, log: &mut Log<S>) {
+    async fn call(&self, request: RequestOf<S>, words: &str, log: &mut Log<S>) {
         let call = Call { words: words.into(), ..Call::new(self.me, 0, request) };
         log.push(Heard { call, answer: Answer::None(Fault::Silent) });
         let Some(Heard { call, answer }) = log.last_mut() else { return };
@@ -342,7 +340,7 @@ fn judge<S: Store>(prizes: &[PrizeOf<S>], at: usize, logs: &[Log<S>; 2]) -> Opti
     let Prize { id, task: base, .. } = prizes.get(at)?;
     let all = || logs.iter().flatten();
     let found = |law, expected: &str, told: &[&HeardOf<S>]| {
-        let create = Call::<S::Id, _>::new(0, 0, Request::Create(base.clone())).line();
+        let create = CallOf::<S>::new(0, 0, Request::Create(base.clone())).line();
         let mut story =
             vec![format!("{create}: named {id:?}; two threads load and commit at once")];
         story.extend(told.iter().map(|heard| heard.line()));

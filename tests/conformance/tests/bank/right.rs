@@ -66,6 +66,8 @@ impl Kept for [char; 4] {
 /// nobody knows whether it was done.
 pub(crate) trait Keep<T: Kept>: Default + Clone + Send {
     const LOSES_ANSWERS: bool = false;
+    const LARGEST_COUNTER: u64 = u64::MAX;
+    const HAS_ANOTHER: bool = true;
 
     async fn with<R: Send + 'static>(
         &self,
@@ -84,12 +86,35 @@ impl<K: Keep<T>, T: Kept> Default for By<K, T> {
     }
 }
 
+impl<K: Keep<T>, T: Kept> By<K, T> {
+    /// Tries again while the store is busy.
+    async fn insist<R: Send + 'static>(
+        &self,
+        job: impl FnMut(&mut Tasks<T>) -> R + Clone + Send + 'static,
+    ) -> Answer<R> {
+        loop {
+            match self.0.with(job.clone()).await {
+                Err(error) if error == BUSY => wait().await,
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn swap(&self, id: u32, loaded: Revision, task: Option<Task<T>>) -> Answer<bool> {
+        match self.0.with(move |tasks| tasks.swap(id, loaded, task.clone())).await {
+            Err(error) if error == BUSY => Ok(false),
+            answer => answer,
+        }
+    }
+}
+
 impl<K: Keep<T>, T: Kept> Store for By<K, T> {
     type Id = u32;
     type Payload = T;
     type Error = String;
 
     const LOSES_ANSWERS: bool = K::LOSES_ANSWERS;
+    const LARGEST_COUNTER: u64 = K::LARGEST_COUNTER;
 
     fn payload(text: &str) -> T {
         T::of(text)
@@ -101,67 +126,21 @@ impl<K: Keep<T>, T: Kept> Store for By<K, T> {
             tasks.0.insert(tasks.1, task.clone());
             tasks.1
         };
-        loop {
-            match self.0.with(create.clone()).await {
-                Err(error) if error == BUSY => wait().await,
-                answer => return answer,
-            }
-        }
+        self.insist(create).await
     }
     async fn load(&self, id: &u32) -> Answer<Option<Task<T>>> {
         let id = *id;
-        loop {
-            match self.0.with(move |tasks| tasks.0.get(&id).cloned()).await {
-                Err(error) if error == BUSY => wait().await,
-                answer => return answer,
-            }
-        }
+        self.insist(move |tasks| tasks.0.get(&id).cloned()).await
     }
     async fn commit(&self, id: &u32, draft: &Draft<T>) -> Answer<bool> {
-        let (id, loaded, task) = (*id, draft.loaded(), (**draft).clone());
-        match self.0.with(move |tasks| tasks.swap(id, loaded, Some(task.clone()))).await {
-            Err(error) if error == BUSY => Ok(false),
-            answer => answer,
-        }
+        assert!(draft.run().get() <= K::LARGEST_COUNTER, "a counter that it does not keep");
+        self.swap(*id, draft.loaded(), Some((**draft).clone())).await
     }
     async fn delete(&self, id: &u32, loaded: Revision) -> Answer<bool> {
-        let id = *id;
-        match self.0.with(move |tasks| tasks.swap(id, loaded, None)).await {
-            Err(error) if error == BUSY => Ok(false),
-            answer => answer,
-        }
+        self.swap(*id, loaded, None).await
     }
     async fn another(&self) -> Option<Self> {
-        Some(Self(self.0.clone(), PhantomData))
-    }
-}
-
-/// A right store with one handle.
-#[derive(Default)]
-pub(crate) struct Alone(By<Mutexed<String>>);
-
-impl Store for Alone {
-    type Id = u32;
-    type Payload = String;
-    type Error = String;
-
-    const LARGEST_COUNTER: u64 = i32::MAX as u64;
-
-    fn payload(text: &str) -> String {
-        text.to_owned()
-    }
-    async fn create(&self, task: &Task<String>) -> Answer<u32> {
-        self.0.create(task).await
-    }
-    async fn load(&self, id: &u32) -> Answer<Option<Task<String>>> {
-        self.0.load(id).await
-    }
-    async fn commit(&self, id: &u32, draft: &Draft<String>) -> Answer<bool> {
-        assert!(draft.run().get() < 1 << 31, "a counter that it does not keep");
-        self.0.commit(id, draft).await
-    }
-    async fn delete(&self, id: &u32, loaded: Revision) -> Answer<bool> {
-        self.0.delete(id, loaded).await
+        K::HAS_ANOTHER.then(|| Self(self.0.clone(), PhantomData))
     }
 }
 
@@ -207,7 +186,9 @@ fn actor<T: Kept>() -> Sender<Job<T>> {
     let (sender, jobs) = channel::<Job<T>>();
     thread::spawn(move || {
         let mut tasks = Tasks::default();
-        jobs.into_iter().for_each(|job| job(&mut tasks));
+        for job in jobs {
+            job(&mut tasks);
+        }
     });
     sender
 }
@@ -347,5 +328,21 @@ impl Keep<String> for Lossy {
         let result = job(&mut lock(&self.0.1));
         wait().await;
         if number % 6 == 5 { Err("time-out".to_owned()) } else { Ok(result) }
+    }
+}
+
+/// One handle, and counters of 31 bits.
+#[derive(Clone, Default)]
+pub(crate) struct Alone(Mutexed<String>);
+
+impl Keep<String> for Alone {
+    const LARGEST_COUNTER: u64 = i32::MAX as u64;
+    const HAS_ANOTHER: bool = false;
+
+    async fn with<R: Send + 'static>(
+        &self,
+        job: impl FnMut(&mut Tasks<String>) -> R + Send + 'static,
+    ) -> Answer<R> {
+        self.0.with(job).await
     }
 }
