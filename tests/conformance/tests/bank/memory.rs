@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::hint;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -28,27 +29,39 @@ pub(crate) async fn wait() {
     .await;
 }
 
-/// Rows, and what faults need beside them. Clones are handles on the same rows.
+/// Rows, and what faults need beside them.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) rows: Mutex<Rows>,
+    /// Other rows: what is on the disk, was deleted, or lies in a cache.
+    pub(crate) beside: Mutex<Rows>,
+    pub(crate) count: AtomicU32,
+    pub(crate) next: AtomicU32,
+    pub(crate) taken: AtomicBool,
+    pub(crate) gate: tokio::sync::Mutex<()>,
+}
+
+/// A handle on rows. Clones are others.
 #[derive(Default)]
 pub(crate) struct Memory {
-    pub(crate) rows: Arc<Mutex<Rows>>,
-    /// Other rows: what is on the disk, was deleted, or lies in a cache.
-    pub(crate) beside: Arc<Mutex<Rows>>,
+    shared: Arc<Shared>,
     /// The rows that this handle has read.
     pub(crate) own: Mutex<Rows>,
-    pub(crate) count: Arc<AtomicU32>,
-    pub(crate) next: Arc<AtomicU32>,
-    pub(crate) taken: Arc<AtomicBool>,
     /// Whether calls wait; if not, they let other threads come between.
-    pub(crate) waits: bool,
+    waits: bool,
 }
 
 impl Clone for Memory {
     fn clone(&self) -> Self {
-        let (rows, beside) = (Arc::clone(&self.rows), Arc::clone(&self.beside));
-        let (count, next) = (Arc::clone(&self.count), Arc::clone(&self.next));
-        let (taken, waits, own) = (Arc::clone(&self.taken), self.waits, Mutex::default());
-        Self { rows, beside, own, count, next, taken, waits }
+        Self { shared: Arc::clone(&self.shared), own: Mutex::default(), waits: self.waits }
+    }
+}
+
+impl Deref for Memory {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
     }
 }
 
@@ -57,11 +70,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A lock that is held across waits.
-pub(crate) struct Guard(Arc<AtomicBool>);
+pub(crate) struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.taken.store(false, Ordering::Release);
     }
 }
 
@@ -76,7 +89,7 @@ impl Memory {
 
     pub(crate) fn try_take(&self) -> Option<Guard> {
         let is_free = !self.taken.swap(true, Ordering::AcqRel);
-        is_free.then(|| Guard(Arc::clone(&self.taken)))
+        is_free.then(|| Guard(Arc::clone(&self.shared)))
     }
 
     pub(crate) async fn take(&self) -> Guard {
@@ -225,27 +238,47 @@ impl<F: Fault + Send> Store for With<F> {
     }
 }
 
-/// How a store is driven.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
-    /// By `check`.
-    Waiting,
-    /// By `check_blocking`.
-    Blocking,
-}
-
-/// Declares faults, each with what it does otherwise, and lists them with the law that each breaks.
+/// Declares faults, each with the law that it breaks (or those, the first of which tells it best)
+/// and what it does otherwise.
 macro_rules! faults {
-    ($list:ident: $($fault:ident $law:ident {$($body:tt)*})*) => {
+    ($list:ident: $($fault:ident $($law:ident)+ {
+        $($method:ident($($argument:pat_param),*) $body:block)*
+    })*) => {
         $(pub(crate) struct $fault;
-        impl crate::memory::Fault for $fault {$($body)*})*
+        impl crate::memory::Fault for $fault {
+            $(crate::memory::method! { $method($($argument),*) $body })*
+        })*
 
-        pub(crate) fn $list() -> Vec<crate::Entry> {
-            vec![$(crate::Entry::new::<$fault>(
+        pub(crate) fn $list() -> Vec<crate::Broken> {
+            vec![$(crate::Broken::new::<$fault>(
                 stringify!($fault),
-                task_lifecycle_conformance::Law::$law,
+                &[$(task_lifecycle_conformance::Law::$law),+],
             )),*]
         }
     };
 }
 pub(crate) use faults;
+
+#[rustfmt::skip]
+macro_rules! method {
+    (written($row:pat_param, $before:pat_param) $body:block) => {
+        fn written($row: Row, $before: Option<&Row>) -> Answer<Row> $body
+    };
+    (create($store:pat_param, $row:pat_param) $body:block) => {
+        async fn create($store: &Memory, $row: Row) -> Answer<u32> $body
+    };
+    (create_as($store:pat_param, $id:pat_param, $row:pat_param) $body:block) => {
+        async fn create_as($store: &Memory, $id: u32, $row: Row) -> Answer<bool> $body
+    };
+    (load($store:pat_param, $id:pat_param) $body:block) => {
+        async fn load($store: &Memory, $id: u32) -> Answer<Option<Row>> $body
+    };
+    (commit($store:pat_param, $id:pat_param, $draft:pat_param, $row:pat_param) $body:block) => {
+        async fn commit($store: &Memory, $id: u32, $draft: &Draft<String>, $row: Row) -> Answer<bool> $body
+    };
+    (delete($store:pat_param, $id:pat_param, $loaded:pat_param) $body:block) => {
+        async fn delete($store: &Memory, $id: u32, $loaded: Revision) -> Answer<bool> $body
+    };
+    (reopen($store:pat_param) $body:block) => { fn reopen($store: &Memory) $body };
+}
+pub(crate) use method;
