@@ -95,12 +95,11 @@ fn bind(sql: &'static str, id: Uuid, task: &Task) -> Result<Query<'static, Postg
 }
 
 fn read((status, revision, run, payload, before, previous): Columns) -> Result<Task> {
-    let previous = before.zip(previous).map(|(status, payload)| -> Result<_> {
-        Ok(Previous { status: status.parse()?, payload: serde_json::from_str(&payload)? })
-    });
+    let previous = before.map(|it| it.parse()).transpose()?.zip(previous);
+    let previous = previous.map(|(status, payload)| Previous { status, payload });
     let (revision, run) = (Revision::from_i64(revision), Run::from_i64(run));
-    let (status, payload) = (status.parse()?, serde_json::from_str(&payload)?);
-    Ok(Snapshot { status, revision, run, payload, previous: previous.transpose()? }.try_into()?)
+    let stored = Snapshot { status: status.parse()?, revision, run, payload, previous };
+    Ok(task_lifecycle::Task::try_from(stored)?.try_map(|json| serde_json::from_str(&json))?)
 }
 
 fn changed(answer: Result<Done, sqlx::Error>) -> Result<bool> {

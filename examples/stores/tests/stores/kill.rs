@@ -28,7 +28,7 @@ async fn edit<S: Open>(store: S, id: Uuid, acknowledged: Rc<Cell<u64>>) {
 /// Starts the nodes again, and waits until each of them answers.
 async fn restart<S: Open>(engine: &mut Engine, id: Uuid) {
     for address in engine.address.clone().split(',') {
-        let load = async || S::open(address).await.ok()?.load(&id).await.ok()?;
+        let load = async || S::open(address).await.ok()?.load(&id).await.ok();
         while timeout(Duration::from_secs(5), load()).await.ok().flatten().is_none() {
             // PostgreSQL does not start before the last of its old processes is gone.
             let ended = engine.nodes.iter_mut().filter_map(|it| (!it.is_running()).then_some(it));

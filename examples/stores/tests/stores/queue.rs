@@ -1,5 +1,7 @@
 //! The handler for a queue engine does what its table says, on a queue engine that runs.
 
+use std::time::Duration;
+
 use graphile_worker::{Worker, WorkerOptions};
 use sqlx::postgres::PgPool;
 use task_lifecycle::Status;
@@ -7,6 +9,7 @@ use task_stores::engines::Engine;
 use task_stores::queue::{self, Fault, Parser, Process};
 use task_stores::{Document, Draft, Task, postgres};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::harness::{Open, Postgres, document};
@@ -43,7 +46,14 @@ impl Bench {
         let parser: Parser = |document| Box::pin(parse(document));
         let options = options.add_extension(parser);
         let worker = options.listen_os_shutdown_signals(false).init().await.unwrap();
-        Some(Self { pool, worker, _engine: engine })
+        let bench = Self { pool, worker, _engine: engine };
+        // Nothing is due before `deliver`.
+        let later = "CREATE FUNCTION later() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN NEW.run_at = now() + interval '1 h'; RETURN NEW; END $$;
+            CREATE TRIGGER later BEFORE INSERT ON graphile_worker._private_jobs
+            FOR EACH ROW EXECUTE FUNCTION later()";
+        bench.sql(later).await;
+        Some(bench)
     }
 
     async fn sql(&self, sql: &'static str) {
@@ -67,10 +77,10 @@ impl Bench {
         assert!(queue::commit(&self.pool, id, &draft).await.unwrap());
     }
 
-    /// Delivers every message once, whenever it is due.
+    /// Delivers every message once.
     async fn deliver(&self) {
         self.sql("UPDATE graphile_worker._private_jobs SET run_at = now()").await;
-        self.worker.run_once().await.unwrap();
+        timeout(Duration::from_mins(2), self.worker.run_once()).await.expect("an end").unwrap();
     }
 
     async fn messages(&self, id: Uuid) -> i64 {
@@ -91,25 +101,21 @@ impl Bench {
 #[tokio::test]
 async fn a_row_and_its_message_are_one() {
     let Some(bench) = Bench::start().await else { return };
-    let id = bench.submit("text").await;
+    let (id, other) = (bench.submit("text").await, Uuid::new_v4());
     assert!(!queue::submit(&bench.pool, id, document("another")).await.unwrap());
-    assert_eq!(bench.seen(id).await, (Status::Starting, 0, 0, 1));
-    bench.deliver().await;
-    assert_eq!(bench.seen(id).await, (Status::Succeeded, 0, 0, 0));
-
-    let mut lost = Draft::new(bench.task(id).await);
-    lost.update(document("lost")).unwrap();
-    bench.change(id, |task| task.edit(|it| it.message.push_str(", edited"))).await;
-    assert!(!queue::commit(&bench.pool, id, &lost).await.unwrap());
-    assert_eq!(bench.seen(id).await, (Status::Succeeded, 0, 0, 0));
+    let mut update = Draft::new(bench.task(id).await);
+    drop((update.fail().unwrap(), update.update(document("next")).unwrap()));
 
     bench.sql("ALTER SCHEMA graphile_worker RENAME TO hidden").await;
-    let (other, mut update) = (Uuid::new_v4(), Draft::new(bench.task(id).await));
-    update.update(document("another")).unwrap();
     assert!(queue::submit(&bench.pool, other, document("text")).await.is_err());
     assert!(queue::commit(&bench.pool, id, &update).await.is_err());
+    bench.sql("ALTER SCHEMA hidden RENAME TO graphile_worker").await;
     assert_eq!(postgres::load(&bench.pool, other).await.unwrap(), None);
-    assert_eq!(bench.task(id).await.status(), Status::Succeeded);
+    assert_eq!(bench.seen(id).await, (Status::Starting, 0, 0, 1));
+
+    bench.change(id, |task| task.edit(|it| it.message.push_str(", edited"))).await;
+    assert!(!queue::commit(&bench.pool, id, &update).await.unwrap());
+    assert_eq!(bench.seen(id).await, (Status::Starting, 0, 0, 1));
 }
 
 #[tokio::test]
@@ -195,18 +201,31 @@ async fn a_lease_is_renewed_beside_the_work_until_the_run_is_taken_away() {
         bench.sql("UPDATE tasks SET lease = now() + interval '1 s'").await;
         let is_short = "SELECT lease < now() + interval '5 s' FROM tasks";
         while sqlx::query_scalar(is_short).fetch_one(&bench.pool).await.unwrap() {}
-        bench.change(id, |task| task.edit(|it| it.message.push_str(", edited"))).await;
+        // While the result is being stored, somebody edits.
+        let (mut transaction, mut draft) =
+            (bench.pool.begin().await.unwrap(), Draft::new(bench.task(id).await));
+        draft.edit(|it| it.message.push_str(", edited"));
+        assert!(postgres::commit(&mut *transaction, id, &draft).await.unwrap());
         GO_ON.add_permits(1);
+        let is_early = "SELECT count(*) = 0 FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE tasks SET status%'";
+        while sqlx::query_scalar(is_early).fetch_one(&bench.pool).await.unwrap() {}
+        transaction.commit().await.unwrap();
     };
     tokio::join!(bench.deliver(), beside);
     let Document { message, output, .. } = bench.task(id).await.payload().clone();
     assert_eq!((message.as_str(), output.as_deref()), ("waits, edited", Some("WAITED")));
 
-    let id = bench.submit("waits").await;
-    let beside = async {
-        BEGUN.acquire().await.unwrap().forget();
-        bench.change(id, |task| drop(task.retry().unwrap())).await;
-    };
-    tokio::join!(bench.deliver(), beside); // ends, though nothing lets the work go on
-    assert_eq!(bench.seen(id).await, (Status::Starting, 1, 0, 1));
+    for is_done in [false, true] {
+        let id = bench.submit("waits").await;
+        let beside = async {
+            BEGUN.acquire().await.unwrap().forget();
+            bench.change(id, |task| drop(task.retry().unwrap())).await;
+            GO_ON.add_permits(usize::from(is_done));
+        };
+        tokio::join!(bench.deliver(), beside); // ends, though nothing lets the work go on
+        assert_eq!(bench.seen(id).await, (Status::Starting, 1, 0, 1));
+        assert_eq!(bench.task(id).await.revision().get(), 3);
+        bench.sql("DELETE FROM graphile_worker._private_jobs").await;
+    }
 }
