@@ -47,7 +47,9 @@ pub async fn run(storm: Rc<Storm>) -> anyhow::Result<Option<HashMap<String, Vec<
         players.spawn_local(Player { storm, target, name, tasks }.play());
         others.spawn_local(nodes[nth % 3].clone().work(format!("worker {nth}")));
     }
-    others.spawn_local(nodes[0].clone().sweep());
+    for node in &nodes {
+        others.spawn_local(node.clone().sweep());
+    }
     while !storm.is_over() {
         nap(200..1000).await;
         let leader = leader(&nodes).await;
@@ -231,15 +233,15 @@ impl Caller {
         Some((id, task))
     }
 
-    /// Takes runs and ends them, but for some at which it dies.
+    /// Takes runs and ends them, some so late that they are another's by then.
     async fn work(self, name: String) {
         while !self.is_over.get() {
             let Some((id, task)) = self.pick().await else { continue };
             if task.status() == Status::Starting {
                 let (by, mark) = (Actor::Worker(name.clone(), task.run()), self.storm.request());
                 let start = self.change(id, &by, &[Operation::Start], &mark, None).await;
-                nap(0..100).await;
-                if matches!(start, Told::Made(_)) && random_bool(0.9) {
+                nap(if random_bool(0.3) { 600..1800 } else { 0..50 }).await;
+                if matches!(start, Told::Made(_)) {
                     let ends = [Operation::Succeed, Operation::Fail, Operation::Retry];
                     let end = ends[random_range(0..5_usize).saturating_sub(2)];
                     self.change(id, &by, &[end], &self.storm.request(), None).await;
@@ -254,7 +256,7 @@ impl Caller {
         while !self.is_over.get() {
             let Some((id, task)) = self.pick().await else { continue };
             let since = *seen.entry((id, task.run())).or_insert_with(now);
-            if task.status() == Status::Processing && now() - since > 1_000_000 {
+            if task.status() == Status::Processing && now() - since > 300_000 {
                 let (revision, mark) = (Some(task.revision()), self.storm.request());
                 self.change(id, &Actor::Sweeper, &[Operation::Retry], &mark, revision).await;
             }
