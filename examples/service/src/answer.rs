@@ -92,7 +92,7 @@ fn chunk(Chunk { content, words }: &Chunk) -> Value {
     let bbox = json!({ "left": 0, "top": 0, "width": 0, "height": 0 });
     let segment = json!({
         "segment_id": "", "segment_type": "Text", "content": content, "markdown": content,
-        "text": content, "page_number": 1, "page_width": 0, "page_height": 0, "bbox": bbox,
+        "text": content, "page_number": 1, "page_width": 0, "page_height": 0, "bbox": bbox, "confidence": null,
     });
     json!({ "chunk_id": "", "chunk_length": words, "content": content, "segments": [segment] })
 }

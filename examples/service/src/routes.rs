@@ -92,24 +92,33 @@ async fn cancel(asked: Asked) -> Result<impl IntoResponse> {
 /// In `Starting` the same as `cancel`. In `Processing` it asks the worker to stop (202), which does
 /// so unless its result was faster.
 async fn stop(asked: Asked) -> Result<impl IntoResponse> {
-    let (mut queued_run, mut code) = (None, StatusCode::OK);
-    let stopped = asked.change(|draft, beside, note| {
-        if *queued_run.get_or_insert(beside.queued_run) != beside.queued_run {
-            let text = "Too late: the task was queued again".to_owned();
-            return Err(Refusal::Request(StatusCode::CONFLICT, text));
-        }
-        if draft.status() == Status::Processing {
-            (code, note.operations) = (StatusCode::ACCEPTED, "stop");
-            note.stop = Some(draft.run());
-            draft.edit(|_| ()); // so that a result which has not seen it loses its commit
-        } else {
-            (code, note.operations) = (StatusCode::OK, "cancel");
-            draft.cancel()?;
-        }
-        Ok(())
-    });
+    let mut first = None;
+    let stopped = asked.change(|draft, beside, note| ask_to_stop(&mut first, draft, beside, note));
     let (task, _) = stopped.await?;
-    Ok((code, etag(&task)))
+    let is_asked = task.status() == Status::Processing;
+    Ok((if is_asked { StatusCode::ACCEPTED } else { StatusCode::OK }, etag(&task)))
+}
+
+/// Asks for a stop of what is queued or worked on when it is asked `first`, and of nothing later.
+pub fn ask_to_stop(
+    first: &mut Option<i64>,
+    draft: &mut Draft<String>,
+    beside: &Beside,
+    note: &mut Note,
+) -> Result<()> {
+    if *first.get_or_insert(beside.queued_run) != beside.queued_run {
+        let text = "Too late: the task was queued again".to_owned();
+        return Err(Refusal::Request(StatusCode::CONFLICT, text));
+    }
+    if draft.status() == Status::Processing {
+        note.operations = "stop";
+        note.stop = Some(draft.run());
+        draft.edit(|_| ()); // so that a result which has not seen it loses its commit
+    } else {
+        note.operations = "cancel";
+        draft.cancel()?;
+    }
+    Ok(())
 }
 
 /// The document of a new task; its settings stand beside these fields.

@@ -101,7 +101,11 @@ pub struct SqlStore {
     /// For the health route, which must not wait for the others.
     pub apart: Db,
     pub lease: Duration,
+    /// [`COMMIT`]; a test leaves parts of it out.
+    pub commit: &'static str,
 }
+
+pub const COMMIT: &str = include_str!("../sql/commit.sql");
 
 /// Runs a query on either database.
 macro_rules! on {
@@ -143,7 +147,7 @@ impl Tasks for SqlStore {
         let is_another_run = task.run != draft.loaded_run();
         let is_queued_by_client = is_another_run && draft.before().status() != Status::Processing;
         let previous = task.previous.as_ref();
-        changed!(&self.writers, db => query(include_str!("../sql/commit.sql"))
+        changed!(&self.writers, db => query(self.commit)
             .bind(&key.id).bind(&key.owner).bind(draft.loaded().to_i64())
             .bind(task.status.as_str()).bind(task.revision.to_i64()).bind(task.run.to_i64())
             .bind(task.payload)
@@ -162,7 +166,7 @@ impl SqlStore {
     /// Opens `sqlite://FILE`, which is created if it is missing, or `postgres://…`.
     pub async fn open(url: &str, lease: Duration) -> Result<Self> {
         let [readers, writers, apart] = open(url).await?;
-        Ok(Self { readers, writers, apart, lease })
+        Ok(Self { readers, writers, apart, lease, commit: COMMIT })
     }
 
     /// Stores a new task and its document, which queues it. Returns when.

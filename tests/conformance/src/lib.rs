@@ -42,7 +42,7 @@ pub async fn check<S: Store>(open: impl AsyncFnMut() -> S) {
 pub async fn find_violation<S: Store>(open: impl AsyncFnMut() -> S) -> Result<Report, Violation> {
     let seen = "no call of the store ever waited; `check_blocking` races threads instead";
     let report = search::search(open).await;
-    report.and_then(|report| search::overlapped(report, seen)).map_err(|violation| *violation)
+    report.and_then(|report| search::tried(report, seen)).map_err(|violation| *violation)
 }
 
 /// Drives stores made by `open` as [`check`] does, for a store whose methods never wait, and then

@@ -13,11 +13,11 @@ use std::sync::{Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use task_lifecycle::{Draft, Event, Operation, Task};
+use task_lifecycle::{Draft, Task};
 
-use crate::call::{Answer, Call, Request, Write, ask};
+use crate::call::{Answer, Call, Heard, Request, Write, ask, decide};
 use crate::ledger::{Breach, VAGUE, rank};
-use crate::polling::{Clock, lock, quietly};
+use crate::polling::{Clock, Fault, lock, quietly};
 use crate::{Law, Store};
 
 /// Drives a future on the thread that calls it.
@@ -47,36 +47,27 @@ const STEPS: usize = 6;
 /// stopped in the middle finds the other. Before, it creates tasks.
 const LONG: usize = 1_000;
 
-/// What was asked, and heard.
-type Entry<S> = (
-    Call<<S as Store>::Id, <S as Store>::Payload>,
-    Answer<<S as Store>::Id, <S as Store>::Payload>,
-);
-
 /// What one thread asked and heard about one task.
-type Log<S> = Vec<Entry<S>>;
+type Log<S> = Vec<HeardOf<S>>;
+
+type HeardOf<S> = Heard<<S as Store>::Id, <S as Store>::Payload>;
 
 /// A task that the threads race for, as it was created.
-struct Prize<S: Store> {
+#[derive(Clone)]
+struct Prize<I, T> {
     number: u32,
-    id: S::Id,
-    task: Task<S::Payload>,
+    id: I,
+    task: Task<T>,
 }
 
-impl<S: Store> Clone for Prize<S> {
-    fn clone(&self) -> Self {
-        Self { number: self.number, id: self.id.clone(), task: self.task.clone() }
-    }
-}
+type PrizeOf<S> = Prize<<S as Store>::Id, <S as Store>::Payload>;
 
-/// What came of the races: how many calls overlapped, and a broken law with its story.
-pub(crate) struct Raced {
-    pub(crate) overlapped: u32,
-    pub(crate) found: Option<(Breach, Vec<String>)>,
-}
+/// A broken law, and the story of it.
+type Told = (Breach, Vec<String>);
 
-/// Races two threads, which have a handle each. `None`: the store has no other handle.
-pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<Raced> {
+/// Races two threads, which have a handle each. Returns how many calls overlapped. `None`: the
+/// store has no other handle.
+pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<Result<u32, Told>> {
     // Everything that is done with a store is done in `block_on`, and not on the caller's thread,
     // which may be driven by a runtime itself.
     let mut handles = on_thread(move || {
@@ -88,7 +79,7 @@ pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<R
         Some([store, another?])
     })?;
     let (clock, began) = (Clock::new(), Instant::now());
-    let mut found: Option<(Breach, Vec<String>)> = None;
+    let mut found: Option<Told> = None;
     let (mut first, mut size, mut calls, mut overlapped) = (0, 2, 0, 0);
     let mut until = began + AT_MOST;
     while calls < CALLS && Instant::now() < until {
@@ -97,15 +88,18 @@ pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<R
             break;
         }
         let time = Instant::now();
-        let batch = &Batch::new(block_on, &clock, first..first + 2 * size, until);
+        let (prizes, failed, meeting) = (Mutex::default(), Mutex::default(), Meeting::default());
+        let numbers = first..first + 2 * size;
+        let batch =
+            &Batch::<S> { block_on, clock: &clock, numbers, until, prizes, failed, meeting };
         // New threads, for a busy machine puts new ones where there is room for both.
         let [(one, logs), (two, others)] = thread::scope(|scope| {
             let [one, two] = handles;
             [(0, one), (1, two)]
                 .map(|(me, store)| {
                     scope.spawn(move || {
-                        let _ = batch.threads[me].set(thread::current());
-                        let logs = run(&store, batch, me);
+                        let _ = batch.meeting.threads[me].set(thread::current());
+                        let logs = Racer { store: &store, batch, me }.run();
                         (store, logs)
                     })
                 })
@@ -113,10 +107,8 @@ pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<R
         });
         handles = [one, two];
         let prizes = mem::take(&mut *lock(&batch.prizes));
-        let judged = prizes
-            .iter()
-            .zip(logs.into_iter().zip(others))
-            .filter_map(|(prize, (log, other))| judge(&prizes, prize, &[log, other]));
+        let logs = logs.into_iter().zip(others).enumerate();
+        let judged = logs.filter_map(|(at, (log, other))| judge::<S>(&prizes, at, &[log, other]));
         for (breach, story) in lock(&batch.failed).take().into_iter().chain(judged) {
             until = until.min(Instant::now() + MORE);
             if found.as_ref().is_none_or(|(best, _)| breach.rank < best.rank) {
@@ -124,18 +116,14 @@ pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<R
             }
         }
         first += 2 * size;
-        calls += batch.calls.load(Ordering::Relaxed);
-        overlapped += batch.overlapped.load(Ordering::Relaxed);
+        calls += batch.meeting.calls.load(Ordering::Relaxed);
+        overlapped += batch.meeting.overlapped.load(Ordering::Relaxed);
         if time.elapsed() < Duration::from_millis(20) {
             size = (size * 4).min(128);
         }
     }
-    let [one, two] = handles;
-    on_thread(move || {
-        discard(block_on, one);
-        discard(block_on, two);
-    });
-    Some(Raced { overlapped, found })
+    on_thread(move || discard(block_on, handles));
+    Some(found.map_or(Ok(overlapped), Err))
 }
 
 fn on_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
@@ -156,43 +144,20 @@ fn discard<S>(block_on: BlockOn<'_>, store: S) {
     let _ = drive(block_on, async { drop(store) });
 }
 
-/// What the threads of a batch share.
-struct Batch<'a, S: Store> {
-    block_on: BlockOn<'a>,
-    clock: &'a Clock,
-    numbers: Range<u32>,
-    until: Instant,
+/// Where two threads meet, and what they count.
+#[derive(Default)]
+struct Meeting {
     threads: [OnceLock<Thread>; 2],
-    /// How often each came to where they meet.
+    /// How often they came to where they wait for each other.
     arrived: AtomicUsize,
     /// The number of the task that each is at, and whether it is asleep.
     at: [AtomicUsize; 2],
     sleeps: [AtomicBool; 2],
-    prizes: Mutex<Vec<Prize<S>>>,
-    /// That a task could not be created.
-    failed: Mutex<Option<(Breach, Vec<String>)>>,
     calls: AtomicU32,
     overlapped: AtomicU32,
 }
 
-impl<'a, S: Store> Batch<'a, S> {
-    fn new(block_on: BlockOn<'a>, clock: &'a Clock, numbers: Range<u32>, until: Instant) -> Self {
-        Self {
-            block_on,
-            clock,
-            numbers,
-            until,
-            threads: <[OnceLock<Thread>; 2]>::default(),
-            arrived: AtomicUsize::new(0),
-            at: <[AtomicUsize; 2]>::default(),
-            sleeps: <[AtomicBool; 2]>::default(),
-            prizes: Mutex::default(),
-            failed: Mutex::default(),
-            calls: AtomicU32::new(0),
-            overlapped: AtomicU32::new(0),
-        }
-    }
-
+impl Meeting {
     /// Waits for the other thread, whatever it takes.
     fn meet(&self, me: usize) {
         let number = self.arrived.fetch_add(1, Ordering::SeqCst);
@@ -206,7 +171,7 @@ impl<'a, S: Store> Batch<'a, S> {
     /// Waits for the other thread at a task, so that both go on awake and together. It is not
     /// insisted on for long: on a busy machine the other may not be running, and comes when this
     /// one is stopped somewhere in the middle.
-    fn meet_at(&self, me: usize, at: usize) {
+    fn meet_at(&self, me: usize, at: usize, until: Instant) {
         let other = || self.at[1 - me].load(Ordering::SeqCst);
         self.at[me].store(at, Ordering::SeqCst);
         if other() == at {
@@ -222,9 +187,7 @@ impl<'a, S: Store> Batch<'a, S> {
             }
             if mem::replace(&mut last, other()) != last {
                 since = Instant::now();
-            } else if turns % TURNS == 0
-                && (since.elapsed() > STALLED || Instant::now() > self.until)
-            {
+            } else if turns % TURNS == 0 && (since.elapsed() > STALLED || Instant::now() > until) {
                 return;
             }
         }
@@ -244,156 +207,146 @@ impl<'a, S: Store> Batch<'a, S> {
     fn wake(&self, other: usize) {
         self.threads[other].get().into_iter().for_each(Thread::unpark);
     }
+}
+
+/// What the threads of a batch share.
+struct Batch<'a, S: Store> {
+    block_on: BlockOn<'a>,
+    clock: &'a Clock,
+    numbers: Range<u32>,
+    until: Instant,
+    prizes: Mutex<Vec<PrizeOf<S>>>,
+    /// That a task could not be created.
+    failed: Mutex<Option<Told>>,
+    meeting: Meeting,
+}
+
+/// One of the two threads.
+struct Racer<'a, S: Store> {
+    store: &'a S,
+    batch: &'a Batch<'a, S>,
+    me: usize,
+}
+
+impl<S: Store> Racer<'_, S> {
+    /// Takes part in a batch. Returns what was asked and heard, by task.
+    fn run(&self) -> Vec<Log<S>> {
+        let (me, Batch { meeting, numbers, until, .. }) = (self.me, self.batch);
+        meeting.meet(me);
+        for (at, number) in numbers.clone().skip(me).step_by(2).enumerate() {
+            meeting.meet_at(me, at + 1, *until);
+            self.create(number);
+        }
+        meeting.at[me].store(LONG - 1, Ordering::SeqCst);
+        meeting.meet(me);
+        lock(&self.batch.prizes).sort_by_key(|prize| prize.number);
+        let prizes = lock(&self.batch.prizes).clone();
+        let mut logs = Vec::new();
+        for (at, prize) in prizes.iter().enumerate() {
+            meeting.meet_at(me, LONG + at, *until);
+            let steps = if at == 0 { STEPS * prizes.len() } else { STEPS };
+            let mut log = Vec::new();
+            self.drive(&mut log, async |log| self.take_part(prize, steps, log).await);
+            logs.push(log);
+        }
+        // What is seen from here on is the end: nothing is under way.
+        meeting.at[me].store(usize::MAX - me, Ordering::SeqCst);
+        meeting.meet(me);
+        for (prize, log) in prizes.iter().zip(&mut logs) {
+            self.drive(log, async |log| self.call(Request::Load(prize.id.clone()), "", log).await);
+        }
+        logs
+    }
+
+    /// Creates a task, while the other thread creates one.
+    fn create(&self, number: u32) {
+        let task = Task::new(S::payload(&format!("plain {number}")));
+        let mut log = Vec::new();
+        for _ in 0..if S::LOSES_ANSWERS { 32 } else { 1 } {
+            let create = Request::Create(task.clone());
+            self.drive(&mut log, async |log| self.call(create, "", log).await);
+            if let Some(Heard { answer: Answer::Created(id), .. }) = log.last() {
+                lock(&self.batch.prizes).push(Prize { number, id: id.clone(), task });
+                return;
+            }
+        }
+        if let Some(heard) = log.last() {
+            let expected = "the task is stored and named".into();
+            let (seen, story) = (heard.answer.words(), vec![heard.line()]);
+            let breach = Breach { law: Law::NoError, expected, seen, rank: VAGUE };
+            *lock(&self.batch.failed) = Some((breach, story));
+        }
+    }
+
+    /// Loads and writes, as often as a thread does, and after some that are accepted commits once
+    /// more from the same copy, which is stale then.
+    async fn take_part(&self, prize: &PrizeOf<S>, steps: usize, log: &mut Log<S>) {
+        let (me, Prize { number, id, .. }) = (self.me, prize);
+        for step in 0..steps {
+            self.call(Request::Load(id.clone()), "", log).await;
+            let Some(Heard { answer: Answer::Loaded(Some(task)), .. }) = log.last() else { return };
+            let task = task.clone();
+            // What is done is as good as drawn, and is another thing for each of the two.
+            let drawn = (31 * *number as usize + 7 * step + 13 * me) % 97;
+            if task.status().is_completed() && drawn % 4 > 0 && steps == STEPS {
+                self.call(Request::Delete(id.clone(), task.revision()), "", log).await;
+                continue;
+            }
+            let text = format!("plain {number}, revision {} of client {}", task.revision(), me + 1);
+            let again = (step % 3 == 0).then(|| task.clone());
+            let (draft, words) = change(task, drawn, || S::payload(&text));
+            self.call(Request::Commit(id.clone(), draft), &words, log).await;
+            let accepted = matches!(log.last(), Some(Heard { answer: Answer::Written(true), .. }));
+            if let Some(task) = again.filter(|_| accepted) {
+                let text = text + ", too";
+                let (draft, words) = change(task, drawn + 1, || S::payload(&text));
+                self.call(Request::Commit(id.clone(), draft), &(words + ", too"), log).await;
+            }
+        }
+    }
 
     /// Makes a call, and keeps what was asked and heard.
-    async fn call(&self, store: &S, call: Call<S::Id, S::Payload>, log: &mut Log<S>) {
-        log.push((call, Answer::Silent));
-        let Some((call, answer)) = log.last_mut() else { return };
-        let overlaps = self.clock.enter();
-        *answer = ask(store, &call.request).await;
-        self.clock.leave();
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        let [one, two] = self.at.each_ref().map(|at| at.load(Ordering::Relaxed));
-        let met = overlaps && one == two && one != LONG;
-        self.overlapped.fetch_add(u32::from(met), Ordering::Relaxed);
+    async fn call(&self, request: Request<S::Id, S::Payload>, words: &str, log: &mut Log<S>) {
+        let call = Call { words: words.into(), ..Call::new(self.me, 0, request) };
+        log.push(Heard { call, answer: Answer::None(Fault::Silent) });
+        let Some(Heard { call, answer }) = log.last_mut() else { return };
+        let overlaps = self.batch.clock.enter();
+        *answer = ask(self.store, &call.request).await;
+        self.batch.clock.leave();
+        let Meeting { at, calls, overlapped, .. } = &self.batch.meeting;
+        let [one, two] = at.each_ref().map(|at| at.load(Ordering::Relaxed));
+        calls.fetch_add(1, Ordering::Relaxed);
+        overlapped.fetch_add(u32::from(overlaps && one == two && one != LONG), Ordering::Relaxed);
     }
 
     /// Drives what makes calls. A panic is the answer to the last of them.
     fn drive(&self, log: &mut Log<S>, calls: impl AsyncFnOnce(&mut Log<S>)) {
-        let driven = drive(self.block_on, calls(log));
-        if let (Err(text), Some((_, answer))) = (driven, log.last_mut()) {
-            *answer = Answer::Panicked(text);
-            self.clock.leave();
-        }
-    }
-
-    /// Creates a task, while the other thread creates one.
-    fn create(&self, store: &S, me: usize, number: u32) {
-        let task = Task::new(S::payload(&format!("plain {number}")));
-        let mut log = Vec::new();
-        while log.len() < if S::LOSES_ANSWERS { 32 } else { 1 } {
-            let create = Call::new(me, 0, Request::Create(task.clone()));
-            self.drive(&mut log, async |log| self.call(store, create, log).await);
-            if let Some((_, Answer::Created(id))) = log.last() {
-                lock(&self.prizes).push(Prize { number, id: id.clone(), task });
-                return;
-            }
-        }
-        if let Some((call, answer)) = log.last() {
-            let (expected, seen) = ("the task is stored and named".into(), answer.words());
-            let story = vec![format!("{}: {seen}", call.line())];
-            let breach = Breach { law: Law::NoError, expected, seen, rank: VAGUE };
-            *lock(&self.failed) = Some((breach, story));
+        let driven = drive(self.batch.block_on, calls(log));
+        if let (Err(text), Some(heard)) = (driven, log.last_mut()) {
+            heard.answer = Answer::None(Fault::Panicked(text));
+            self.batch.clock.leave();
         }
     }
 }
 
-/// One thread's part in a batch. Returns what it asked and heard, by task.
-fn run<S: Store>(store: &S, batch: &Batch<'_, S>, me: usize) -> Vec<Log<S>> {
-    batch.meet(me);
-    for (at, number) in batch.numbers.clone().skip(me).step_by(2).enumerate() {
-        batch.meet_at(me, at + 1);
-        batch.create(store, me, number);
-    }
-    batch.at[me].store(LONG - 1, Ordering::SeqCst);
-    batch.meet(me);
-    let prizes = {
-        let mut prizes = lock(&batch.prizes);
-        prizes.sort_by_key(|prize| prize.number);
-        prizes.clone()
-    };
-    let mut logs = Vec::new();
-    for (at, prize) in prizes.iter().enumerate() {
-        batch.meet_at(me, LONG + at);
-        let steps = if at == 0 { STEPS * prizes.len() } else { STEPS };
-        let mut log = Vec::new();
-        batch.drive(&mut log, async |log| take_part(store, batch, me, prize, steps, log).await);
-        logs.push(log);
-    }
-    // What is seen from here on is the end: nothing is under way.
-    batch.at[me].store(usize::MAX - me, Ordering::SeqCst);
-    batch.meet(me);
-    for (prize, log) in prizes.iter().zip(&mut logs) {
-        let load = Call::new(me, 0, Request::Load(prize.id.clone()));
-        batch.drive(log, async |log| batch.call(store, load, log).await);
-    }
-    logs
-}
-
-/// Loads and writes, as often as a thread does, and after some that are accepted commits once more
-/// from the same copy, which is stale then.
-async fn take_part<S: Store>(
-    store: &S,
-    batch: &Batch<'_, S>,
-    me: usize,
-    Prize { number, id, .. }: &Prize<S>,
-    steps: usize,
-    log: &mut Log<S>,
-) {
-    let new = |request| Call::new(me, 0, request);
-    for step in 0..steps {
-        batch.call(store, new(Request::Load(id.clone())), log).await;
-        let Some((_, Answer::Loaded(Some(task)))) = log.last() else { return };
-        let task = task.clone();
-        // What is done is as good as drawn, and is another thing for each of the two.
-        let drawn = (31 * *number as usize + 7 * step + 13 * me) % 97;
-        if task.status().is_completed() && drawn % 4 > 0 && steps == STEPS {
-            let request = Request::Delete(id.clone(), task.revision());
-            batch.call(store, new(request), log).await;
-            continue;
-        }
-        let text = format!("plain {number}, revision {} of client {}", task.revision(), me + 1);
-        let again = (step % 3 == 0).then(|| task.clone());
-        let (draft, words) = decide::<S>(task, drawn, &text);
-        let call = Call { words, ..new(Request::Commit(id.clone(), draft)) };
-        batch.call(store, call, log).await;
-        if let (Some((_, Answer::Written(true))), Some(task)) = (log.last(), again) {
-            let (draft, words) = decide::<S>(task, drawn + 1, &(text + ", too"));
-            let words = words + ", too";
-            batch.call(store, Call { words, ..new(Request::Commit(id.clone(), draft)) }, log).await;
-        }
-    }
-}
-
-/// A change of the lifecycle if one is accepted, and an edit.
-fn decide<S: Store>(
-    task: Task<S::Payload>,
-    drawn: usize,
-    text: &str,
-) -> (Draft<S::Payload>, String) {
+/// A change of the lifecycle if one is accepted, which is never a cancel, and an edit.
+fn change<T>(task: Task<T>, drawn: usize, payload: impl Fn() -> T) -> (Draft<T>, String) {
     let mut draft = Draft::new(task);
-    let mut words = String::new();
-    for &operation in Operation::ALL.iter().skip(drawn % 8) {
-        // A new task that is cancelled would only be edited from there on.
-        let ends = operation == Operation::Cancel && !draft.is_update();
-        if ends || operation == Operation::Delete || draft.check(operation).is_err() {
-            continue;
-        }
-        if let Some(event) = Event::new(operation, S::payload(text)) {
-            let _ = draft.apply(event);
-            words = format!("{operation} and ");
-        }
-        break;
-    }
-    draft.edit(|payload| *payload = S::payload(text));
-    (draft, words + "edit")
+    let word = decide(&mut draft, drawn % 4, payload());
+    draft.edit(|current| *current = payload());
+    (draft, word + " and edit")
 }
 
 /// Holds what two threads heard of a task against each other.
-fn judge<S: Store>(
-    prizes: &[Prize<S>],
-    prize: &Prize<S>,
-    logs: &[Log<S>; 2],
-) -> Option<(Breach, Vec<String>)> {
-    let Prize { id, task: base, .. } = prize;
+fn judge<S: Store>(prizes: &[PrizeOf<S>], at: usize, logs: &[Log<S>; 2]) -> Option<Told> {
+    let Prize { id, task: base, .. } = prizes.get(at)?;
     let all = || logs.iter().flatten();
-    let found = |law, expected: &str, entries: &[&Entry<S>]| {
+    let found = |law, expected: &str, told: &[&HeardOf<S>]| {
         let create = Call::<S::Id, _>::new(0, 0, Request::Create(base.clone())).line();
         let mut story =
             vec![format!("{create}: named {id:?}; two threads load and commit at once")];
-        let lines = entries.iter().map(|(call, answer)| (call.line(), answer.words()));
-        story.extend(lines.map(|(line, words)| format!("{line}: {words}")));
-        let seen = entries.last().map_or("nothing".into(), |(_, answer)| answer.words());
+        story.extend(told.iter().map(|heard| heard.line()));
+        let seen = told.last().map_or("nothing".into(), |heard| heard.answer.words());
         Some((Breach { law, expected: expected.into(), seen, rank: rank(law) }, story))
     };
     // The states by revision, and what led away from each.
@@ -402,8 +355,8 @@ fn judge<S: Store>(
     let mut delete = None;
     let mut unknown = Vec::new();
     for entry in all() {
-        let Some(Write { from: Some(at), to }) = entry.0.request.write() else { continue };
-        match &entry.1 {
+        let Some(Write { from: Some(at), to }) = entry.call.request.write() else { continue };
+        match &entry.answer {
             Answer::Written(true) => {}
             Answer::Error(_) if S::LOSES_ANSWERS => {
                 unknown.push(to);
@@ -425,7 +378,7 @@ fn judge<S: Store>(
         return found(Law::StaleIsRefused, "refused, for nobody committed that revision", &[stray]);
     }
     for entry in all() {
-        let Answer::Loaded(seen) = &entry.1 else { continue };
+        let Answer::Loaded(seen) = &entry.answer else { continue };
         let is_committed = match seen {
             None => delete.is_some(),
             Some(seen) => states.get(&seen.revision().get()) == Some(seen),
@@ -437,9 +390,9 @@ fn judge<S: Store>(
         }
     }
     for log in logs {
-        let mut newest: Option<(u64, &Entry<S>)> = None;
+        let mut newest: Option<(u64, &HeardOf<S>)> = None;
         for entry in log {
-            let known = match (&entry.1, entry.0.request.write()) {
+            let known = match (&entry.answer, entry.call.request.write()) {
                 (Answer::Loaded(seen), _) => seen.clone(),
                 (Answer::Written(true), Some(write)) => write.to,
                 _ => continue,
@@ -453,12 +406,12 @@ fn judge<S: Store>(
             newest = Some((known, entry));
         }
     }
-    let is_failure = |answer: &Answer<_, _>| match answer {
+    let is_failure = |heard: &&HeardOf<S>| match heard.answer {
         Answer::Error(_) => !S::LOSES_ANSWERS,
-        Answer::Panicked(_) | Answer::Silent => true,
+        Answer::None(_) => true,
         _ => false,
     };
-    if let Some(failed) = all().find(|(_, answer)| is_failure(answer)) {
+    if let Some(failed) = all().find(is_failure) {
         return found(Law::NoError, "an answer other than that", &[failed]);
     }
     if from.is_empty() && is_known {
@@ -468,8 +421,8 @@ fn judge<S: Store>(
     // In the end nothing is under way.
     let last = states.last_key_value().map(|(_, task)| task).filter(|_| delete.is_none());
     let winner = delete.or_else(|| from.last_key_value().map(|(_, winner)| *winner));
-    let behind = logs.iter().filter_map(|log| log.last()).find(|(_, answer)| {
-        is_known && matches!(answer, Answer::Loaded(seen) if seen.as_ref() != last)
+    let behind = logs.iter().filter_map(|log| log.last()).find(|heard| {
+        is_known && matches!(&heard.answer, Answer::Loaded(seen) if seen.as_ref() != last)
     });
     found(Law::SeenByAll, "what was accepted last", &[winner?, behind?])
 }

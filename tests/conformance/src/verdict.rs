@@ -95,8 +95,6 @@ pub struct Report {
     pub commits: u32,
     /// Commits and deletes that were refused.
     pub refused: u32,
-    /// Commits that brought a previous state back.
-    pub reverts: u32,
     /// Deletes that were accepted.
     pub deletes: u32,
     /// How often the store was reopened.

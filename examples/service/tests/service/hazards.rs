@@ -21,17 +21,14 @@ async fn lost_race_answered_200() {
             let (cancel, other, start) =
                 tokio::join!(service.cancel(&key), service.cancel(&key), worker.start(&message));
             let told = [cancel.code, other.code].iter().filter(|code| **code == 200).count();
-            match start.unwrap_or_default() {
-                Some((run, _)) => {
-                    assert_eq!(told, 0);
-                    worker.finish(&key, run, Ok(&[])).await.unwrap();
-                    started += 1;
-                }
-                None => {
-                    assert_eq!(told, 1);
-                    assert_eq!(service.status(&key).await, "Cancelled");
-                    cancelled += 1;
-                }
+            if let Some((run, _)) = start.unwrap_or_default() {
+                assert_eq!(told, 0);
+                worker.finish(&key, run, Ok(&[])).await.unwrap();
+                started += 1;
+            } else {
+                assert_eq!(told, 1);
+                assert_eq!(service.status(&key).await, "Cancelled");
+                cancelled += 1;
             }
         }
         assert_eq!(cancelled + started, 25);
@@ -140,7 +137,7 @@ async fn no_renewal_at_work() {
         let mut slow = worker(service.leasing(lease), "slow");
         slow.options = options(&["--lease-seconds", "1", "--work-millis", "3600000"]);
         let message = service.receive().await;
-        let mut stop = watch::channel(false).1;
+        let (_running, mut stop) = watch::channel(false);
         let handled = slow.handle(&message, &mut stop);
         let watched = async {
             while service.status(&key).await != "Processing" {}
@@ -197,7 +194,10 @@ async fn poison_task() {
             assert_eq!(log.last().unwrap()["reason"], reason);
             let shown = service.show(key).await.json;
             if key == &poison {
-                assert_eq!((&shown["status"], &shown["message"]), (&json!("Failed"), &json!(reason)));
+                assert_eq!(
+                    (&shown["status"], &shown["message"]),
+                    (&json!("Failed"), &json!(reason))
+                );
                 // Another try of the client begins anew.
                 service.update(key, &json!({})).await;
                 assert_eq!(service.load(key).await.1.attempts, 0);
@@ -227,7 +227,7 @@ async fn deploys_used_up_the_attempts() {
     for service in Service::everywhere().await {
         let key = service.create("one").await;
         for _ in 0..5 {
-            let mut told = watch::channel(true).1;
+            let (_running, mut told) = watch::channel(true);
             let message = service.receive().await;
             let mut busy = service.worker("one");
             busy.options.work_millis = 3_600_000;
@@ -263,7 +263,8 @@ async fn result_cannot_be_stored() {
         assert_eq!(shown["message"], "The result cannot be stored");
 
         let key = service.create("one").await;
-        let sql = format!("UPDATE tasks SET payload = '{{', revision = 1 WHERE task_id = '{}'", key.id);
+        let sql =
+            format!("UPDATE tasks SET payload = '{{', revision = 1 WHERE task_id = '{}'", key.id);
         service.sql(&sql).await.unwrap();
         handle(&service.worker("one"), &service.receive().await).await;
         assert_eq!(service.load(&key).await.0.status(), Status::Failed);
@@ -274,7 +275,7 @@ async fn result_cannot_be_stored() {
 #[tokio::test]
 async fn documents_that_fail() {
     let service = Service::on(None).await;
-    let large = format!("data:;base64,{}", "YSBh".repeat(300_000));
+    let large = format!("data:;base64,{}", "YSBh".repeat(450_000));
     for (file, chunking, reason) in [
         ("/w==", json!({}), "The file is not UTF-8 text"),
         ("YQ==", json!({ "tokenizer": { "String": "m" } }), "Tokenizer \"m\" cannot be loaded"),
@@ -312,11 +313,17 @@ async fn older_binary_dropped_fields() {
 #[tokio::test]
 async fn one_row_hid_the_list() {
     for service in Service::everywhere().await {
-        let [good, bad, other] = [service.create("good").await, service.create("bad").await, service.create("other").await];
-        let sql = format!("UPDATE tasks SET payload = '[', revision = 1 WHERE task_id = '{}'", bad.id);
+        let [good, bad, other] = [
+            service.create("good").await,
+            service.create("bad").await,
+            service.create("other").await,
+        ];
+        let sql =
+            format!("UPDATE tasks SET payload = '[', revision = 1 WHERE task_id = '{}'", bad.id);
         service.sql(&sql).await.unwrap();
         let list = service.get("/tasks").await.json;
-        let ids: Vec<&Value> = list["tasks"].as_array().unwrap().iter().map(|task| &task["task_id"]).collect();
+        let ids: Vec<&Value> =
+            list["tasks"].as_array().unwrap().iter().map(|task| &task["task_id"]).collect();
         assert_eq!(ids, [&json!(other.id), &json!(good.id)]);
         assert_eq!(list["unreadable"], json!([bad.id]));
         service.show(&bad).await.refuses(500, "Server error");
@@ -352,7 +359,10 @@ async fn one_row_stopped_the_queue() {
             stop.send_replace(true);
         };
         tokio::join!(worker.work(stopped), watched);
-        assert_eq!(service.number("SELECT count(*) FROM tasks WHERE due_at IS NULL").await, Some(1));
+        assert_eq!(
+            service.number("SELECT count(*) FROM tasks WHERE due_at IS NULL").await,
+            Some(1)
+        );
         assert!(service.store.load(&first).await.is_err());
     }
 }

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser as _;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, ETAG};
+use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, raw_sql};
 use task_lifecycle::{Run, Task};
@@ -125,7 +125,8 @@ impl Service {
 
     /// Alice creates a task with this document.
     async fn create(&self, text: &str) -> Key {
-        let body = json!({ "file": format!("data:,{text}"), "chunk_processing": { "target_length": 2 } });
+        let body =
+            json!({ "file": format!("data:,{text}"), "chunk_processing": { "target_length": 2 } });
         let answer = self.send("a", "POST", "/tasks/parse", &body.to_string()).await;
         assert_eq!(answer.code, 200, "{answer:?}");
         alices(answer.json["task_id"].as_str().unwrap())
@@ -219,11 +220,16 @@ async fn serve(store: &SqlStore) -> String {
 }
 
 fn options(arguments: &[&str]) -> Options {
-    Options::parse_from([&["", "--work-millis", "0"], arguments].concat())
+    Options::parse_from([&[""], arguments].concat())
 }
 
 fn worker<T: Tasks>(tasks: T, name: &str) -> Worker<T> {
-    Worker { tasks, name: name.to_owned(), options: options(&[]), queued: Arc::default() }
+    Worker {
+        tasks,
+        name: name.to_owned(),
+        options: options(&["--work-millis", "0"]),
+        queued: Arc::default(),
+    }
 }
 
 /// Handles a message, by a worker that nobody stops.

@@ -66,8 +66,11 @@ fn command(database: &str, keys: &[&str]) -> Command {
 
 /// Runs the program where it must not start.
 fn refused(arguments: &[&str]) -> String {
-    let Output { status, stdout, stderr } =
-        command("sqlite::memory:", &[]).args(arguments).output().unwrap();
+    let Output { status, stdout, stderr } = Command::new(PROGRAM)
+        .args(arguments)
+        .env("DATABASE_URL", "sqlite::memory:")
+        .output()
+        .unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(!status.success(), "{arguments:?}: {said}");
     assert!(!said.contains("secret"), "{arguments:?}: {said}");
@@ -120,6 +123,7 @@ async fn keys_are_never_printed() {
     let url = said.trim().rsplit(' ').next().unwrap().to_owned();
     assert_eq!((code(&url, "sec=ret").await, code(&url, "try-me").await), (200, 401));
     child.kill().unwrap();
+    child.wait().unwrap();
     stdout.read_to_string(&mut said).unwrap();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(!said.contains("sec=ret"), "{said}");

@@ -123,7 +123,8 @@ async fn late_commit_decided_again() {
         assert_eq!(sent[0], sent[1]);
 
         let troubled = Troubled::new(&service, &[Fate::Late]);
-        let update = troubled.change(&key, |draft, _, _| Ok(draft.update("{}".to_owned()).map(drop)?));
+        let update =
+            troubled.change(&key, |draft, _, _| Ok(draft.update("{}".to_owned()).map(drop)?));
         update.await.unwrap();
         assert_eq!(service.load(&key).await.0.run(), Run::new(2));
     }
@@ -265,7 +266,7 @@ async fn early_message() {
         let key = service.succeeded().await;
         let behind = service.store.load(&key).await.unwrap().unwrap();
         service.update(&key, &json!({})).await;
-        let mut stop = tokio::sync::watch::channel(false).1;
+        let (_running, mut stop) = tokio::sync::watch::channel(false);
         let due = "SELECT (due_at - now) / 1000000 FROM tasks, clock";
         for delivery in 1..=5 {
             let message = service.receive().await;
@@ -275,7 +276,10 @@ async fn early_message() {
             worker(troubled, "one").deliver(&message, &mut stop).await;
             assert_eq!(service.status(&key).await, "Starting");
             assert_eq!(service.number(due).await.is_none(), delivery == 5);
-            service.sql("UPDATE tasks SET due_at = (SELECT now FROM clock) WHERE due_at > 0").await.unwrap();
+            service
+                .sql("UPDATE tasks SET due_at = (SELECT now FROM clock) WHERE due_at > 0")
+                .await
+                .unwrap();
         }
         assert!(service.store.receive().await.unwrap().is_none());
     }
@@ -313,7 +317,8 @@ async fn stop_request_outlived_its_run() {
         service.update(&key, &json!({})).await;
         let (run, _) = one.start(&service.receive().await).await.unwrap().unwrap();
         service.stop(&key).await;
-        let retry = change(&service.store, &key, "engine", 1, |draft, _, _| Ok(draft.retry().map(drop)?));
+        let retry =
+            change(&service.store, &key, "engine", 1, |draft, _, _| Ok(draft.retry().map(drop)?));
         retry.await.unwrap();
         assert_eq!(one.start(&service.receive().await).await.unwrap(), None);
         assert_eq!(service.operations(&key).await.last().unwrap(), "cancel");

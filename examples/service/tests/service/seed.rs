@@ -51,7 +51,8 @@ async fn cancel_answers_what_is_listed() {
         let key = service.create("one").await;
         let missing = "00000000-0000-4000-8000-000000000000";
         let long = "x".repeat(9000);
-        let ids = [&key.id, missing, "", "%00", "%FF", "..%2F", "a/b", "?", "%27%20OR%201=1", &long];
+        let ids =
+            [&key.id, missing, "", "%00", "%FF", "..%2F", "a/b", "?", "%27%20OR%201=1", &long];
         for id in ids {
             for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] {
                 for user in ["a", "b", "", "try-me", "\u{e9}"] {
@@ -100,7 +101,10 @@ async fn every_route_has_its_older_name() {
         assert_eq!(service.get(&at("")).await.json["output"]["chunks"][0]["content"], "one two");
         let short = service.get(&at("?include_chunks=false")).await;
         assert_eq!(short.json["output"]["chunks"], json!([]));
-        assert_eq!(service.send("a", "PATCH", &at("/parse"), "{}").await.json["status"], "Starting");
+        assert_eq!(
+            service.send("a", "PATCH", &at("/parse"), "{}").await.json["status"],
+            "Starting"
+        );
         assert_eq!(service.send("a", "POST", &at("/stop"), "").await.code, 200);
         assert_eq!(service.get(&at("/cancel")).await.code, 400);
         assert_eq!(service.get(&at("/log")).await.json.as_array().unwrap().len(), 5);
@@ -130,15 +134,21 @@ async fn stale_click_cancelled_the_next() {
         let key = service.create("one").await;
         service.label(&key, "third in line").await;
         let path = format!("/tasks/{}", key.id);
-        for tag in ["\"0\"", "\"+1\"", "\"01\"", "1", "W/\"1\"", "\"1", "\" 1\"", "\"2\"", "", "é"] {
-            for (method, path) in [("GET", format!("{path}/cancel")), ("POST", format!("{path}/stop"))] {
+        for tag in ["\"0\"", "\"+1\"", "\"01\"", "1", "W/\"1\"", "\"1", "\" 1\"", "\"2\"", "", "é"]
+        {
+            for (method, path) in
+                [("GET", format!("{path}/cancel")), ("POST", format!("{path}/stop"))]
+            {
                 let refused = service.request("a", method, &path, "", &[("If-Match", tag)]).await;
                 refused.refuses(412, "If-Match: the task is at \"1\"");
             }
         }
         assert_eq!(service.status(&key).await, "Starting");
         let tags = [("If-Match", "\"0\", \"1\"")];
-        assert_eq!(service.request("a", "GET", &format!("{path}/cancel"), "", &tags).await.code, 200);
+        assert_eq!(
+            service.request("a", "GET", &format!("{path}/cancel"), "", &tags).await.code,
+            200
+        );
         let stale = service.request("a", "DELETE", &path, "", &[("If-Match", "\"1\"")]).await;
         stale.refuses(412, "If-Match: the task is at \"2\"");
         assert_eq!(service.request("a", "DELETE", &path, "", &[("If-Match", "*")]).await.code, 200);
@@ -153,7 +163,10 @@ async fn update_answered_the_old_task() {
         let answer = service.update(&key, &settings).await;
         assert_eq!(answer.json, service.show(&key).await.json);
         assert_eq!(answer.json["configuration"]["chunk_processing"]["target_length"], 1);
-        assert_eq!((&answer.json["status"], &answer.json["output"]), (&json!("Starting"), &Value::Null));
+        assert_eq!(
+            (&answer.json["status"], &answer.json["output"]),
+            (&json!("Starting"), &Value::Null)
+        );
         assert_eq!(answer.etag, service.show(&key).await.etag);
     }
 }

@@ -35,9 +35,14 @@ async fn cross_user_read() {
         let revision = service.load(&key).await.0.revision();
         assert!(!store.delete(&bobs(&key), revision).await.unwrap());
 
-        for (method, rest) in
-            [("GET", ""), ("GET", "/cancel"), ("GET", "/log"), ("POST", "/stop"), ("PATCH", "/parse"), ("DELETE", "")]
-        {
+        for (method, rest) in [
+            ("GET", ""),
+            ("GET", "/cancel"),
+            ("GET", "/log"),
+            ("POST", "/stop"),
+            ("PATCH", "/parse"),
+            ("DELETE", ""),
+        ] {
             let path = format!("/tasks/{}{rest}", waiting.id);
             service.send("b", method, &path, "{}").await.refuses(404, "Task not found");
         }
@@ -245,18 +250,24 @@ async fn durable_and_isolated() {
     let Some(postgres) = crate::postgres::Postgres::shared() else { return };
     let service = Service::on(Some(postgres)).await;
     let name = service.database.rsplit('/').next().unwrap();
-    for setting in
-        ["default_transaction_isolation = 'serializable'", "synchronous_commit = off", "lock_timeout = 0"]
-    {
+    for setting in [
+        "default_transaction_isolation = 'serializable'",
+        "synchronous_commit = off",
+        "lock_timeout = 0",
+    ] {
         service.sql(&format!("ALTER DATABASE {name} SET {setting}")).await.unwrap();
     }
     let store = SqlStore::open(&service.database, LONG).await.unwrap();
     let Db::Postgres(pool) = &store.writers else { unreachable!() };
-    for (setting, value) in
-        [("transaction_isolation", "read committed"), ("synchronous_commit", "on"), ("lock_timeout", "2s")]
-    {
-        let shown: String =
-            query_scalar(sqlx::AssertSqlSafe(format!("SHOW {setting}"))).fetch_one(pool).await.unwrap();
+    for (setting, value) in [
+        ("transaction_isolation", "read committed"),
+        ("synchronous_commit", "on"),
+        ("lock_timeout", "2s"),
+    ] {
+        let shown: String = query_scalar(sqlx::AssertSqlSafe(format!("SHOW {setting}")))
+            .fetch_one(pool)
+            .await
+            .unwrap();
         assert_eq!(shown, value, "{setting}");
     }
 }
@@ -307,23 +318,26 @@ async fn locked_row_answers_in_time() {
         let lock = "UPDATE tasks SET revision = revision + 1";
         let (mut sqlite, mut postgres) = (None, None);
         if service.is_sqlite() {
-            let connection = sqlite.insert(SqliteConnection::connect(&service.database).await.unwrap());
+            let connection =
+                sqlite.insert(SqliteConnection::connect(&service.database).await.unwrap());
             connection.execute(raw_sql(begin)).await.unwrap();
             connection.execute(raw_sql(lock)).await.unwrap();
         } else {
-            let connection = postgres.insert(PgConnection::connect(&service.database).await.unwrap());
+            let connection =
+                postgres.insert(PgConnection::connect(&service.database).await.unwrap());
             connection.execute(raw_sql(begin)).await.unwrap();
             connection.execute(raw_sql(lock)).await.unwrap();
         }
-        let began = Instant::now();
+        let start = Instant::now();
         let path = format!("/tasks/{}/cancel", key.id);
-        let cancels = async { tokio::join!(service.cancel(&key), service.get(&path), service.cancel(&key)) };
+        let cancels =
+            async { tokio::join!(service.cancel(&key), service.get(&path), service.cancel(&key)) };
         let (health, cancelled) = tokio::join!(service.get("/health"), cancels);
         assert_eq!(health.text, "OK");
         for refused in [cancelled.0, cancelled.1, cancelled.2] {
             refused.refuses(503, "Nothing was done: the database is busy, try again");
         }
-        assert!(began.elapsed() < Duration::from_secs(25));
+        assert!(start.elapsed() < Duration::from_secs(25));
         assert_eq!(service.status(&key).await, "Starting");
         drop((sqlite, postgres));
         // The lock is released when the server notices.
@@ -359,7 +373,10 @@ async fn replay_without_edits() {
         let payloads = "SELECT count(*) FROM events, tasks WHERE events.payload = tasks.payload";
         // At its end, and when the update was reverted.
         assert_eq!(service.number(payloads).await, Some(2));
-        assert_eq!(before.state(), State::from_parts(Status::Processing, Some(Status::Succeeded)).unwrap());
+        assert_eq!(
+            before.state(),
+            State::from_parts(Status::Processing, Some(Status::Succeeded)).unwrap()
+        );
         // silent_update_failure
         let log = service.log(&key).await;
         let last = log.last().unwrap();

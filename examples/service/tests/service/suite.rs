@@ -1,25 +1,49 @@
 //! The conformance suite, on the store as it is.
 
-use std::fmt;
-
 use task_lifecycle::{Draft, Revision, Task};
-use task_lifecycle_conformance::{Store, check};
+use task_lifecycle_conformance::{Store, check, check_threads};
 use task_service::database::{Meaning, meaning};
 use task_service::store::{Key, Note, Row, SqlStore, Tasks as _};
+use tokio::runtime::Runtime;
 use uuid::Uuid;
 
+use crate::postgres::Postgres;
 use crate::{LONG, Service};
 
-/// A handle on the service's store.
+/// A handle on the service's store, and another process's.
 #[derive(Clone)]
 struct Kept {
     store: SqlStore,
-    url: String,
+    other: SqlStore,
 }
 
-impl fmt::Debug for Kept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the service's store")
+impl Kept {
+    async fn of(service: &Service) -> Self {
+        let other = SqlStore::open(&service.database, LONG).await.unwrap();
+        Self { store: service.store.clone(), other }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_on_sqlite() {
+    let service = Service::on(None).await;
+    let kept = Kept::of(&service).await;
+    check(async || kept.clone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn store_on_postgres() {
+    let Some(postgres) = Postgres::shared() else { return };
+    let kept = Kept::of(&Service::on(Some(postgres)).await).await;
+    check(async || kept.clone()).await;
+}
+
+#[test]
+fn threads() {
+    let runtime = Runtime::new().unwrap();
+    for service in runtime.block_on(Service::everywhere()) {
+        let kept = runtime.block_on(Kept::of(&service));
+        check_threads(|| kept.clone(), |work| runtime.block_on(work));
     }
 }
 
@@ -58,7 +82,7 @@ impl Store for Kept {
     }
 
     async fn another(&self) -> Option<Self> {
-        let store = SqlStore::open(&self.url, LONG).await.unwrap();
-        Some(Self { store, ..self.clone() })
+        let (store, other) = (self.other.clone(), self.store.clone());
+        Some(Self { store, other })
     }
 }

@@ -1,5 +1,6 @@
 //! Stores on engines that run: each is started for its test.
 
+mod beside;
 mod conformance;
 mod harness;
 mod kill;

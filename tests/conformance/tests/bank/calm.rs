@@ -118,39 +118,39 @@ EditNotCounted StoredWhole {
 }
 
 // What is compared.
-UnconditionalWrite StaleIsRefused {
+UnconditionalWrite StaleIsRefused OneWins {
     async fn commit(store: &Memory, id: u32, _: &Draft<String>, row: Row) -> Answer<bool> {
         store.pause().await;
         Ok(store.swap_if(id, |old| old.is_some(), Some(row)))
     }
 }
-GuardByStatus StaleIsRefused {
+GuardByStatus StaleIsRefused OneWins {
     async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
         store.pause().await;
         let is_same = |old: Option<&Row>| old.is_some_and(|old| old.status == draft.before().status());
         Ok(store.swap_if(id, is_same, Some(row)))
     }
 }
-LostRaceAnswered200 StaleIsRefused {
+LostRaceAnswered200 StaleIsRefused OneWins {
     async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
         store.pause().await;
         store.swap(id, draft.loaded(), Some(row));
         Ok(true)
     }
 }
-DeleteIgnoresTheRevision StaleDeleteIsRefused {
+DeleteIgnoresTheRevision StaleDeleteIsRefused OneWins {
     async fn delete(store: &Memory, id: u32, _: Revision) -> Answer<bool> {
         store.pause().await;
         Ok(store.swap_if(id, |old| old.is_some(), None))
     }
 }
-DeleteOfNothingSucceeds StaleDeleteIsRefused {
+DeleteOfNothingSucceeds StaleDeleteIsRefused OneWins {
     async fn delete(store: &Memory, id: u32, loaded: Revision) -> Answer<bool> {
         store.pause().await;
         Ok(store.swap_if(id, |old| old.is_none_or(|old| old.revision == loaded), None))
     }
 }
-CommitBringsBackTheDeleted DeletedIsGone {
+CommitBringsBackTheDeleted DeletedIsGone OneWins {
     async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
         store.pause().await;
         let was = id < store.next.load(Ordering::Relaxed);
@@ -423,13 +423,6 @@ Every64thWriteLost StoredWhole {
         Ok(store.swap(id, draft.loaded(), Some(row)))
     }
 }
-LogIsFull NoError {
-    async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
-        store.pause().await;
-        if store.counted() > 200 { return Err("no space left".into()); }
-        Ok(store.swap(id, draft.loaded(), Some(row)))
-    }
-}
 
 // What only `Draft` makes possible.
 GuardOnTheDraftsRevision CurrentIsAccepted {
@@ -438,7 +431,7 @@ GuardOnTheDraftsRevision CurrentIsAccepted {
         Ok(store.swap(id, draft.revision(), Some(row)))
     }
 }
-GuardOnBefore StaleIsRefused {
+GuardOnBefore StaleIsRefused OneWins {
     async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
         store.pause().await;
         let state = draft.before();

@@ -39,6 +39,7 @@ pub(crate) struct Memory {
     pub(crate) count: Arc<AtomicU32>,
     pub(crate) next: Arc<AtomicU32>,
     pub(crate) taken: Arc<AtomicBool>,
+    pub(crate) gate: Arc<tokio::sync::Mutex<()>>,
     /// Whether calls wait; if not, they let other threads come between.
     pub(crate) waits: bool,
 }
@@ -48,7 +49,8 @@ impl Clone for Memory {
         let (rows, beside) = (Arc::clone(&self.rows), Arc::clone(&self.beside));
         let (count, next) = (Arc::clone(&self.count), Arc::clone(&self.next));
         let (taken, waits, own) = (Arc::clone(&self.taken), self.waits, Mutex::default());
-        Self { rows, beside, own, count, next, taken, waits }
+        let gate = Arc::clone(&self.gate);
+        Self { rows, beside, own, count, next, taken, gate, waits }
     }
 }
 
@@ -225,25 +227,17 @@ impl<F: Fault + Send> Store for With<F> {
     }
 }
 
-/// How a store is driven.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
-    /// By `check`.
-    Waiting,
-    /// By `check_blocking`.
-    Blocking,
-}
-
-/// Declares faults, each with what it does otherwise, and lists them with the law that each breaks.
+/// Declares faults, each with the law that it breaks (or those, the first of which tells it best)
+/// and what it does otherwise.
 macro_rules! faults {
-    ($list:ident: $($fault:ident $law:ident {$($body:tt)*})*) => {
+    ($list:ident: $($fault:ident $($law:ident)+ {$($body:tt)*})*) => {
         $(pub(crate) struct $fault;
         impl crate::memory::Fault for $fault {$($body)*})*
 
-        pub(crate) fn $list() -> Vec<crate::Entry> {
-            vec![$(crate::Entry::new::<$fault>(
+        pub(crate) fn $list() -> Vec<crate::Broken> {
+            vec![$(crate::Broken::new::<$fault>(
                 stringify!($fault),
-                task_lifecycle_conformance::Law::$law,
+                &[$(task_lifecycle_conformance::Law::$law),+],
             )),*]
         }
     };

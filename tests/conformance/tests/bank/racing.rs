@@ -61,7 +61,7 @@ DeletedIsWrittenBack OneWins {
         Ok(is_current && store.swap_if(id, is_right, Some(row)))
     }
 }
-StaleIsWrittenBackAfterDelete RefusalWritesNothing {
+StaleIsWrittenBackAfterDelete DeletedIsGone OneWins SeenWhole {
     async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
         let was_there = store.get(id);
         store.pause().await;
@@ -73,15 +73,7 @@ StaleIsWrittenBackAfterDelete RefusalWritesNothing {
         Ok(is_current)
     }
 }
-NameTakenTwice TakenIsRefused {
-    async fn create_as(store: &Memory, id: u32, row: Row) -> Answer<bool> {
-        let is_free = store.get(id).is_none();
-        store.pause().await;
-        if is_free { store.put(id, Some(row)); }
-        Ok(is_free)
-    }
-}
-SameNameTwice OthersAreUntouched {
+SameNameTwice OthersAreUntouched SeenWhole {
     async fn create(store: &Memory, row: Row) -> Answer<u32> {
         let id = store.next.load(Ordering::Relaxed);
         store.pause().await;
@@ -90,7 +82,7 @@ SameNameTwice OthersAreUntouched {
         Ok(id)
     }
 }
-OthersWrittenBack NeverOlder {
+OthersWrittenBack NeverOlder OneWins {
     async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
         let mut all = lock(&store.rows).clone();
         store.pause().await;
@@ -138,7 +130,7 @@ WrittenBeforeChecked SeenWhole {
         HalfWritten::delete(store, id, loaded).await
     }
 }
-SlowReadFillsCache NeverOlder {
+SlowReadFillsCache NeverOlder DeletedIsGone {
     async fn load(store: &Memory, id: u32) -> Answer<Option<Row>> {
         if let Some(row) = lock(&store.beside).get(&id) { return Ok(Some(row.clone())); }
         let row = store.get(id);
@@ -157,14 +149,6 @@ SlowReadFillsCache NeverOlder {
         lock(&store.beside).remove(&id);
         store.pause().await;
         Ok(is_current)
-    }
-}
-NobodyWins CurrentIsAccepted {
-    async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
-        let mine = store.counted();
-        store.pause().await;
-        let came = store.counted() != mine + 1;
-        Ok(!came && store.swap(id, draft.loaded(), Some(row)))
     }
 }
 ConflictIsAnOutage NoError {
@@ -192,8 +176,24 @@ PanicsIfChanged NoError {
 }
 }
 
-faults! { given_up:
+faults! { only_waiting:
 
+NobodyWins CurrentIsAccepted {
+    async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
+        let mine = store.counted();
+        store.pause().await;
+        let came = store.counted() != mine + 1;
+        Ok(!came && store.swap(id, draft.loaded(), Some(row)))
+    }
+}
+NameTakenTwice TakenIsRefused {
+    async fn create_as(store: &Memory, id: u32, row: Row) -> Answer<bool> {
+        let is_free = store.get(id).is_none();
+        store.pause().await;
+        if is_free { store.put(id, Some(row)); }
+        Ok(is_free)
+    }
+}
 HalfWrittenWhenGivenUp SeenWhole {
     async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
         HalfWritten::commit(store, id, draft, row).await
@@ -266,6 +266,32 @@ PermitLeaks NoError {
         store.pause().await;
         let is_current = store.swap(id, draft.loaded(), Some(row));
         store.count.fetch_sub(1, Ordering::Relaxed);
+        Ok(is_current)
+    }
+}
+}
+
+faults! { on_threads:
+
+CheckThenWriteOnThreads OneWins {
+    async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
+        let (store, loaded) = (store.clone(), draft.loaded());
+        let work = move || {
+            let is_current = store.is_at(id, loaded);
+            std::thread::yield_now();
+            if is_current { store.put(id, Some(row)); }
+            is_current
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|gone| gone.to_string())
+    }
+}
+LockTakenTwice OneWins {
+    async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
+        let checked = store.gate.lock().await;
+        let is_current = store.is_at(id, draft.loaded());
+        drop(checked);
+        let _written = store.gate.lock().await;
+        if is_current { store.put(id, Some(row)); }
         Ok(is_current)
     }
 }
