@@ -165,7 +165,8 @@ const BROKEN: &[(Fault, &str)] = &[
     (Fault::StopIgnored, "UPDATE tasks SET RETRIED WHERE status = 'Processing' AND stop_requested IS NOT NULL"),
     (Fault::StopOutlivesItsRun, "UPDATE tasks SET stop_requested = run, revision = revision + 1, operations = 'edit',
         changed_by = 'hand' WHERE status = 'Starting' AND stop_requested IS NULL AND previous_status IS NOT NULL"),
-    (Fault::DeletedComesBack, "CREATE TABLE copies AS SELECT * FROM tasks"),
+    (Fault::DeletedComesBack, "CREATE TABLE copies AS SELECT * FROM tasks WHERE FALSE"),
+    (Fault::DeletedComesBack, "INSERT INTO copies SELECT * FROM tasks WHERE task_id NOT IN (SELECT task_id FROM copies)"),
     (Fault::DeletedComesBack, "INSERT INTO tasks SELECT * FROM copies WHERE task_id NOT IN (SELECT task_id FROM tasks)"),
     (Fault::MessageLost, "UPDATE tasks SET due_at = NULL WHERE status = 'Starting'"),
 ];
