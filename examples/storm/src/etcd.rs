@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use etcd_client::{Client, EventType, GetOptions, Txn, TxnOp, WatchOptions};
@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, spawn_local};
 use uuid::Uuid;
 
 use crate::audit::{Actor, Asked, Change, Moment, Payload, Time, Told};
-use crate::storm::{Ask, Fault, LOST, Player, Storm, Target, nap, now};
+use crate::storm::{Ask, Fault, LOST, Player, Storm, Target, calm, nap, now};
 
 /// A connection to one node, and what all have in common.
 #[derive(Clone)]
@@ -65,13 +65,13 @@ pub async fn run(storm: Rc<Storm>) -> anyhow::Result<Option<HashMap<String, Vec<
         node.resume();
     }
     players.join_all().await;
-    let ids = tasks.borrow().clone();
+    let (ids, calm) = (tasks.borrow().clone(), calm());
     for task in ids {
         let is_done = async || match nodes[0].load(task.parse()?).await? {
             Some(task) => Ok::<_, anyhow::Error>(task.status().is_completed()),
             None => Ok(true),
         };
-        while !is_done().await.unwrap_or(false) && !storm.is_past_calm() {
+        while !is_done().await.unwrap_or(false) && Instant::now() < calm {
             nap(50..100).await;
         }
     }

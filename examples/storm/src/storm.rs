@@ -106,11 +106,6 @@ impl Storm {
         self.passed() > self.time * if is_met { 1 } else { 3 }
     }
 
-    /// Whether the runs that are left had time enough to end.
-    pub fn is_past_calm(&self) -> bool {
-        self.passed() > self.time * 3 + Duration::from_mins(1)
-    }
-
     pub fn count(&self, figure: &'static str, count: usize) {
         *self.figures.borrow_mut().entry(figure).or_default() += count as u64;
     }
@@ -229,6 +224,11 @@ impl<T: Target> Player<T> {
 pub fn now() -> Time {
     let since = UNIX_EPOCH.elapsed().expect("a clock after 1970");
     since.as_micros().try_into().expect("a clock before the year 290,000")
+}
+
+/// Until when the runs that are left may take to end.
+pub fn calm() -> Instant {
+    Instant::now() + Duration::from_mins(1)
 }
 
 pub async fn nap(millis: Range<u64>) {
