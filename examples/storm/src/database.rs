@@ -11,7 +11,7 @@ use task_lifecycle::{Revision, Run, State, Status};
 use crate::audit::{Actor, Beside, Change, Moment, Payload};
 use crate::storm::{Fault, Storm, nap};
 
-/// What a change of a task can change.
+/// The columns that a change of a task can change.
 const COLUMNS: &str = "status previous_status revision run payload previous_payload queued_run \
     attempts stop_requested";
 
@@ -145,7 +145,7 @@ const RETRIED: &str = "status = 'Starting', run = run + 1, revision = revision +
     lease_run = NULL, lease_until = NULL, lease_length = NULL,
     operations = 'retry', changed_by = 'worker broken'";
 
-/// What is done by a program that does not know the rules.
+/// The statements of programs that do not know the rules.
 #[rustfmt::skip]
 const BROKEN: &[(Fault, &str)] = &[
     (Fault::BulkCancelKeepsPayload, "UPDATE tasks SET status = previous_status, previous_status = NULL, previous_payload = NULL,

@@ -239,13 +239,13 @@ async fn disturb(
     Ok(())
 }
 
-/// What a client of one user asks with.
+/// The clients' means to ask as one user.
 #[derive(Clone)]
 struct User {
     http: reqwest::Client,
     urls: Vec<String>,
     name: &'static str,
-    /// What it creates.
+    /// The content of the documents that it creates.
     file: &'static str,
 }
 

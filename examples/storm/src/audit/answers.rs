@@ -1,4 +1,4 @@
-//! Whether a history explains what every client was told.
+//! The laws of answers: a history explains what every client was told.
 
 use std::collections::HashMap;
 
@@ -109,7 +109,7 @@ struct View<'a> {
     case: &'a Case,
     /// When each place was reached, at the earliest.
     since: Vec<Time>,
-    /// Where the task was at a revision, `None` being that it is gone.
+    /// The place of each revision, `None` being that the task is gone.
     places: HashMap<Option<Revision>, usize>,
     /// From when on somebody knew of a place, each later than the one before.
     known: Vec<(Time, usize)>,
@@ -137,7 +137,7 @@ impl<'a> View<'a> {
         view
     }
 
-    /// Where the task was when the client saw or changed it.
+    /// Finds the place at which the client saw the task, or to which it changed it.
     fn place(&self, answer: &Answer) -> Option<usize> {
         let revision = match &answer.told {
             Told::Shown(revision, ..) => Some(*revision),
@@ -153,7 +153,7 @@ impl<'a> View<'a> {
         known.checked_sub(1).map_or(0, |last| self.known[last].1)
     }
 
-    /// Whether this held of the task at some time between request and answer.
+    /// Tests if this held of the task at some time between request and answer.
     fn was(&self, answer: &Answer, held: &dyn Fn(Option<&Moment>) -> bool) -> bool {
         let moment = |place: usize| self.case.history[place.checked_sub(1)?].after.as_ref();
         let mut places = self.floor(answer.sent)..self.since.len();
@@ -169,7 +169,7 @@ fn request(change: &Change) -> Option<&str> {
     }
 }
 
-/// Whether the change is what the client asked for. What it may not have made itself, it has found.
+/// Tests if the change is what the client asked for. One that it may not have made, it has found.
 fn is_of(change: &Change, answer: &Answer) -> bool {
     let is_it = match (answer.asked, change.operations.as_slice()) {
         (Asked::Create, []) => change.before.is_none(),

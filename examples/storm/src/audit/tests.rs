@@ -130,7 +130,7 @@ impl Play {
         self.act(Actor::Sweeper, "", &[if is_last { Fail } else { Retry }]);
     }
 
-    /// What somebody does next, if an honest program can do it.
+    /// Does what somebody wants next, if an honest program can do it.
     fn step(&mut self, operation: Operation, luck: u8) {
         let (status, beside) = (self.draft().status(), &self.beside);
         let is_to_stop = beside.stop.is_some_and(|it| !beside.queued_run.is_after(it));
