@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use task_lifecycle::{Operation, Revision};
 
+use super::history::is_to_stop;
 use super::{Actor, Answer, Asked, Case, Change, Judge, Law, Moment, Time, Told};
 
 pub const UNKNOWN: &str = "without an answer";
@@ -30,9 +31,12 @@ impl Judge<'_> {
                 (Law::Seen, was(&|it| it.is_some_and(is_it)), "answers that show a task")
             }
             Told::Made(_) => {
-                let place = place.filter(|place| *place > floor);
+                let in_time = |at: &usize| *at > floor && view.since[*at] <= answer.received;
+                let place = place.filter(in_time);
                 let change = place.and_then(|place| self.case.history.get(place - 1));
-                (Law::Yes, change.is_some_and(|change| is_of(change, answer)), "yes")
+                // Another's request to stop the same run is as good as one's own.
+                let is_found = answer.asked == Asked::Stop && was(&|it| it.is_some_and(is_to_stop));
+                (Law::Yes, is_found || change.is_some_and(|change| is_of(change, answer)), "yes")
             }
             Told::Refused(status) => {
                 let is_refused = match answer.asked {
@@ -144,7 +148,9 @@ impl<'a> View<'a> {
             Told::Made(revision) => *revision,
             _ => return None,
         };
-        self.places.get(&revision).copied()
+        let place = self.places.get(&revision).copied()?;
+        let is_own = || request(&self.case.history[place - 1]) == Some(&answer.request);
+        (answer.asked != Asked::Stop || is_own()).then_some(place)
     }
 
     /// The first place that an answer to this request can be about: what somebody knew before.

@@ -171,7 +171,7 @@ fn lease(task: Option<&Moment>) -> Option<Time> {
 }
 
 /// Tests if the task is to be stopped: a request holds until a client queues the task again.
-fn is_to_stop(task: &Moment) -> bool {
+pub(super) fn is_to_stop(task: &Moment) -> bool {
     let Some(Beside { stop: Some(stop), queued_run, .. }) = task.beside else { return false };
     task.state.status().is_active() && !queued_run.is_after(stop)
 }
