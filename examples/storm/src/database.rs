@@ -11,42 +11,28 @@ use task_lifecycle::{Revision, Run, State, Status};
 use crate::audit::{Actor, Beside, Change, Moment, Payload};
 use crate::storm::{Fault, Storm, nap};
 
-/// What a change of a task can change.
-const COLUMNS: [&str; 9] = [
-    "status",
-    "previous_status",
-    "revision",
-    "run",
-    "payload",
-    "previous_payload",
-    "queued_run",
-    "attempts",
-    "stop_requested",
-];
+/// The columns that a change of a task can change.
+const COLUMNS: &str = "status previous_status revision run payload previous_payload queued_run \
+    attempts stop_requested";
 
 /// Keeps every change of a row, as the database sees it, whoever makes it.
 pub async fn watch(db: &AnyPool, is_sqlite: bool) -> sqlx::Result<()> {
-    let (number, now, object, differs) = if is_sqlite {
-        (
-            "INTEGER PRIMARY KEY",
-            "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-            "json_object",
-            "IS NOT",
-        )
+    let [number, now, object, differs] = if is_sqlite {
+        let now = "CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+        ["INTEGER PRIMARY KEY", now, "json_object", "IS NOT"]
     } else {
-        (
-            "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-            "(extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT",
-            "json_build_object",
-            "IS DISTINCT FROM",
-        )
+        let number = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY";
+        let now = "(extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT";
+        [number, now, "json_build_object", "IS DISTINCT FROM"]
+    };
+    let join = |columns: &str, form: &dyn Fn(&str) -> String| {
+        columns.split_whitespace().map(form).collect::<Vec<_>>().join(", ")
     };
     let row = |of: &str| {
-        let columns = COLUMNS.iter().chain(&["lease_until", "operations", "changed_by"]);
-        let pairs = columns.map(|it| format!("'{it}', {of}.{it}")).collect::<Vec<_>>().join(", ");
-        format!("CAST({object}({pairs}) AS TEXT)")
+        let columns = format!("{COLUMNS} lease_until operations changed_by");
+        format!("CAST({object}({}) AS TEXT)", join(&columns, &|it| format!("'{it}', {of}.{it}")))
     };
-    let list = |of: &str| COLUMNS.map(|it| format!("{of}.{it}")).join(", ");
+    let list = |of: &str| join(COLUMNS, &|it| format!("{of}.{it}"));
     let is_change = format!("WHEN (({}) {differs} ({}))", list("OLD"), list("NEW"));
     let table = format!(
         "CREATE TABLE storm (number {number}, at BIGINT, task_id TEXT, before TEXT, after TEXT)"
@@ -159,7 +145,7 @@ const RETRIED: &str = "status = 'Starting', run = run + 1, revision = revision +
     lease_run = NULL, lease_until = NULL, lease_length = NULL,
     operations = 'retry', changed_by = 'worker broken'";
 
-/// What is done by a program that does not know the rules.
+/// The statements of programs that do not know the rules.
 #[rustfmt::skip]
 const BROKEN: &[(Fault, &str)] = &[
     (Fault::BulkCancelKeepsPayload, "UPDATE tasks SET status = previous_status, previous_status = NULL, previous_payload = NULL,
@@ -179,7 +165,8 @@ const BROKEN: &[(Fault, &str)] = &[
     (Fault::StopIgnored, "UPDATE tasks SET RETRIED WHERE status = 'Processing' AND stop_requested IS NOT NULL"),
     (Fault::StopOutlivesItsRun, "UPDATE tasks SET stop_requested = run, revision = revision + 1, operations = 'edit',
         changed_by = 'hand' WHERE status = 'Starting' AND stop_requested IS NULL AND previous_status IS NOT NULL"),
-    (Fault::DeletedComesBack, "CREATE TABLE copies AS SELECT * FROM tasks"),
+    (Fault::DeletedComesBack, "CREATE TABLE copies AS SELECT * FROM tasks WHERE FALSE"),
+    (Fault::DeletedComesBack, "INSERT INTO copies SELECT * FROM tasks WHERE task_id NOT IN (SELECT task_id FROM copies)"),
     (Fault::DeletedComesBack, "INSERT INTO tasks SELECT * FROM copies WHERE task_id NOT IN (SELECT task_id FROM tasks)"),
     (Fault::MessageLost, "UPDATE tasks SET due_at = NULL WHERE status = 'Starting'"),
 ];

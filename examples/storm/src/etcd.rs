@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use etcd_client::{Client, EventType, GetOptions, Txn, TxnOp, WatchOptions};
@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, spawn_local};
 use uuid::Uuid;
 
 use crate::audit::{Actor, Asked, Change, Moment, Payload, Time, Told};
-use crate::storm::{Ask, Fault, LOST, Player, Storm, Target, nap, now};
+use crate::storm::{Ask, Fault, LOST, Player, Storm, Target, calm, nap, now};
 
 /// A connection to one node, and what all have in common.
 #[derive(Clone)]
@@ -47,7 +47,9 @@ pub async fn run(storm: Rc<Storm>) -> anyhow::Result<Option<HashMap<String, Vec<
         players.spawn_local(Player { storm, target, name, tasks }.play());
         others.spawn_local(nodes[nth % 3].clone().work(format!("worker {nth}")));
     }
-    others.spawn_local(nodes[0].clone().sweep());
+    for node in &nodes {
+        others.spawn_local(node.clone().sweep());
+    }
     while !storm.is_over() {
         nap(200..1000).await;
         let leader = leader(&nodes).await;
@@ -63,13 +65,13 @@ pub async fn run(storm: Rc<Storm>) -> anyhow::Result<Option<HashMap<String, Vec<
         node.resume();
     }
     players.join_all().await;
-    let ids = tasks.borrow().clone();
+    let (ids, calm) = (tasks.borrow().clone(), calm());
     for task in ids {
         let is_done = async || match nodes[0].load(task.parse()?).await? {
             Some(task) => Ok::<_, anyhow::Error>(task.status().is_completed()),
             None => Ok(true),
         };
-        while !is_done().await.unwrap_or(false) && !storm.is_past_calm() {
+        while !is_done().await.unwrap_or(false) && Instant::now() < calm {
             nap(50..100).await;
         }
     }
@@ -231,15 +233,15 @@ impl Caller {
         Some((id, task))
     }
 
-    /// Takes runs and ends them, but for some at which it dies.
+    /// Takes runs and ends them, some so late that they are another's by then.
     async fn work(self, name: String) {
         while !self.is_over.get() {
             let Some((id, task)) = self.pick().await else { continue };
             if task.status() == Status::Starting {
                 let (by, mark) = (Actor::Worker(name.clone(), task.run()), self.storm.request());
                 let start = self.change(id, &by, &[Operation::Start], &mark, None).await;
-                nap(0..100).await;
-                if matches!(start, Told::Made(_)) && random_bool(0.9) {
+                nap(if random_bool(0.3) { 600..1800 } else { 0..50 }).await;
+                if matches!(start, Told::Made(_)) {
                     let ends = [Operation::Succeed, Operation::Fail, Operation::Retry];
                     let end = ends[random_range(0..5_usize).saturating_sub(2)];
                     self.change(id, &by, &[end], &self.storm.request(), None).await;
@@ -254,7 +256,7 @@ impl Caller {
         while !self.is_over.get() {
             let Some((id, task)) = self.pick().await else { continue };
             let since = *seen.entry((id, task.run())).or_insert_with(now);
-            if task.status() == Status::Processing && now() - since > 1_000_000 {
+            if task.status() == Status::Processing && now() - since > 300_000 {
                 let (revision, mark) = (Some(task.revision()), self.storm.request());
                 self.change(id, &Actor::Sweeper, &[Operation::Retry], &mark, revision).await;
             }

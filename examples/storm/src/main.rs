@@ -26,10 +26,10 @@ use storm::{Fault, Storm};
 /// Exits with 1 if a law was broken, or if a storm reached too little to prove anything.
 #[derive(Parser)]
 struct Options {
-    /// What to storm [default: all that are installed]
+    /// Storm only these [default: all that are installed]
     #[arg(value_enum)]
     engines: Vec<Engine>,
-    /// How long clients ask, of each
+    /// Seconds for which clients ask, of each
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
     /// A fault to build in, which must be found
@@ -51,7 +51,7 @@ enum Engine {
 const ALL: &[Engine] = &[Engine::PostgreSQL, Engine::SQLite, Engine::Etcd];
 const SERVICE: &[Engine] = &[Engine::PostgreSQL, Engine::SQLite];
 
-/// What each storm must meet, and goes on for: else it proves nothing.
+/// Figures that each storm must meet, and goes on for: else it proves nothing.
 #[rustfmt::skip]
 const FLOORS: &[(&str, &[Engine])] = &[
     (storm::CLIENTS, ALL), (storm::KILLED, SERVICE), (storm::STOPS, SERVICE),
@@ -59,7 +59,7 @@ const FLOORS: &[(&str, &[Engine])] = &[
     (storm::DATABASES, &[Engine::PostgreSQL]),
 ];
 
-/// What the audit must have seen.
+/// Figures that the audit must have seen.
 #[rustfmt::skip]
 const SEEN: &[(&str, &[Engine])] = &[
     (audit::REVERTS, ALL), (audit::COMPARED, ALL), (audit::MADE, ALL), (audit::TAKEN_AWAY, ALL),

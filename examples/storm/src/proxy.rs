@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::storm::{KILLED, LATE, LOST, Storm, nap};
 
-/// How often a commit meets each of the faults.
+/// The share of commits that meets each of the faults.
 const OFTEN: f64 = 0.015;
 
 pub struct Proxy {

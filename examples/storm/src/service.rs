@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rand::seq::IndexedRandom;
@@ -24,7 +24,7 @@ use tokio::time::timeout;
 use crate::audit::{Asked, Change, Told};
 use crate::database;
 use crate::proxy::Proxy;
-use crate::storm::{Ask, DATABASES, KILLED, Player, Storm, Target, nap};
+use crate::storm::{Ask, DATABASES, KILLED, Player, Storm, Target, calm, nap};
 
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
 
@@ -163,7 +163,8 @@ pub async fn run(
     meddling.await?;
     poisoning.await?;
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
-    while !storm.is_past_calm() {
+    let calm = calm();
+    while Instant::now() < calm {
         for process in &mut processes {
             process.start_if_dead().await?;
         }
@@ -238,13 +239,13 @@ async fn disturb(
     Ok(())
 }
 
-/// What a client of one user asks with.
+/// The clients' means to ask as one user.
 #[derive(Clone)]
 struct User {
     http: reqwest::Client,
     urls: Vec<String>,
     name: &'static str,
-    /// What it creates.
+    /// The content of the documents that it creates.
     file: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What every storm has: a time, a fault perhaps, and players who ask and note what they are told.
+//! The common part of all storms: a time, a fault perhaps, players who ask and note their answers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -22,10 +22,10 @@ pub const KILLED: &str = "processes killed in the middle of a change";
 pub const STOPS: &str = "stop requests accepted";
 pub const CLIENTS: &str = "clients killed in the middle of a change";
 
-/// How many tasks the players of a pool have at a time: few, so that they meet.
+/// The tasks that the players of a pool have at a time: few, so that they meet.
 const TASKS: usize = 10;
 
-/// What can be built in, and must be found.
+/// A fault that can be built in, and must be found.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Fault {
@@ -72,7 +72,7 @@ pub struct Storm {
     wanted: Vec<&'static str>,
     begin: Cell<Option<Instant>>,
     marks: Cell<u64>,
-    /// How many changes have been asked for that are not yet answered.
+    /// The number of changes that are asked for and not yet answered.
     pub unanswered: Cell<usize>,
     pub answers: RefCell<BTreeMap<String, Vec<Answer>>>,
     pub figures: RefCell<BTreeMap<&'static str, u64>>,
@@ -98,17 +98,12 @@ impl Storm {
         self.begin.get().map_or(Duration::ZERO, |begin| begin.elapsed())
     }
 
-    /// Whether its time has passed, and everything was met that it wants to meet. A busy machine
+    /// Tests if its time has passed and everything was met that it wants to meet. A busy machine
     /// may need three times as long.
     pub fn is_over(&self) -> bool {
         let figures = self.figures.borrow();
         let is_met = self.wanted.iter().all(|it| figures.get(it).is_some_and(|count| *count > 0));
         self.passed() > self.time * if is_met { 1 } else { 3 }
-    }
-
-    /// Whether the runs that are left had time enough to end.
-    pub fn is_past_calm(&self) -> bool {
-        self.passed() > self.time * 3 + Duration::from_mins(1)
     }
 
     pub fn count(&self, figure: &'static str, count: usize) {
@@ -133,7 +128,7 @@ impl Storm {
     }
 }
 
-/// What is asked.
+/// An engine, as its clients see it.
 pub trait Target {
     const STOPS: bool;
 
@@ -229,6 +224,11 @@ impl<T: Target> Player<T> {
 pub fn now() -> Time {
     let since = UNIX_EPOCH.elapsed().expect("a clock after 1970");
     since.as_micros().try_into().expect("a clock before the year 290,000")
+}
+
+/// Until when the runs that are left may take to end.
+pub fn calm() -> Instant {
+    Instant::now() + Duration::from_mins(1)
 }
 
 pub async fn nap(millis: Range<u64>) {

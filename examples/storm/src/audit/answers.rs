@@ -1,9 +1,10 @@
-//! Whether a history explains what every client was told.
+//! The laws of answers: a history explains what every client was told.
 
 use std::collections::HashMap;
 
 use task_lifecycle::{Operation, Revision};
 
+use super::history::is_to_stop;
 use super::{Actor, Answer, Asked, Case, Change, Judge, Law, Moment, Time, Told};
 
 pub const UNKNOWN: &str = "without an answer";
@@ -30,9 +31,12 @@ impl Judge<'_> {
                 (Law::Seen, was(&|it| it.is_some_and(is_it)), "answers that show a task")
             }
             Told::Made(_) => {
-                let place = place.filter(|place| *place > floor);
+                let in_time = |at: &usize| *at > floor && view.since[*at] <= answer.received;
+                let place = place.filter(in_time);
                 let change = place.and_then(|place| self.case.history.get(place - 1));
-                (Law::Yes, change.is_some_and(|change| is_of(change, answer)), "yes")
+                // Another's request to stop the same run is as good as one's own.
+                let is_found = answer.asked == Asked::Stop && was(&|it| it.is_some_and(is_to_stop));
+                (Law::Yes, is_found || change.is_some_and(|change| is_of(change, answer)), "yes")
             }
             Told::Refused(status) => {
                 let is_refused = match answer.asked {
@@ -109,7 +113,7 @@ struct View<'a> {
     case: &'a Case,
     /// When each place was reached, at the earliest.
     since: Vec<Time>,
-    /// Where the task was at a revision, `None` being that it is gone.
+    /// The place of each revision, `None` being that the task is gone.
     places: HashMap<Option<Revision>, usize>,
     /// From when on somebody knew of a place, each later than the one before.
     known: Vec<(Time, usize)>,
@@ -137,14 +141,16 @@ impl<'a> View<'a> {
         view
     }
 
-    /// Where the task was when the client saw or changed it.
+    /// Finds the place at which the client saw the task, or to which it changed it.
     fn place(&self, answer: &Answer) -> Option<usize> {
         let revision = match &answer.told {
             Told::Shown(revision, ..) => Some(*revision),
             Told::Made(revision) => *revision,
             _ => return None,
         };
-        self.places.get(&revision).copied()
+        let place = self.places.get(&revision).copied()?;
+        let is_own = || request(&self.case.history[place - 1]) == Some(&answer.request);
+        (answer.asked != Asked::Stop || is_own()).then_some(place)
     }
 
     /// The first place that an answer to this request can be about: what somebody knew before.
@@ -153,7 +159,7 @@ impl<'a> View<'a> {
         known.checked_sub(1).map_or(0, |last| self.known[last].1)
     }
 
-    /// Whether this held of the task at some time between request and answer.
+    /// Tests if this held of the task at some time between request and answer.
     fn was(&self, answer: &Answer, held: &dyn Fn(Option<&Moment>) -> bool) -> bool {
         let moment = |place: usize| self.case.history[place.checked_sub(1)?].after.as_ref();
         let mut places = self.floor(answer.sent)..self.since.len();
@@ -169,7 +175,7 @@ fn request(change: &Change) -> Option<&str> {
     }
 }
 
-/// Whether the change is what the client asked for. What it may not have made itself, it has found.
+/// Tests if the change is what the client asked for. One that it may not have made, it has found.
 fn is_of(change: &Change, answer: &Answer) -> bool {
     let is_it = match (answer.asked, change.operations.as_slice()) {
         (Asked::Create, []) => change.before.is_none(),

@@ -1,4 +1,4 @@
-//! Whether a history is one that the machine and the rules of embedding allow.
+//! The laws of histories: those of the machine, and of how it is embedded.
 
 use std::collections::{HashMap, HashSet};
 
@@ -170,8 +170,8 @@ fn lease(task: Option<&Moment>) -> Option<Time> {
     task?.beside.as_ref()?.lease
 }
 
-/// Whether the task is to be stopped: a request holds until a client queues the task again.
-fn is_to_stop(task: &Moment) -> bool {
+/// Tests if the task is to be stopped: a request holds until a client queues the task again.
+pub(super) fn is_to_stop(task: &Moment) -> bool {
     let Some(Beside { stop: Some(stop), queued_run, .. }) = task.beside else { return false };
     task.state.status().is_active() && !queued_run.is_after(stop)
 }
@@ -182,7 +182,7 @@ struct Step<'a> {
     change: &'a Change,
     before: &'a Moment,
     after: Option<&'a Moment>,
-    /// Who took the run, and its lease then.
+    /// The name of the one that took the run, and its lease then.
     owner: Option<(&'a str, Option<Time>)>,
 }
 
@@ -206,7 +206,7 @@ impl Step<'_> {
         self.run_after().filter(|run| !self.was_processing() || *run != self.before.run)
     }
 
-    /// Whether a worker's run is over with this change.
+    /// Tests if a worker's run is over with this change.
     fn ends_run(&self) -> bool {
         self.was_processing() && self.run_after() != Some(self.before.run)
     }

@@ -42,19 +42,19 @@ pub struct Moment {
     pub beside: Option<Beside>,
 }
 
-/// What is kept beside the task and does not revert.
+/// The part of a task's row that does not revert.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Beside {
     /// The run that a client queued last; those since are repeats of it.
     pub queued_run: Run,
-    /// How many leases of the current update expired.
+    /// The leases of the current update that have expired.
     pub attempts: u64,
     /// The run of which somebody asked to stop.
     pub stop: Option<Run>,
     pub lease: Option<Time>,
 }
 
-/// Who made a change.
+/// The author of a change.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Actor {
     /// Someone who is owed an answer; and the name of the request, where a store notes it.
@@ -77,13 +77,13 @@ pub struct Change {
     pub loaded: Option<Revision>,
     /// In their order; none of a create and of an edit.
     pub operations: Vec<Operation>,
-    /// What it replaced; `None` if there was nothing.
+    /// The task that it replaced; `None` if there was nothing.
     pub before: Option<Moment>,
-    /// What it left; `None` if the task is gone.
+    /// The task that it left; `None` if it is gone.
     pub after: Option<Moment>,
 }
 
-/// What a client asked for.
+/// The wish of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Asked {
     Show,
@@ -94,7 +94,7 @@ pub enum Asked {
     Step(Operation),
 }
 
-/// What a client was told.
+/// The answer to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Told {
     /// The task. The last is all that the client saw, or a digest of it.
@@ -134,12 +134,12 @@ pub struct Case {
     pub answers: Vec<Answer>,
 }
 
-/// What an audit may expect of all tasks.
+/// The expectations of an audit of all tasks.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// How many expired leases end an update.
+    /// The number of expired leases that ends an update.
     pub attempts: u64,
-    /// Whether there was time enough to end every run.
+    /// Set if there was time enough to end every run.
     pub is_calm: bool,
 }
 
@@ -183,7 +183,7 @@ pub struct Violation {
     pub story: String,
 }
 
-/// What an audit came to.
+/// The findings of an audit.
 #[derive(Default, Debug)]
 pub struct Report {
     /// Those of a task's history before those of what its clients were told.

@@ -110,7 +110,8 @@ impl Play {
         };
         let mut told = Told::Refused(status);
         if operations.iter().all(|operation| status.accepts(*operation)) {
-            self.act(Actor::Client(None), "", operations);
+            let noted = (asked == Asked::Stop).then(|| format!("request {number}"));
+            self.act(Actor::Client(noted), "", operations);
             told = Told::Made(self.task.as_ref().map(Task::revision));
         }
         self.tell(asked, number, if is_told { told } else { Told::Unknown });
@@ -130,7 +131,7 @@ impl Play {
         self.act(Actor::Sweeper, "", &[if is_last { Fail } else { Retry }]);
     }
 
-    /// What somebody does next, if an honest program can do it.
+    /// Does what somebody wants next, if an honest program can do it.
     fn step(&mut self, operation: Operation, luck: u8) {
         let (status, beside) = (self.draft().status(), &self.beside);
         let is_to_stop = beside.stop.is_some_and(|it| !beside.queued_run.is_after(it));
@@ -276,6 +277,8 @@ const BREAKS: &[Break] = &[
     ("an update made twice",                 Law::Once,     |it| { let first = after(it, 3).payload.clone(); for at in 9..10 { let first = first.clone(); moment(it, at, move |it| it.payload = first.clone()); } it.answers[7].request = "request 3".to_owned(); }),
     ("an update that two hold for theirs",   Law::Once,     |it| { it.answers.push(it.answers[7].clone()); }),
     ("a yes without a change",               Law::Yes,      |it| other(it, 8, Told::Made(Some(Revision::new(4))))),
+    ("a yes before its change",              Law::Yes,      |it| { it.answers.swap(0, 7); (it.answers[0].sent, it.answers[0].received) = (60, 61); }),
+    ("a stop request that is lost",          Law::Yes,      |it| { other(it, 5, Told::Made(Some(Revision::new(99)))); let it = it.answers.last_mut().unwrap(); (it.sent, it.received) = (60, 61); }),
     ("a time-out counted as yes",            Law::Yes,      |it| other(it, 8, Told::Made(Some(Revision::new(99))))),
     ("a yes of what was long known",         Law::Yes,      |it| { it.answers[11].told = Told::Made(Some(Revision::new(3))); it.answers[11].asked = Asked::Step(Update); it.answers[11].request = "request 3".to_owned(); it.answers[4].told = Told::Unknown; }),
     ("a no in a status that accepts",        Law::No,       |it| it.answers[2].told = Told::Refused(Status::Starting)),
