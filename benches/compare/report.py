@@ -134,7 +134,9 @@ def summary(counts, times, cold):
     for payload in PAYLOADS:
         best = lambda names: min((times["measure"]["bulk", name, payload], name) for name in names)
         peer, hand = best(it.peers), best(HAND)
-        row(f"10,000 tasks, {payload}", "1.00 ×", f"{peer[0]:.2f} × ({peer[1]})", f"{hand[0]:.2f} × ({hand[1][9:]})", peer[0] >= 0.98)
+        ours = times["measure"]["bulk", OURS, payload]  # against itself: how far the measure is off
+        row(f"10,000 tasks, {payload}", f"{ours:.2f} ×", f"{peer[0]:.2f} × ({peer[1]})",
+            f"{hand[0]:.2f} × ({hand[1][9:]})", ours <= 1.02 * peer[0])
     row("cold build of a dependent", f"{cold:.2f} ×", "", "1.00 × (serde + thiserror + strum)", cold <= 1.1)
     return table(["", "the crate", "best peer", "by hand", ""], rows)
 
@@ -145,7 +147,7 @@ REASONS = {
     "B, wrapped, fat LTO": KEPT,
     "W, wrapped, fat LTO": "the new revision is kept in a register and stored twice",
     "three `State::apply(Cancel)`, by value": "a table of ready answers is one load; this puts two bytes together",
-    **{f"10,000 tasks, {payload}": "as in B" for payload in PAYLOADS},
+    **{f"10,000 tasks, {payload}": "as in B; what lies within 0.05 is noise" for payload in PAYLOADS},
 }
 
 

@@ -12,7 +12,7 @@ const LENGTH: u32 = 5;
 /// All but `delete`.
 const OPERATIONS: usize = Operation::ALL.len() - 1;
 
-/// What is seen of each operation on a new task: the answer, and which payloads the task still
+/// All that is seen of each operation on a new task: the answer, and which payloads the task still
 /// holds after it.
 pub fn play<M: Machine<Rc<u64>>>(operations: &[Operation]) -> String {
     let made: Vec<_> = (0..=operations.len() as u64).map(Rc::new).collect();

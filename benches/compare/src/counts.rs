@@ -1,4 +1,4 @@
-//! What is counted in instructions, one call of a function `measured_*` a figure.
+//! All that is counted in instructions, one call of a function `measured_*` a figure.
 
 use std::hint::black_box;
 
@@ -73,7 +73,7 @@ fn measured_whole<M: Machine<T>, T>(task: &mut M) -> Answer<M, T> {
     task.apply(|| Event::Cancel)
 }
 
-/// What a log keeps of a record: all but the payload.
+/// The part of a record that a log keeps: all but the payload.
 type Entry<S> = (Operation, S, S, u64, u64, bool);
 
 #[inline(never)]
@@ -124,7 +124,7 @@ pub fn decisions() {
     }
 }
 
-/// Where a cancel leads from each, to itself if it is refused, by places in `State::ALL`.
+/// The state that a cancel leads to from each, to itself if it is refused, by places in `State::ALL`.
 pub fn next() -> [u8; 256] {
     let mut next = [0; 256];
     next[..9].copy_from_slice(&[4, 1, 2, 3, 4, 2, 3, 7, 8]);

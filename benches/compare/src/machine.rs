@@ -36,7 +36,7 @@ impl<M: Machine<T>, T> Machine<T> for Stored<M> {
     }
 }
 
-/// What an accepted operation did, in the layout of the crate's, which is the fastest for all.
+/// The record of an accepted operation, in the layout of the crate's, which is the fastest for all.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Record<S, T> {
@@ -48,7 +48,7 @@ pub struct Record<S, T> {
     pub released: Released<T>,
 }
 
-/// Why an operation was refused.
+/// The refusal of an operation.
 #[derive(Debug)]
 #[expect(dead_code, reason = "it is written for its reader")]
 pub struct Refused<S> {

@@ -4,16 +4,16 @@ use std::sync::{Arc, LazyLock};
 
 /// A payload that can be made: equal numbers make equal payloads.
 pub(crate) trait Payload {
-    fn make(number: u64) -> Self;
+    fn make(number: u8) -> Self;
 }
 
 impl Payload for () {
-    fn make(_: u64) -> Self {}
+    fn make(_: u8) -> Self {}
 }
 
 impl Payload for u64 {
-    fn make(number: u64) -> Self {
-        number
+    fn make(number: u8) -> Self {
+        number.into()
     }
 }
 
@@ -26,22 +26,22 @@ pub(crate) struct Document {
 }
 
 impl Payload for Document {
-    fn make(number: u64) -> Self {
-        Self { times: [number; 3], pages: number, message: format!("document {number}") }
+    fn make(number: u8) -> Self {
+        let message = format!("document {number}");
+        Self { times: [number.into(); 3], pages: number.into(), message }
     }
 }
 
 impl Payload for Box<[u8; 500]> {
-    fn make(number: u64) -> Self {
-        Box::new([number as u8; 500])
+    fn make(number: u8) -> Self {
+        Box::new([number; 500])
     }
 }
 
 /// Shared with the rest of the program, so that a drop is a decrement.
 impl Payload for Arc<[u8; 500]> {
-    fn make(number: u64) -> Self {
-        static HELD: LazyLock<[Arc<[u8; 500]>; 16]> =
-            LazyLock::new(|| std::array::from_fn(|number| Arc::new([number as u8; 500])));
-        HELD[number as usize % HELD.len()].clone()
+    fn make(_: u8) -> Self {
+        static HELD: LazyLock<Arc<[u8; 500]>> = LazyLock::new(|| Arc::new([0; 500]));
+        HELD.clone()
     }
 }

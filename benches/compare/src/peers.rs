@@ -1,4 +1,4 @@
-//! What only decides: the fastest by hand, and the five crates. Each gets the one relation in the
+//! Machines that only decide: the fastest by hand, and the five crates. Each gets the one relation in the
 //! form that its macro wants, and `machine::Wrapped` does the rest for all of them.
 
 use finny::{FsmCurrentState, FsmFactory as _, InspectNull, NoQueue, NoTimers};
