@@ -91,8 +91,7 @@ impl Watched {
         self.loaded = self.client.0.len() - 1;
     }
 
-    /// Does an operation, or an edit for `None`, and compares. Returns whether the task is still
-    /// there.
+    /// Does an operation, or an edit for `None`, and compares. Returns false if the task is gone.
     pub(crate) fn step(&mut self, operation: Option<Operation>) -> bool {
         let payload = self.client.0.len() as u64;
         let Some(operation) = operation else {

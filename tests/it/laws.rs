@@ -127,9 +127,8 @@ fn outcome_is_by_equality_and_then_by_revision() {
     }
 }
 
-/// The three rules of the Cancel Task page are asserted where the relation stands: with any of them
-/// broken, `src/state.rs` does not compile. Its neighbours are made of the lists `ALL`, so it does
-/// not compile either when one of those is incomplete.
+/// With any of the three rules of the Cancel Task page broken, `src/state.rs` does not compile. Nor
+/// does it if one of the lists `ALL`, of which its neighbours are made here, is incomplete.
 #[test]
 fn prop_seed() {
     let statuses = format!("{:?}", Status::ALL).replace(['[', ']'], "");

@@ -177,6 +177,9 @@ fn counters_wrap_and_fit_a_signed_column() {
 fn map_changes_the_previous_payload_first_and_counts_nothing() {
     for task in task_in_each_state(|number| number).map(|task| counted(task, 7, 3)) {
         let expected = if task.is_update() { vec![0, 1] } else { vec![0] };
+        let mut mapped = Vec::new();
+        task.clone().map(|number| mapped.push(number));
+        assert_eq!(mapped, expected);
         for fault in 0..3 {
             let mut order = Vec::new();
             let parsed = task.clone().map(|number| number.to_string()).try_map(|text| {

@@ -2,8 +2,7 @@
 //!
 //! The panic handler calls a function that nobody defines. If any path in this program leads to a
 //! panic, the handler is kept and the linker misses `a_path_leads_to_a_panic`. A leak of `std` would
-//! be a second panic handler; an allocation would miss its allocator. Built with `--release`,
-//! without LTO.
+//! be a second panic handler; an allocation would miss its allocator. Built with `--release`.
 
 #![no_std]
 #![no_main]
