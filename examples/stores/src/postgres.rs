@@ -35,7 +35,7 @@ pub const SCHEMA: &str = "CREATE TABLE tasks (
         OR previous_status IS NULL
             AND status IN ('Starting', 'Processing', 'Succeeded', 'Failed', 'Cancelled')),
     CHECK ((previous_payload IS NULL) = (previous_status IS NULL)),
-    CHECK ((lease IS NOT NULL) = (status = 'Processing')),
+    CHECK ((lease IS NULL) = (status <> 'Processing')),
     CHECK ((ended_at IS NOT NULL) = (status NOT IN ('Starting', 'Processing'))));
 CREATE FUNCTION tasks_revision() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'an update must change the revision'; END $$;
