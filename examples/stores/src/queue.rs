@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::settle::{Settled, settle};
 use crate::{Document, Draft, Error, Result, Task, postgres};
 
-/// How often a document is tried, for one that kills its workers would be tried without end.
+/// The limit of attempts: a document that kills its workers would be tried without end.
 pub const ATTEMPTS: i32 = 3;
 
 const NAP: Duration = Duration::from_millis(200);
@@ -35,7 +35,7 @@ pub struct Process {
 /// The work, as an extension of the worker: an output, or why there will be none.
 pub type Parser = fn(Document) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
-/// Why a message goes back to the engine, which delivers it again, later each time.
+/// A reason to give a message back to the engine, which delivers it again, later each time.
 #[derive(Debug, thiserror::Error)]
 pub enum Back {
     #[error(transparent)]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::harness::{Open, Postgres, document};
 
-/// What has been begun, and what may end, of the documents that wait.
+/// The documents that wait: how many have been begun, and how many may end.
 static BEGUN: Semaphore = Semaphore::const_new(0);
 static GO_ON: Semaphore = Semaphore::const_new(0);
 
@@ -69,7 +69,7 @@ impl Bench {
         postgres::load(&self.pool, id).await.unwrap().unwrap()
     }
 
-    /// What a client or another worker does.
+    /// Commits as a client or another worker.
     async fn change(&self, id: Uuid, change: impl FnOnce(&mut Draft)) {
         let mut draft = Draft::new(self.task(id).await);
         change(&mut draft);
