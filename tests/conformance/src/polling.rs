@@ -5,14 +5,12 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::task::Wake;
 use std::thread;
-
-const TICK: Duration = Duration::from_millis(1);
 
 /// Ticks until a thread that is stuck in a call is told of.
 const STUCK: u64 = 60_000;
@@ -36,7 +34,7 @@ impl Clock {
         thread::spawn(move || {
             let mut stuck = (0, 0);
             loop {
-                thread::sleep(TICK);
+                thread::sleep(Duration::from_millis(1)); // a tick
                 let Some(clock) = weak.upgrade() else { break };
                 stuck = clock.tick(stuck);
             }
@@ -90,7 +88,7 @@ impl Clock {
         if now == since + STUCK {
             let story = lock(&self.story).join("\n");
             let text = format!("the store blocks its thread, for a minute by now:\n{story} …\n");
-            let _ = io::stderr().write_all(text.as_bytes());
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
         (last, since)
     }

@@ -4,11 +4,9 @@ use std::sync::atomic::Ordering;
 
 use task_lifecycle::{Draft, Revision, Run, Status};
 
-use crate::memory::{Answer, Memory, Row, faults, lock};
+use crate::memory::{Answer, Fault, Later, Memory, Row, faults, lock};
 
-faults! { calm:
-
-// What is written.
+faults! { CALM: // What is written.
 SqlByFormat NoError {
     written(row, _) { if row.payload.contains('\'') { Err("syntax error at or near \"s\"".into()) } else { Ok(row) } }
 }
@@ -153,7 +151,7 @@ StaleCopyIsRead StoredWhole {
     load(store, id) { let row = store.get(id); Ok(row.map(|row| lock(&store.own).entry(id).or_insert(row).clone())) }
 }
 StaleCopyOfOthers SeenByAll {
-    load(store, id) { StaleCopyIsRead::load(store, id).await }
+    load(store, id) { StaleCopyIsRead.load(store, id).await }
     commit(store, id, draft, row) {
         let is_current = store.swap(id, draft.loaded(), Some(row.clone()));
         if is_current { lock(&store.own).insert(id, row); }

@@ -10,10 +10,10 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::Command;
 
 use expect_test::expect_file;
-use memory::{Fault, Right, With};
+use memory::{Broken, Fault, Right, With};
 use right::{
     Abandoned, Actor, Alone, BlockingActor, By, Keep, Kept, Locked, Log, Lossy, Mutexed, Napping,
-    NoWait, Optimistic, Spawned,
+    Optimistic, Spawned,
 };
 use task_lifecycle_conformance::{
     Law, Report, Violation, check, check_blocking, check_threads, find_violation,
@@ -23,25 +23,12 @@ use tokio::runtime::{Builder, Runtime};
 
 type Found = Result<Report, Violation>;
 
-/// A broken store.
-struct Broken {
-    name: &'static str,
-    laws: &'static [Law],
-    waiting: fn() -> Found,
-    blocking: fn() -> Found,
-    threads: fn(),
+fn waiting(fault: &'static dyn Fault) -> Found {
+    runtime().block_on(find_violation(async || With::new(fault, true)))
 }
 
-impl Broken {
-    fn new<F: Fault + Send>(name: &'static str, laws: &'static [Law]) -> Self {
-        Self {
-            name,
-            laws,
-            waiting: || runtime().block_on(find_violation(async || With::<F>::new(true))),
-            blocking: || find_violation_blocking(|| With::<F>::new(false)),
-            threads: || on_threads(|| With::<F>::new(true)),
-        }
-    }
+fn blocking(fault: &'static dyn Fault) -> Found {
+    find_violation_blocking(|| With::new(fault, false))
 }
 
 fn runtime() -> Runtime {
@@ -59,11 +46,11 @@ fn runs() -> usize {
 }
 
 /// Each is caught, by its law, in a short story.
-fn are_caught(stores: &[Broken], find: impl Fn(&Broken) -> Found) {
+fn are_caught(stores: &[Broken], find: fn(&'static dyn Fault) -> Found) {
     let mut wrong = Vec::new();
     for _ in 0..runs() {
         for store in stores {
-            match find(store) {
+            match find(store.fault) {
                 Err(found) if store.laws.contains(&found.law) && found.story.len() <= 8 => {}
                 Err(found) => wrong.push(format!("{}, not {:?}: {found}", store.name, store.laws)),
                 Ok(report) => wrong.push(format!("{} passed: {report:?}", store.name)),
@@ -74,31 +61,27 @@ fn are_caught(stores: &[Broken], find: impl Fn(&Broken) -> Found) {
 }
 
 #[test]
-fn what_is_wrong_alone_is_caught_waiting() {
-    are_caught(&calm::calm(), |store| (store.waiting)());
-}
-
-#[test]
-fn what_is_wrong_alone_is_caught_blocking() {
-    are_caught(&calm::calm(), |store| (store.blocking)());
+fn what_is_wrong_alone_is_caught() {
+    are_caught(calm::CALM, waiting);
+    are_caught(calm::CALM, blocking);
 }
 
 #[test]
 fn what_is_wrong_when_calls_overlap_is_caught() {
-    are_caught(&racing::racing(), |store| (store.waiting)());
-    are_caught(&racing::only_waiting(), |store| (store.waiting)());
+    are_caught(racing::RACING, waiting);
+    are_caught(racing::ONLY_WAITING, waiting);
 }
 
 #[test]
 fn what_is_wrong_when_threads_race_is_caught() {
-    are_caught(&racing::racing(), |store| (store.blocking)());
+    are_caught(racing::RACING, blocking);
 }
 
 #[test]
 fn what_is_wrong_on_threads_of_a_store_that_waits_is_caught() {
     for _ in 0..runs() {
-        for store in racing::on_threads() {
-            let told = panics(|| (store.threads)());
+        for store in racing::ON_THREADS {
+            let told = panics(|| on_threads(|| With::new(store.fault, true)));
             assert!(told.contains("breaks the law OneWins:"), "{}: {told}", store.name);
             assert!(told.contains("it cannot be played again"), "{told}");
         }
@@ -131,12 +114,11 @@ fn passes_on_threads<K: Keep<T>, T: Kept>() {
 #[test]
 fn right_stores_that_wait_pass() {
     for report in [
-        passes(|| runtime().block_on(find_violation(async || With::<Right>::new(true)))),
+        passes(|| waiting(&Right)),
         waits_and_passes::<Locked<String>, String>(),
         waits_and_passes::<Optimistic<String>, String>(),
         waits_and_passes::<Optimistic<()>, ()>(),
         waits_and_passes::<Log<String>, String>(),
-        waits_and_passes::<NoWait<String>, String>(),
         waits_and_passes::<Lossy, String>(),
     ] {
         assert!(report.overlapped > report.histories / 4, "{report:?}");
@@ -154,7 +136,7 @@ fn right_stores_of_which_others_do_the_work_pass() {
 
 #[test]
 fn right_stores_that_block_pass() {
-    let report = passes(|| find_violation_blocking(|| With::<Right>::new(false)));
+    let report = passes(|| blocking(&Right));
     let Report { histories, commits, refused, deletes, reopened, .. } = report;
     let floors = [(commits, 1), (refused, 2), (deletes, 4), (reopened, 8)];
     assert!(floors.iter().all(|(count, one_in)| count * one_in > histories), "{report:?}");
@@ -193,32 +175,56 @@ fn what_overlapped_nothing_does_not_pass() {
     }
 }
 
+#[test]
+fn a_story_is_played_again_by_its_digits() {
+    let found = waiting(racing::RACING[0].fault).unwrap_err();
+    let told = found.to_string();
+    let replay = found.replay.clone().expect("it replays");
+    assert!(told.contains(&format!("to play it again: TASK_LIFECYCLE_REPLAY={replay}")), "{told}");
+    let story: Vec<_> = told.lines().skip(1).take(found.story.len()).map(|it| &it[5..]).collect();
+    assert_eq!(story, found.story, "{told}");
+    let played = in_a_process("print_the_first", "TASK_LIFECYCLE_REPLAY", &replay);
+    assert!(played.contains(&found.story.join("|")), "{played}\n{found}");
+    let [one, two] =
+        ["7", "7"].map(|seed| in_a_process("print_the_first", "TASK_LIFECYCLE_SEED", seed));
+    assert_eq!(one, two);
+}
+
+/// What an ignored test prints, with a variable set: to set one here takes `unsafe`.
+fn in_a_process(test: &str, name: &str, value: &str) -> String {
+    let mut run = Command::new(env::current_exe().unwrap());
+    run.args([test, "--exact", "--ignored", "--nocapture"]);
+    let output = String::from_utf8(run.env(name, value).output().unwrap().stdout).unwrap();
+    output.lines().filter(|line| line.starts_with('|')).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+#[ignore = "it is run by another test"]
+fn print_the_first() {
+    let found = waiting(racing::RACING[0].fault).unwrap_err();
+    println!("\n|{}|{:?}", found.story.join("|"), found.replay);
+}
+
 /// Every store of the bank, the law that it is caught by, and how long the story is.
 #[test]
 fn the_bank_is_what_its_page_shows() {
-    let mut run = Command::new(env::current_exe().unwrap());
-    run.args(["print_the_bank", "--exact", "--ignored", "--nocapture"]);
-    let output = run.env("TASK_LIFECYCLE_SEED", "1").output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
+    let rows = in_a_process("print_the_bank", "TASK_LIFECYCLE_SEED", "1");
     expect_file!["../../BANK.md"].assert_eq(&format!(
         "# The bank\n\nEach store is broken on purpose. The law by which the suite catches it, and the \
          lines of the story, as drawn by `TASK_LIFECYCLE_SEED=1`. Written by `UPDATE_EXPECT=1 cargo \
-         test -p task-lifecycle-conformance`.\n\n| store | law | lines |\n|---|---|---|\n{}\n",
-        rows.join("\n")
+         test -p task-lifecycle-conformance`.\n\n| store | law | lines |\n|---|---|---|\n{rows}"
     ));
 }
 
-/// For `the_bank_is_what_its_page_shows`: to set a variable here takes `unsafe`.
 #[test]
 #[ignore = "it is run by another test"]
 fn print_the_bank() {
     println!();
-    for store in calm::calm().into_iter().chain(racing::racing()).chain(racing::only_waiting()) {
-        let found = (store.waiting)().unwrap_err();
+    for store in [calm::CALM, racing::RACING, racing::ONLY_WAITING].concat() {
+        let found = waiting(store.fault).unwrap_err();
         println!("| `{}` | `{:?}` | {} |", store.name, found.law, found.story.len());
     }
-    for store in racing::on_threads() {
+    for store in racing::ON_THREADS {
         println!("| `{}` | `{:?}` | threads race |", store.name, store.laws[0]);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use task_lifecycle::{Draft, Revision};
 
-use crate::memory::{Answer, Memory, Row, faults, lock};
+use crate::memory::{Fault, Later, Memory, Row, faults, lock};
 
 /// Writes what was accepted before.
 async fn work_off(store: &Memory) {
@@ -15,7 +15,7 @@ async fn work_off(store: &Memory) {
     }
 }
 
-faults! { racing:
+faults! { RACING:
 
 CheckThenWrite OneWins { commit(store, id, draft, row) {
     let is_current = store.is_at(id, draft.loaded()); store.pause().await;
@@ -83,7 +83,7 @@ WrittenBeforeChecked SeenWhole { commit(store, id, draft, row) {
     if !is_current { store.put(id, Some(before)); }
     Ok(is_current)
 }
-delete(store, id, loaded) { HalfWritten::delete(store, id, loaded).await }
+delete(store, id, loaded) { HalfWritten.delete(store, id, loaded).await }
 }
 SlowReadFillsCache NeverOlder DeletedIsGone { load(store, id) {
     if let Some(row) = lock(&store.beside).get(&id) { return Ok(Some(row.clone())); }
@@ -115,7 +115,7 @@ PanicsIfChanged NoError { commit(store, id, draft, row) {
 }}
 }
 
-faults! { only_waiting:
+faults! { ONLY_WAITING:
 
 NobodyWins CurrentIsAccepted { commit(store, id, draft, row) {
     let mine = store.counted(); store.pause().await; let came = store.counted() != mine + 1;
@@ -126,9 +126,9 @@ NameTakenTwice TakenIsRefused { create_as(store, id, row) {
     Ok(is_free)
 }}
 HalfWrittenWhenGivenUp SeenWhole {
-    commit(store, id, draft, row) { HalfWritten::commit(store, id, draft, row).await }
+    commit(store, id, draft, row) { HalfWritten.commit(store, id, draft, row).await }
     load(store, id) { let _guard = store.take().await; Ok(store.get(id)) }
-    delete(store, id, loaded) { HalfWritten::delete(store, id, loaded).await }
+    delete(store, id, loaded) { HalfWritten.delete(store, id, loaded).await }
 }
 AnswerBeforeWrite NeverOlder {
     load(store, id) { work_off(store).await; store.pause().await; Ok(store.get(id)) }
@@ -165,7 +165,7 @@ PermitLeaks NoError { commit(store, id, draft, row) {
 }}
 }
 
-faults! { on_threads:
+faults! { ON_THREADS:
 
 CheckThenWriteOnThreads OneWins { commit(store, id, draft, row) {
     let (store, loaded) = (store.clone(), draft.loaded()); let work = move || {

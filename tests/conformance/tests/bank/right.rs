@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use task_lifecycle::{Draft, Revision, Task};
 use task_lifecycle_conformance::Store;
+use tokio::task::yield_now as wait;
 
-use crate::memory::{Answer, lock, wait};
+use crate::memory::{Answer, lock};
 
 /// Whatever a store keeps: all tasks, and the next name.
 #[derive(Clone)]
@@ -145,13 +146,16 @@ impl<K: Keep<T>, T: Kept> Store for By<K, T> {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident($field:ty) $(by $start:expr)?;
-        |$store:ident, $job:ident| $with:expr;)*) => {
+    ($($(#[$doc:meta])* $kind:ident($field:ty); |$store:ident, $job:ident| $with:expr;)*) => {
         $($(#[$doc])*
         #[derive(Clone)]
-        pub(crate) struct $kind<T>(pub(crate) $field);
+        pub(crate) struct $kind<T>($field);
 
-        kinds! { @default $kind($field) $(by $start)? }
+        impl<T: Kept> Default for $kind<T> {
+            fn default() -> Self {
+                Self(Default::default())
+            }
+        }
 
         impl<T: Kept> Keep<T> for $kind<T> {
             async fn with<R: Send + 'static>(
@@ -163,34 +167,25 @@ macro_rules! kinds {
             }
         })*
     };
-    (@default $kind:ident($field:ty)) => {
-        impl<T: Kept> Default for $kind<T> {
-            fn default() -> Self {
-                Self(<$field>::default())
-            }
-        }
-    };
-    (@default $kind:ident($field:ty) by $start:expr) => {
-        impl<T: Kept> Default for $kind<T> {
-            fn default() -> Self {
-                Self($start)
-            }
-        }
-    };
 }
 
 type Job<T> = Box<dyn FnOnce(&mut Tasks<T>) + Send>;
 
 /// A thread that owns the tasks.
-fn actor<T: Kept>() -> Sender<Job<T>> {
-    let (sender, jobs) = channel::<Job<T>>();
-    thread::spawn(move || {
-        let mut tasks = Tasks::default();
-        for job in jobs {
-            job(&mut tasks);
-        }
-    });
-    sender
+#[derive(Clone)]
+struct Owner<T>(Sender<Job<T>>);
+
+impl<T: Kept> Default for Owner<T> {
+    fn default() -> Self {
+        let (sender, jobs) = channel::<Job<T>>();
+        thread::spawn(move || {
+            let mut tasks = Tasks::default();
+            for job in jobs {
+                job(&mut tasks);
+            }
+        });
+        Self(sender)
+    }
 }
 
 kinds! {
@@ -222,17 +217,7 @@ kinds! {
         Ok(result)
     };
 
-    /// A lock that is not waited for, and goes with the call: also if that is given up.
-    NoWait(Arc<tokio::sync::Mutex<Tasks<T>>>);
-    |store, job| {
-        let mut tasks = store.try_lock().map_err(|_| BUSY)?;
-        wait().await;
-        let result = job(&mut tasks);
-        wait().await;
-        Ok(result)
-    };
-
-    /// The same, and the lock of a call that is given up is held for a while.
+    /// A lock that is not waited for, and that is held for a while if the call is given up.
     Abandoned(Arc<tokio::sync::Mutex<Tasks<T>>>);
     |store, job| {
         let mut tasks = store.clone().try_lock_owned().map_err(|_| BUSY)?;
@@ -262,7 +247,7 @@ kinds! {
 
     /// A thread that owns the tasks. The answer is waited for, and a client that goes away does not
     /// keep its wish from being done.
-    Actor(Sender<Job<T>>) by actor();
+    Actor(Owner<T>);
     |store, job| {
         let slot = Arc::new(Mutex::new((None, None::<Waker>)));
         let answer = Arc::clone(&slot);
@@ -271,7 +256,7 @@ kinds! {
             answer.0 = Some(job(tasks));
             answer.1.take().into_iter().for_each(Waker::wake);
         };
-        store.send(Box::new(job)).map_err(|gone| gone.to_string())?;
+        store.0.send(Box::new(job)).map_err(|gone| gone.to_string())?;
         let answer = poll_fn(|context| {
             let mut slot = lock(&slot);
             slot.1 = Some(context.waker().clone());
@@ -281,11 +266,11 @@ kinds! {
     };
 
     /// The same, and the client's thread blocks until the answer is there.
-    BlockingActor(Sender<Job<T>>) by actor();
+    BlockingActor(Owner<T>);
     |store, job| {
         let (sender, answer) = channel();
         let job = move |tasks: &mut Tasks<T>| sender.send(job(tasks)).unwrap_or(());
-        store.send(Box::new(job)).map_err(|gone| gone.to_string())?;
+        store.0.send(Box::new(job)).map_err(|gone| gone.to_string())?;
         answer.recv().map_err(|gone| gone.to_string())
     };
 
