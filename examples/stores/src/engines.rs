@@ -193,7 +193,7 @@ impl Node {
         self.signal("CONT");
     }
 
-    /// Whether it has neither been killed nor ended by itself.
+    /// Returns false once it was killed or has ended by itself.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|ended| ended.is_none())
     }
@@ -214,7 +214,7 @@ fn installed<T>(name: &str, program: Option<T>) -> Option<T> {
     program
 }
 
-/// Whether a node of etcd knows a leader: it listens long before.
+/// Asks a node of etcd for a leader: it listens long before it knows one.
 fn is_healthy(address: &str) -> bool {
     let ask = || -> io::Result<String> {
         let mut node = TcpStream::connect(address)?;

@@ -1,4 +1,4 @@
-//! Where tasks are kept, one file an engine: read one, copy it, put your payload in the place of
+//! Stores for tasks, one file an engine: read one, copy it, put your payload in the place of
 //! [`Document`]. `README.md` tells which engine when.
 
 pub mod engines;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use task_lifecycle::{SnapshotError, UnknownStatus};
 
-/// What this program keeps about a task: yours has other fields.
+/// The payload of this program: yours has other fields.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Document {
     pub message: String,
@@ -43,7 +43,7 @@ pub enum Error {
     Redis(#[from] ::redis::RedisError),
     #[error("the object store has no answer")]
     S3(#[from] object_store::Error),
-    /// What is stored is not a valid task; or the payload cannot be written, and nothing happened.
+    /// The stored text is not a valid task; or the payload cannot be written, and nothing happened.
     #[error("not a task in JSON")]
     Json(#[from] serde_json::Error),
     #[error("the stored task cannot be read")]

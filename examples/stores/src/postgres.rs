@@ -35,7 +35,7 @@ pub const SCHEMA: &str = "CREATE TABLE tasks (
         OR previous_status IS NULL
             AND status IN ('Starting', 'Processing', 'Succeeded', 'Failed', 'Cancelled')),
     CHECK ((previous_payload IS NULL) = (previous_status IS NULL)),
-    CHECK ((lease IS NOT NULL) = (status = 'Processing')),
+    CHECK ((lease IS NULL) = (status <> 'Processing')),
     CHECK ((ended_at IS NOT NULL) = (status NOT IN ('Starting', 'Processing'))));
 CREATE FUNCTION tasks_revision() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'an update must change the revision'; END $$;
@@ -106,13 +106,13 @@ fn changed(answer: Result<Done, sqlx::Error>) -> Result<bool> {
     Ok(!answer.as_ref().is_err_and(lost_race) && answer?.rows_affected() == 1)
 }
 
-/// Whether nothing was stored because others were faster: a serialization failure or a deadlock.
+/// Tells a lost race, after which nothing is stored: a serialization failure or a deadlock.
 pub fn lost_race(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
-/// Whether the same will be refused again: data that is wrong, breaks a constraint or is too large.
+/// Tells data that will be refused again: it is wrong, breaks a constraint or is too large.
 /// Whatever else is no lost race is an outage, and no fault of the task.
 pub fn is_lasting(error: &Error) -> bool {
     let Error::Postgres(error) = error else { return matches!(error, Error::Json(_)) };

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::settle::{Settled, settle};
 use crate::{Document, Draft, Error, Result, Task, postgres};
 
-/// How often a document is tried, for one that kills its workers would be tried without end.
+/// The limit of attempts: a document that kills its workers would be tried without end.
 pub const ATTEMPTS: i32 = 3;
 
 const NAP: Duration = Duration::from_millis(200);
@@ -32,19 +32,10 @@ pub struct Process {
     pub run: Run,
 }
 
-/// The work, as an extension of the worker.
-pub type Parser = fn(Document) -> Pin<Box<dyn Future<Output = Result<String, Fault>> + Send>>;
+/// The work, as an extension of the worker: an output, or why there will be none.
+pub type Parser = fn(Document) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
-/// Why there is no output.
-#[derive(Debug)]
-pub enum Fault {
-    /// It may work the next time.
-    Busy,
-    /// It will not.
-    Broken(String),
-}
-
-/// Why a message goes back to the engine, which delivers it again, later each time.
+/// A reason to give a message back to the engine, which delivers it again, later each time.
 #[derive(Debug, thiserror::Error)]
 pub enum Back {
     #[error(transparent)]
@@ -61,30 +52,28 @@ pub enum Back {
 pub async fn submit(pool: &PgPool, id: Uuid, document: Document) -> Result<bool> {
     let task = Task::new(document);
     at_once(pool, async |db| {
-        Ok(postgres::create(&mut *db, id, &task).await? && send(db, id, task.run(), 0).await?)
+        Ok(postgres::create(&mut *db, id, &task).await? && send(db, id, task.run()).await?)
     })
     .await
 }
 
 /// Stores what was decided, and the message that it asks for; false as for [`postgres::commit`].
 pub async fn commit(pool: &PgPool, id: Uuid, draft: &Draft) -> Result<bool> {
-    at_once(pool, async |db| store(db, id, draft, 0).await).await
+    at_once(pool, async |db| store(db, id, draft).await).await
 }
 
-async fn store(db: &mut PgConnection, id: Uuid, draft: &Draft, wait: i32) -> Result<bool> {
+async fn store(db: &mut PgConnection, id: Uuid, draft: &Draft) -> Result<bool> {
     let is_done = postgres::commit(&mut *db, id, draft).await?;
     match draft.queued() {
-        Some(run) if is_done => send(db, id, run, wait).await,
+        Some(run) if is_done => send(db, id, run).await,
         _ => Ok(is_done),
     }
 }
 
-/// Makes a message that is delivered in so many seconds.
-async fn send(db: &mut PgConnection, id: Uuid, run: Run, wait: i32) -> Result<bool> {
-    let sql = "SELECT graphile_worker.add_job($1, $2::text::json,
-        run_at => now() + $3 * interval '1 s')";
+async fn send(db: &mut PgConnection, id: Uuid, run: Run) -> Result<bool> {
+    let sql = "SELECT graphile_worker.add_job($1, $2::text::json)";
     let message = serde_json::to_string(&Process { id, run })?;
-    sqlx::query(sql).bind(Process::IDENTIFIER).bind(message).bind(wait).execute(db).await?;
+    sqlx::query(sql).bind(Process::IDENTIFIER).bind(message).execute(db).await?;
     Ok(true)
 }
 
@@ -125,7 +114,7 @@ impl Process {
                 // It may have happened. Then the run is over, and nothing is left to do.
                 Err(error) if !postgres::is_lasting(&error) => sleep(NAP).await,
                 Err(_) if parsed.is_ok() => {
-                    parsed = Err(Fault::Broken("the output cannot be stored".to_owned()));
+                    parsed = Err("the output cannot be stored".to_owned());
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -144,9 +133,15 @@ impl Process {
         if draft.status() == Status::Processing {
             // The next run, if there is one, goes to whoever gets its message.
             let take_away = async |db: &mut PgConnection| {
-                let Some(attempts) = self.count(db, true).await? else { return Ok(false) };
-                again(&mut draft, attempts);
-                store(db, self.id, &draft, 0).await
+                match self.count(db).await? {
+                    None => return Ok(false),
+                    Some(attempts) if attempts < ATTEMPTS => drop(draft.retry()),
+                    Some(_) => {
+                        draft.edit(|document| "tried too often".clone_into(&mut document.message));
+                        drop(draft.fail());
+                    }
+                }
+                store(db, self.id, &draft).await
             };
             let is_over = at_once(pool, take_away).await?;
             return if is_over { Ok(None) } else { Err(Back::Taken(self.run)) };
@@ -179,46 +174,30 @@ impl Process {
     }
 
     /// Ends the run, if it is not over.
-    async fn end(self, db: &mut PgConnection, parsed: &Result<String, Fault>) -> Result<bool> {
+    async fn end(self, db: &mut PgConnection, parsed: &Result<String, String>) -> Result<bool> {
         let Some(task) = postgres::load(&mut *db, self.id).await? else { return Ok(true) };
         if task.check_run(self.run).is_err() {
             return Ok(true);
         }
-        let (mut draft, mut wait) = (Draft::new(task), 0);
+        let mut draft = Draft::new(task);
         match parsed {
             Ok(output) => {
                 draft.edit(|document| document.output = Some(output.clone()));
-                _ = draft.succeed(); // accepted, as are the others, for it is Processing
+                drop(draft.succeed()); // accepted, for it is Processing
             }
-            Err(Fault::Busy) => {
-                let Some(attempts) = self.count(db, false).await? else { return Ok(false) };
-                again(&mut draft, attempts);
-                wait = 10 * attempts;
-            }
-            Err(Fault::Broken(reason)) => {
+            Err(reason) => {
                 draft.edit(|document| document.message.clone_from(reason));
-                _ = draft.fail();
+                drop(draft.fail());
             }
         }
-        store(db, self.id, &draft, wait).await
+        store(db, self.id, &draft).await
     }
 
-    /// Counts an attempt of the run, if it is there; where the worker is thought dead, if its lease
-    /// is over. Nobody else changes the row before this transaction ends.
-    async fn count(self, db: &mut PgConnection, is_dead: bool) -> Result<Option<i32>> {
+    /// Counts an attempt of which the lease is over; nobody renews it before this transaction ends.
+    async fn count(self, db: &mut PgConnection) -> Result<Option<i32>> {
         let sql = "UPDATE tasks SET attempts = attempts + 1 WHERE id = $1 AND run = $2
-            AND status = 'Processing' AND (lease < now() OR NOT $3) RETURNING attempts";
-        let query = sqlx::query_scalar(sql).bind(self.id).bind(self.run.to_i64()).bind(is_dead);
+            AND status = 'Processing' AND lease < now() RETURNING attempts";
+        let query = sqlx::query_scalar(sql).bind(self.id).bind(self.run.to_i64());
         Ok(query.fetch_optional(db).await?)
-    }
-}
-
-/// Another attempt, or the end of them.
-fn again(draft: &mut Draft, attempts: i32) {
-    if attempts < ATTEMPTS {
-        _ = draft.retry();
-    } else {
-        draft.edit(|document| "tried too often".clone_into(&mut document.message));
-        _ = draft.fail();
     }
 }

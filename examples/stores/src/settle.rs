@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::{Draft, Task};
 
-/// How a change ended.
+/// The end of a change.
 #[derive(PartialEq, Debug)]
 pub enum Settled<R> {
     /// It is stored, or was.

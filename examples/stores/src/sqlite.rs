@@ -30,7 +30,7 @@ const SCHEMA: &str = "PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS task
         OR previous_status IS NULL
             AND status IN ('Starting', 'Processing', 'Succeeded', 'Failed', 'Cancelled')),
     CHECK ((previous_payload IS NULL) = (previous_status IS NULL)),
-    CHECK ((lease IS NOT NULL) = (status = 'Processing')),
+    CHECK ((lease IS NULL) = (status <> 'Processing')),
     CHECK ((ended_at IS NOT NULL) = (status NOT IN ('Starting', 'Processing')))
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS messages (task TEXT NOT NULL, run INTEGER NOT NULL) STRICT;

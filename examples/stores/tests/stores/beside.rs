@@ -1,4 +1,4 @@
-//! What lies beside a task changes in the commit that changes the task.
+//! The lease, the attempts, the end and the messages change in the commit that changes the task.
 
 use task_stores::{Draft, Task, postgres, sqlite};
 use uuid::Uuid;

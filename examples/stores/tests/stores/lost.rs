@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{Open, S3, document, on_each, run};
 
-/// What is written so that the proxy knows it.
+/// The text by which the proxy knows a commit.
 const MARK: &str = "the answer to this is lost";
 
 /// Stands before the engine at that port, and loses the answer to the first request with the mark:

@@ -11,7 +11,7 @@ use crate::harness::document;
 /// After how many calls a commit without an answer arrives: the last never does.
 const ARRIVES: [usize; 5] = [0, 1, 2, 3, 1000];
 
-/// What others do, between two calls.
+/// The acts of others, between two calls.
 const OTHERS: [fn(&mut Option<Task>); 5] = [
     |_| {},
     |task| task.as_mut().unwrap().edit(|it| it.output = None),
