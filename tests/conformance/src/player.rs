@@ -60,7 +60,8 @@ pub(crate) struct Known<S: Store> {
 
 impl<S: Store> Known<S> {
     /// Asks a store for a name that is free in another, and so in all.
-    pub(crate) async fn new(store: S, another: S) -> Self {
+    pub(crate) async fn new(open: &mut impl AsyncFnMut() -> S) -> Self {
+        let store = open().await;
         let mut known = Self {
             clock: Clock::new(),
             report: Report::default(),
@@ -81,7 +82,8 @@ impl<S: Store> Known<S> {
             }
         }
         // What is opened may be the same every time.
-        let Some(id) = known.free_name.clone() else { return known };
+        drop(store);
+        let (another, Some(id)) = (open().await, known.free_name.clone()) else { return known };
         let load = alone(&known.clock, another.load(&id), known.patience).await.answer();
         Self { free_name: known.free_name.filter(|_| !matches!(load, Ok(Ok(Some(_))))), ..known }
     }

@@ -40,14 +40,14 @@ pub(crate) async fn search<S: Store>(
 ) -> Result<Report, Violation> {
     let seed = number(SEED).unwrap_or_else(|| RandomState::new().hash_one(0));
     let time = Duration::from_secs(number(SECONDS).unwrap_or(TIME));
-    let mut known = Known::new(open().await, open().await).await;
+    let mut known = Known::new(&mut open).await;
     if let Ok(text) = env::var(REPLAY) {
         let mut history = History::read(&text).unwrap_or_else(|| {
             panic!("{REPLAY} is not a history of this version of the suite: {text}");
         });
-        let played = play(open().await, &mut history, &mut known).await;
         let told = |found: Found| violation((found.breach, found.story), Some(text), None);
-        return played.map(|()| known.report).map_err(told);
+        play(open().await, &mut history, &mut known).await.map_err(told)?;
+        return Ok(known.report);
     }
     let began = Instant::now();
     let mut best: Option<Shown> = None;
@@ -72,14 +72,10 @@ pub(crate) async fn search<S: Store>(
             };
         }
         let tells_all = is_silent(&found) || found.breach.rank == 0;
-        if best.is_none() {
-            last = (round + MORE.0, Instant::now() + MORE.1);
-        }
+        let more = if tells_all { 0 } else { MORE.0 };
+        last = (last.0.min(round + more), last.1.min(Instant::now() + MORE.1));
         if best.as_ref().is_none_or(|(best, _)| found.breach.rank < best.breach.rank) {
             best = Some((found, history));
-        }
-        if tells_all {
-            break;
         }
     }
     let Some(shown) = best else { return Ok(known.report) };
@@ -114,11 +110,11 @@ pub(crate) fn search_threads<S: Store + Send>(
     mut open: impl FnMut() -> S,
     block_on: BlockOn<'_>,
 ) -> Result<u32, Violation> {
-    let Some(raced) = race(open(), block_on) else {
-        let seen = "`Store::another` returned none, so there is no handle for a second thread";
-        return tried(Report::default(), seen).map(|report| report.overlapped);
-    };
-    raced.map_err(|told| violation(told, None, None))
+    let seen = "`Store::another` returned none, so there is no handle for a second thread";
+    match race(open(), block_on) {
+        Some(raced) => raced.map_err(|told| violation(told, None, None)),
+        None => tried(Report::default(), seen).map(|report| report.overlapped),
+    }
 }
 
 /// Leaves out and simplifies what the violation does not need.

@@ -13,7 +13,7 @@ use std::sync::{Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
-use task_lifecycle::{Draft, Task};
+use task_lifecycle::{Draft, Operation, Task};
 
 use crate::call::{Answer, Call, CallOf, Heard, HeardOf, Request, RequestOf, Write, ask, decide};
 use crate::ledger::{Breach, VAGUE, rank};
@@ -23,12 +23,13 @@ use crate::{Law, Store};
 /// Drives a future on the thread that calls it.
 pub(crate) type BlockOn<'a> = &'a (dyn Fn(Pin<&mut dyn Future<Output = ()>>) + Sync);
 
-/// They race until so many calls have overlapped and so much time has passed,
-const ENOUGH: (u32, Duration) = (3_000, Duration::from_millis(150));
-/// but for no more calls than this, which are soon made of a store in memory,
-const CALLS: u32 = 60_000;
-/// and no longer than this, of a slow one.
-const AT_MOST: Duration = Duration::from_secs(6);
+/// They race for this time at least, and until so many calls have overlapped; or fewer, if so many
+/// were made, which are soon made of a store in memory.
+const AT_LEAST: Duration = Duration::from_millis(150);
+const OVERLAPPED: [u32; 2] = [3_000, 800];
+const CALLS: u32 = 80_000;
+/// They race no longer than this, where they seldom meet.
+const AT_MOST: Duration = Duration::from_secs(8);
 
 /// How long they go on after a violation that may be another law's doing.
 const MORE: Duration = Duration::from_millis(300);
@@ -38,7 +39,7 @@ const TURNS: u32 = 2_000;
 const NAP: Duration = Duration::from_millis(1);
 
 /// How long a thread waits at a task for one that does not come nearer.
-const STALLED: Duration = Duration::from_millis(50);
+const STALLED: Duration = Duration::from_millis(500);
 
 /// How many changes each thread tries of a task that is soon deleted.
 const STEPS: usize = 6;
@@ -80,14 +81,15 @@ pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<R
     let mut found: Option<Told> = None;
     let (mut first, mut size, mut calls, mut overlapped) = (0, 2, 0, 0);
     let mut until = began + AT_MOST;
-    while calls < CALLS && Instant::now() < until {
-        let is_enough = overlapped >= ENOUGH.0 && began.elapsed() >= ENOUGH.1;
-        if is_enough || found.as_ref().is_some_and(|(breach, _)| breach.rank <= 1) {
+    while Instant::now() < until {
+        let is_told = found.as_ref().is_some_and(|(breach, _)| breach.rank <= 1);
+        let is_enough = overlapped >= OVERLAPPED[usize::from(calls > CALLS)];
+        if is_told || is_enough && began.elapsed() >= AT_LEAST {
             break;
         }
         let time = Instant::now();
-        let (prizes, failed, meeting) = (Mutex::default(), Mutex::default(), Meeting::default());
-        let numbers = first..first + 2 * size;
+        let (numbers, meeting) = (first..first + 2 * size, Meeting::default());
+        let (prizes, failed) = (Mutex::default(), Mutex::default());
         let batch =
             &Batch::<S> { block_on, clock: &clock, numbers, until, prizes, failed, meeting };
         // New threads, for a busy machine puts new ones where there is room for both.
@@ -116,9 +118,9 @@ pub(crate) fn race<S: Store + Send>(store: S, block_on: BlockOn<'_>) -> Option<R
         first += 2 * size;
         calls += batch.meeting.calls.load(Ordering::Relaxed);
         overlapped += batch.meeting.overlapped.load(Ordering::Relaxed);
-        if time.elapsed() < Duration::from_millis(20) {
-            size = (size * 4).min(128);
-        }
+        // A batch that takes long is made smaller, for new threads may be put better.
+        let is_quick = time.elapsed() < Duration::from_millis(40);
+        size = if is_quick { (size * 4).min(128) } else { (size / 2).max(2) };
     }
     on_thread(move || discard(block_on, handles));
     Some(found.map_or(Ok(overlapped), Err))
@@ -286,7 +288,7 @@ impl<S: Store> Racer<'_, S> {
             let task = task.clone();
             // What is done is as good as drawn, and is another thing for each of the two.
             let drawn = (31 * *number as usize + 7 * step + 13 * me) % 97;
-            if task.status().is_completed() && drawn % 4 > 0 && steps == STEPS {
+            if task.status().is_completed() && drawn % 2 > 0 && steps == STEPS {
                 self.call(Request::Delete(id.clone(), task.revision()), "", log).await;
                 continue;
             }
@@ -327,10 +329,11 @@ impl<S: Store> Racer<'_, S> {
     }
 }
 
-/// A change of the lifecycle if one is accepted, which is never a cancel, and an edit.
+/// An edit, and mostly a change of the lifecycle before it, which is never a cancel.
 fn change<T>(task: Task<T>, drawn: usize, payload: impl Fn() -> T) -> (Draft<T>, String) {
     let mut draft = Draft::new(task);
-    let word = decide(&mut draft, drawn % 4, payload());
+    let change = if drawn % 3 == 0 { Operation::ALL.len() } else { drawn % 4 };
+    let word = decide(&mut draft, change, payload());
     draft.edit(|current| *current = payload());
     (draft, word + " and edit")
 }

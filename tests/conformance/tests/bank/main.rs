@@ -12,8 +12,8 @@ use std::process::Command;
 use expect_test::expect_file;
 use memory::{Broken, Fault, Right, With};
 use right::{
-    Abandoned, Actor, Alone, BlockingActor, By, Keep, Kept, Locked, Log, Lossy, Mutexed, Napping,
-    Optimistic, Spawned,
+    Abandoned, Actor, Alone, By, Keep, Kept, Locked, Log, Lossy, Mutexed, Napping, Optimistic,
+    Spawned,
 };
 use task_lifecycle_conformance::{
     Law, Report, Violation, check, check_blocking, check_threads, find_violation,
@@ -45,13 +45,19 @@ fn runs() -> usize {
     env::var("TASK_LIFECYCLE_RUNS").map_or(1, |runs| runs.parse().unwrap())
 }
 
+/// The lines of a story. What leaks needs all the calls that leak it.
+fn most(store: &Broken) -> usize {
+    if store.name == "PermitLeaks" { 14 } else { 8 }
+}
+
 /// Each is caught, by its law, in a short story.
 fn are_caught(stores: &[Broken], find: fn(&'static dyn Fault) -> Found) {
     let mut wrong = Vec::new();
     for _ in 0..runs() {
         for store in stores {
             match find(store.fault) {
-                Err(found) if store.laws.contains(&found.law) && found.story.len() <= 8 => {}
+                Err(found)
+                    if store.laws.contains(&found.law) && found.story.len() <= most(store) => {}
                 Err(found) => wrong.push(format!("{}, not {:?}: {found}", store.name, store.laws)),
                 Ok(report) => wrong.push(format!("{} passed: {report:?}", store.name)),
             }
@@ -144,7 +150,6 @@ fn right_stores_that_block_pass() {
         blocks_and_passes::<Mutexed<String>, String>(),
         blocks_and_passes::<Mutexed<()>, ()>(),
         blocks_and_passes::<Mutexed<[char; 4]>, [char; 4]>(),
-        blocks_and_passes::<BlockingActor<String>, String>(),
     ] {
         assert_eq!(report.handles, 2, "{report:?}");
         assert!(report.overlapped > 0, "{report:?}");
@@ -195,7 +200,7 @@ fn in_a_process(test: &str, name: &str, value: &str) -> String {
     let mut run = Command::new(env::current_exe().unwrap());
     run.args([test, "--exact", "--ignored", "--nocapture"]);
     let output = String::from_utf8(run.env(name, value).output().unwrap().stdout).unwrap();
-    output.lines().filter(|line| line.starts_with('|')).map(|line| format!("{line}\n")).collect()
+    output.lines().filter(|line| line.starts_with('|')).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -212,7 +217,7 @@ fn the_bank_is_what_its_page_shows() {
     expect_file!["../../BANK.md"].assert_eq(&format!(
         "# The bank\n\nEach store is broken on purpose. The law by which the suite catches it, and the \
          lines of the story, as drawn by `TASK_LIFECYCLE_SEED=1`. Written by `UPDATE_EXPECT=1 cargo \
-         test -p task-lifecycle-conformance`.\n\n| store | law | lines |\n|---|---|---|\n{rows}"
+         test -p task-lifecycle-conformance`.\n\n| store | law | lines |\n|---|---|---|\n{rows}\n"
     ));
 }
 

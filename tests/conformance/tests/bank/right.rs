@@ -265,15 +265,6 @@ kinds! {
         Ok(answer.await)
     };
 
-    /// The same, and the client's thread blocks until the answer is there.
-    BlockingActor(Owner<T>);
-    |store, job| {
-        let (sender, answer) = channel();
-        let job = move |tasks: &mut Tasks<T>| sender.send(job(tasks)).unwrap_or(());
-        store.0.send(Box::new(job)).map_err(|gone| gone.to_string())?;
-        answer.recv().map_err(|gone| gone.to_string())
-    };
-
     /// Threads of tokio's, for a backend that blocks.
     Spawned(Arc<Mutex<Tasks<T>>>);
     |store, job| {
