@@ -4,9 +4,10 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Error, Executor as _, PgPool, SqlitePool};
+use sqlx::pool::PoolOptions;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{Database, Error, Executor as _, PgPool, Postgres, SqlitePool};
 
 pub static ON_SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static ON_POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -30,16 +31,10 @@ const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVE
 /// Connections to read with, to write with, and one that nobody else uses.
 pub(crate) async fn open(url: &str) -> sqlx::Result<[Db; 3]> {
     if url.starts_with("sqlite:") {
-        let options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(true)
-            .busy_timeout(PATIENCE)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
-        let pool = |connections| {
-            let pool =
-                SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-            pool.test_before_acquire(false).connect_with(options.clone())
-        };
+        let options = SqliteConnectOptions::from_str(url)?.create_if_missing(true);
+        let options = options.busy_timeout(PATIENCE).journal_mode(SqliteJournalMode::Wal);
+        let options = options.synchronous(SqliteSynchronous::Full);
+        let pool = |connections| pool(connections).connect_with(options.clone());
         // There is one writer at a time. Others would sleep and try again, the unlucky ones for
         // long; here they queue.
         let writers = pool(1).await?;
@@ -48,28 +43,23 @@ pub(crate) async fn open(url: &str) -> sqlx::Result<[Db; 3]> {
         }
         return Ok([pool(8).await?, writers, pool(1).await?].map(Db::Sqlite));
     }
-    let options = PgConnectOptions::from_str(url)?;
     let pool = |connections| {
-        PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(PATIENCE)
-            // A statement prepared before a migration may fail for as long as its connection lives.
-            .max_lifetime(Duration::from_secs(15))
-            .test_before_acquire(false)
-            .before_acquire(|connection, usage| {
-                Box::pin(async move {
-                    let is_fresh = usage.idle_for < Duration::from_secs(1);
-                    Ok(is_fresh || connection.ping().await.is_ok())
-                })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(SESSION).await.map(drop) })
-            })
-            .connect_with(options.clone())
+        let pool = pool::<Postgres>(connections).after_connect(|connection, _| {
+            Box::pin(async move { connection.execute(SESSION).await.map(drop) })
+        });
+        pool.connect(url)
     };
     let shared = pool(16).await?;
     ON_POSTGRES.run(&shared).await?;
     Ok([shared.clone(), shared, pool(1).await?].map(Db::Postgres))
+}
+
+/// A statement that was prepared before a migration may fail for as long as its connection lives, so
+/// that is not long; and one that has been idle may be cut.
+fn pool<D: Database>(connections: u32) -> PoolOptions<D> {
+    let pool = PoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
+    let pool = pool.max_lifetime(Duration::from_secs(15)).idle_timeout(Duration::from_secs(1));
+    pool.test_before_acquire(false)
 }
 
 /// What an error says about the statement that met it.
@@ -88,7 +78,7 @@ pub enum Meaning {
 /// What is not named here is an outage, whose outcome is unknown.
 pub fn meaning(fault: &Error) -> Meaning {
     let database = match fault {
-        Error::Decode(_) | Error::ColumnDecode { .. } | Error::Encode(_) => {
+        Error::Decode(_) | Error::Encode(_) | Error::ColumnDecode { .. } => {
             return Meaning::Lasting;
         }
         Error::PoolTimedOut | Error::PoolClosed => return Meaning::NotDone,

@@ -1,11 +1,13 @@
-//! The payload of a task, and the work on it.
+//! The payload of a task, the work on it, and its look.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use data_url::{DataUrl, forgiving_base64};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::Error;
-use task_lifecycle::{Draft, Run};
+use task_lifecycle::{Run, Status};
+
+use crate::store::{Draft, Row, Task};
 
 /// The payload: everything that a revert brings back. Fields that this program does not know are
 /// kept for a newer one.
@@ -42,42 +44,33 @@ impl Document {
     }
 
     /// Makes it the payload of a task.
-    pub fn set(&self, draft: &mut Draft<String>) -> sqlx::Result<()> {
+    pub fn set(&self, draft: &mut Draft) -> sqlx::Result<()> {
         let text = self.text()?;
         draft.edit(|payload| *payload = text);
         Ok(())
     }
 
-    pub fn start(&mut self, worker: Option<(String, Run)>) {
-        self.worker = worker;
-        self.started_at = Some(now());
+    pub fn start(&mut self, worker: &str, run: Run) {
+        self.worker = Some((worker.to_owned(), run));
+        self.started_at = Some(Utc::now().trunc_subsecs(6)); // as clients read it
         "Task started".clone_into(&mut self.message);
     }
 
     pub fn finish(&mut self, message: &str, chunks: Option<Vec<Chunk>>) {
-        self.finished_at = Some(now());
+        self.finished_at = Some(Utc::now().trunc_subsecs(6)); // as clients read it
         message.clone_into(&mut self.message);
         self.chunks = chunks;
     }
 }
 
-/// In microseconds, as clients read it.
-fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(6)
-}
-
 /// The content of a file that is given as base64 or as a `data:` URL; not empty.
 pub fn content(file: &str) -> Option<Vec<u8>> {
-    let content = if file.starts_with("data:") {
-        DataUrl::process(file).ok()?.decode_to_vec().ok()?.0
-    } else {
-        forgiving_base64::decode_to_vec(file.as_bytes()).ok()?
+    let content = match DataUrl::process(file) {
+        Ok(url) => url.decode_to_vec().ok()?.0,
+        Err(_) => forgiving_base64::decode_to_vec(file.as_bytes()).ok()?,
     };
     (!content.is_empty()).then_some(content)
 }
-
-/// The largest output, in bytes, roughly as it is stored.
-const LARGEST_OUTPUT: usize = 16 << 20;
 
 /// The work: cuts a text into chunks of `target_length` words. The error is meant for the client. A
 /// tokenizer that is named by its model would have to be fetched: that fails.
@@ -87,13 +80,48 @@ pub fn cut(file: &[u8], configuration: &Map<String, Value>) -> Result<Vec<Chunk>
         return Err(format!("Tokenizer {model} cannot be loaded"));
     }
     let length = chunking.get("target_length").map_or(Some(512), Value::as_u64);
-    let length = length.and_then(|length| usize::try_from(length.max(1)).ok());
     let length = length.ok_or("target_length is not a number of words")?;
+    let length = usize::try_from(length.max(1)).unwrap_or(usize::MAX);
     let text = str::from_utf8(file).map_err(|_| "The file is not UTF-8 text")?;
     let words: Vec<&str> = text.split_whitespace().collect();
-    if text.len() + 40 * (words.len() / length) > LARGEST_OUTPUT {
+    if text.len() + 40 * (words.len() / length) > 16 << 20 {
         return Err("The output is too large".to_owned());
     }
     let chunk = |words: &[&str]| Chunk { content: words.join(" "), words: words.len() };
     Ok(words.chunks(length).map(chunk).collect())
+}
+
+/// A task as the client sees it. No file can be fetched, so all URLs are the task's.
+pub fn answer(row: &Row, task: &Task, base: &str, is_whole: bool) -> sqlx::Result<Value> {
+    let document = Document::read(task.payload())?;
+    let time = DateTime::from_timestamp_micros;
+    // A cancel does not touch the document.
+    let is_cancelled = task.status() == Status::Cancelled;
+    let message = if is_cancelled { "Task cancelled" } else { &document.message };
+    let cancelled_at = row.ended_at.filter(|_| is_cancelled).and_then(time);
+    let url = format!("{base}/tasks/{}", row.key.id);
+    let output = document.chunks.map(|mut chunks| {
+        chunks.truncate(if is_whole { usize::MAX } else { 0 });
+        let chunks: Vec<_> = chunks.iter().map(chunk).collect();
+        json!({ "chunks": chunks, "file_name": document.file_name, "page_count": 1, "pdf_url": null })
+    });
+    Ok(json!({
+        "task_id": row.key.id, "task_type": "Parse", "task_url": url, "input_file_url": url,
+        "status": task.status(), "completed": task.status().is_completed(), "message": message,
+        "configuration": document.configuration, "output": output,
+        "file_info": { "name": document.file_name, "url": url, "page_count": 1 },
+        "created_at": time(row.created_at), "started_at": document.started_at,
+        "finished_at": cancelled_at.or(document.finished_at), "expires_at": null,
+        "version_info": { "client_version": "Unspecified", "server_version": "0.1.0" },
+    }))
+}
+
+/// A text is one page without a size, and each chunk of it one segment.
+fn chunk(Chunk { content, words }: &Chunk) -> Value {
+    let segment = json!({
+        "segment_id": "", "segment_type": "Text", "content": content, "markdown": content,
+        "text": content, "page_number": 1, "page_width": 0, "page_height": 0, "confidence": null,
+        "bbox": { "left": 0, "top": 0, "width": 0, "height": 0 },
+    });
+    json!({ "chunk_id": "", "chunk_length": words, "content": content, "segments": [segment] })
 }

@@ -2,22 +2,18 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `routes.rs` | what a client can ask for: `cancel` and `change` are to be read first |
-//! | `commit.rs` | a commit, from its draft to what became of it |
+//! | `routes.rs` | what a client can ask for: `cancel` is to be read first |
+//! | `commit.rs` | a change, from the load to what became of its commit |
 //! | `store.rs` | the statements: tasks, what lies beside them, messages and leases |
 //! | `worker.rs` | a run, and the sweeper |
-//! | `document.rs` | the payload, and the work |
-//! | `request.rs`, `answer.rs` | what a client sends, and what it gets |
+//! | `document.rs` | the payload, the work on it, and its look |
 //! | `database.rs` | connections, and the meaning of errors |
-//! | `options.rs`, `service.rs` | the program |
+//! | `options.rs`, `main.rs` | the program |
 
-pub mod answer;
 pub mod commit;
 pub mod database;
 pub mod document;
 pub mod options;
-pub mod request;
 pub mod routes;
-pub mod service;
 pub mod store;
 pub mod worker;

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, ensure};
 use clap::Parser;
-use clap::error::{ContextKind, ErrorKind};
 
 /// Cuts documents into chunks, as tasks that can be cancelled and updated.
 #[derive(Parser, Clone)]
@@ -17,13 +17,7 @@ pub struct Options {
     pub listen: SocketAddr,
     /// sqlite://FILE, created if it is missing, or postgres://USER@HOST/NAME; several processes can
     /// share it
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "DATABASE_URL",
-        hide_env_values = true,
-        default_value = "sqlite://tasks.db"
-    )]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, default_value = "sqlite://tasks.db")]
     pub database: String,
     /// Workers in this process; 0 for the server alone
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -53,15 +47,12 @@ impl Options {
     /// Reads the command line. An error does not repeat what was written, for it may be a key.
     pub fn read() -> anyhow::Result<Self> {
         Self::try_parse().map_err(|error| {
-            if !error.use_stderr() {
-                error.exit(); // it is help
-            }
-            let option = error.get(ContextKind::InvalidArg).filter(|_| {
-                matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation)
-            });
-            let option = option.map(ToString::to_string).unwrap_or_default();
-            anyhow!("{} {option}: see --help", error.kind())
+            if error.use_stderr() { anyhow!("{}: see --help", error.kind()) } else { error.exit() }
         })
+    }
+
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds.into())
     }
 
     /// The user of each API key.
@@ -69,12 +60,11 @@ impl Options {
         let mut lines = self.api_keys.clone();
         if let Some(file) = &self.api_keys_file {
             let text = std::fs::read_to_string(file).context("--api-keys-file cannot be read")?;
+            ensure!(!text.trim().is_empty(), "--api-keys-file: no key in it");
             lines.extend(text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
-            ensure!(!lines.is_empty(), "--api-keys-file: no key in it");
         }
         if lines.is_empty() {
-            let listen = self.listen;
-            ensure!(listen.ip().is_loopback(), "{listen} is open to others: choose an --api-key");
+            ensure!(self.listen.ip().is_loopback(), "open to others: choose an --api-key");
             lines.push("try-me=demo".to_owned());
         }
         let mut keys = HashMap::new();

@@ -1,28 +1,27 @@
 //! The routes. Read `cancel` first, and `change` in `commit.rs`; the others work the same way.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use task_lifecycle::{Draft, Status, Task, TransitionError};
+use task_lifecycle::{Status, TransitionError};
 use tokio::time::timeout;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
+use uuid::Uuid;
 
-use crate::answer::{answer, etag};
-use crate::commit::{Refusal, change};
+use crate::commit::{Decision, Refusal, Result, change};
 use crate::database::{Meaning, meaning};
-use crate::document::{Document, content};
-use crate::request::{App, Asked};
-use crate::store::{Beside, Note, Row, Tasks as _};
-
-type Result<T> = std::result::Result<T, Refusal>;
+use crate::document::{Document, answer, content};
+use crate::store::{Draft, Key, Note, Row, SqlStore, Task, Tasks as _};
 
 /// All routes, under the names that both generations of the API use.
 pub fn router(app: App) -> Router {
@@ -37,12 +36,11 @@ pub fn router(app: App) -> Router {
             .route(&format!("/{name}/{{task_id}}/log"), get(log))
     };
     let routes = of("tasks").merge(of("task")).route("/tasks", get(list));
-    let too_long = (StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(30));
     Router::new()
         .nest("/api/v1", routes.clone())
         .merge(routes)
         .route("/health", get(health))
-        .layer(TimeoutLayer::with_status_code(too_long.0, too_long.1))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST))
         .layer(TraceLayer::new_for_http())
         .with_state(app)
 }
@@ -51,6 +49,9 @@ pub fn router(app: App) -> Router {
 async fn only_get() -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")], "Only GET")
 }
+
+/// How long a request may take. Whether it has changed anything is then unknown.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// How often a client's change is tried whose outcome is not known.
 const TRIES: u32 = 5;
@@ -63,27 +64,25 @@ impl Asked {
     /// Changes the task, if it is still at the revision that the client has seen.
     async fn change(
         &self,
-        mut decide: impl FnMut(&mut Draft<String>, &Beside, &mut Note) -> Result<()>,
-    ) -> Result<(Draft<String>, Beside)> {
-        let changed = change(&self.app.store, &self.key, &self.by, TRIES, |draft, beside, note| {
+        mut decide: impl FnMut(&mut Draft, &Row, &mut Note) -> Decision,
+    ) -> Result<(Draft, Row)> {
+        let changed = change(&self.app.store, &self.key, &self.by, TRIES, |draft, row, note| {
             self.check(draft)?;
-            decide(draft, beside, note)
+            decide(draft, row, note)
         });
         changed.await
     }
 
-    fn show(&self, task: &Task<String>, beside: &Beside, with_chunks: bool) -> Result<Response> {
-        let answer = answer(&self.key.id, task, beside, &self.base, with_chunks)?;
-        Ok((etag(task), Json(answer)).into_response())
+    fn show(&self, row: &Row, task: &Task, with_chunks: bool) -> Result<Response> {
+        Ok((etag(task), Json(answer(row, task, &self.base, with_chunks)?)).into_response())
     }
 }
 
 /// Only in status `Starting`: a new task becomes `Cancelled`, an updating one reverts.
 async fn cancel(asked: Asked) -> Result<impl IntoResponse> {
-    let cancelled = asked.change(|draft, _, note| {
-        note.operations = "cancel";
+    let cancelled = asked.change(|draft, _, _| {
         draft.cancel()?;
-        Ok(())
+        Ok("cancel")
     });
     let (task, _) = cancelled.await?;
     Ok(etag(&task))
@@ -93,7 +92,7 @@ async fn cancel(asked: Asked) -> Result<impl IntoResponse> {
 /// so unless its result was faster.
 async fn stop(asked: Asked) -> Result<impl IntoResponse> {
     let mut first = None;
-    let stopped = asked.change(|draft, beside, note| ask_to_stop(&mut first, draft, beside, note));
+    let stopped = asked.change(|draft, row, note| ask_to_stop(&mut first, draft, row, note));
     let (task, _) = stopped.await?;
     let is_asked = task.status() == Status::Processing;
     Ok((if is_asked { StatusCode::ACCEPTED } else { StatusCode::OK }, etag(&task)))
@@ -102,23 +101,20 @@ async fn stop(asked: Asked) -> Result<impl IntoResponse> {
 /// Asks for a stop of what is queued or worked on when it is asked `first`, and of nothing later.
 pub fn ask_to_stop(
     first: &mut Option<i64>,
-    draft: &mut Draft<String>,
-    beside: &Beside,
+    draft: &mut Draft,
+    row: &Row,
     note: &mut Note,
-) -> Result<()> {
-    if *first.get_or_insert(beside.queued_run) != beside.queued_run {
-        let text = "Too late: the task was queued again".to_owned();
-        return Err(Refusal::Request(StatusCode::CONFLICT, text));
+) -> Decision {
+    if *first.get_or_insert(row.queued_run) != row.queued_run {
+        return Err(refused(StatusCode::CONFLICT, "Too late: the task was queued again"));
     }
-    if draft.status() == Status::Processing {
-        note.operations = "stop";
-        note.stop = Some(draft.run());
-        draft.edit(|_| ()); // so that a result which has not seen it loses its commit
-    } else {
-        note.operations = "cancel";
+    if draft.status() != Status::Processing {
         draft.cancel()?;
+        return Ok("cancel");
     }
-    Ok(())
+    note.stop = Some(draft.run());
+    draft.edit(|_| ()); // so that a result which has not seen it loses its commit
+    Ok("stop")
 }
 
 /// The document of a new task; its settings stand beside these fields.
@@ -132,87 +128,78 @@ struct Upload {
 }
 
 async fn create(asked: Asked, body: String) -> Result<Response> {
-    let Json(upload) = Json::<Upload>::from_bytes(body.as_bytes())?;
-    let refused = || refused("file: expected base64 or a data: URL, and not empty");
-    let file = content(&upload.file).ok_or_else(refused)?;
+    let upload: Upload = parsed(&body)?;
+    let file = content(&upload.file).ok_or_else(|| bad("file: expected base64 or a data: URL"))?;
     let file_name = upload.file_name.unwrap_or_else(|| "document".to_owned());
-    let task = Task::new(queued(file_name, Map::new(), upload.settings)?);
-    let created_at = match asked.app.store.create(&asked.key, &task, &file, &asked.by).await {
-        Err(fault) if meaning(&fault) == Meaning::Unknown => {
-            // If it is not there, it may still arrive.
-            asked.load().await.map_err(|_| Refusal::Unknown)?.beside.created_at
-        }
-        created => created?,
-    };
-    asked.app.queued.notify_one();
-    asked.show(&task, &Beside { created_at, ..Beside::default() }, true)
+    let named = Document { file_name, ..Document::default() };
+    let task = Task::new(queued(named, upload.settings)?);
+    let created_at =
+        asked.app.store.add(&asked.key, &task, &file, &asked.by).await.map_err(lost)?;
+    asked.show(&Row { key: asked.key.clone(), created_at, ..Row::default() }, &task, true)
 }
 
 /// Queues a finished task again. Settings that the request does not name stay as they are.
 async fn update(asked: Asked, body: String) -> Result<Response> {
-    let Json(settings) = Json::<Map<String, Value>>::from_bytes(body.as_bytes())?;
-    let updated = asked.change(|draft, _, note| {
-        note.operations = "update";
-        let Document { file_name, configuration, .. } = Document::read(draft.payload())?;
-        draft.update(queued(file_name, configuration, settings.clone())?)?;
-        Ok(())
+    let settings: Map<String, Value> = parsed(&body)?;
+    let updated = asked.change(|draft, _, _| {
+        let payload = queued(Document::read(draft.payload())?, settings.clone())?;
+        draft.update(payload)?;
+        Ok("update")
     });
-    let (task, beside) = updated.await?;
-    asked.app.queued.notify_one();
-    asked.show(&task, &beside, true)
+    let (task, row) = updated.await?;
+    asked.show(&row, &task, true)
 }
 
-/// The payload of a task that is to be worked on.
+/// The payload of a task that is to be worked on: its settings are kept, but for what is named.
 fn queued(
-    file_name: String,
-    mut configuration: Map<String, Value>,
+    Document { file_name, mut configuration, .. }: Document,
     named: Map<String, Value>,
 ) -> Result<String> {
     configuration.extend(named.into_iter().filter(|(_, value)| !value.is_null()));
     let message = "Task queued".to_owned();
     let document = Document { file_name, configuration, message, ..Document::default() };
-    document.text().map_err(|_| refused("the settings are nested too deep"))
+    document.text().map_err(|_| bad("the settings are nested too deep"))
 }
 
-fn refused(text: &str) -> Refusal {
-    Refusal::Request(StatusCode::BAD_REQUEST, text.to_owned())
+fn parsed<'a, T: Deserialize<'a>>(body: &'a str) -> Result<T> {
+    serde_json::from_str(body).map_err(|fault| bad(&fault.to_string()))
+}
+
+fn bad(text: &str) -> Refusal {
+    refused(StatusCode::BAD_REQUEST, text)
+}
+
+/// A write whose answer may be lost.
+fn lost(fault: sqlx::Error) -> Refusal {
+    if meaning(&fault) == Meaning::Unknown { Refusal::Unknown } else { fault.into() }
 }
 
 /// Removes a completed task. Its log stays.
 async fn delete(asked: Asked) -> Result<()> {
-    let mut is_open = false;
-    loop {
-        let task = match asked.load().await {
-            Err(Refusal::NotFound) if is_open => return Ok(()), // gone is gone, whoever did it
-            Err(_) if is_open => return Err(Refusal::Unknown),
-            loaded => loaded?.task,
-        };
+    let mut is_deleted = false;
+    while !is_deleted {
+        let task = asked.load().await?.task()?;
         asked.check(&task)?;
         let loaded = task.revision();
         task.delete().map_err(TransitionError::from)?;
-        match asked.app.store.delete(&asked.key, loaded).await {
-            Err(fault) if meaning(&fault) == Meaning::Unknown => is_open = true,
-            deleted => {
-                if deleted? {
-                    return Ok(());
-                }
-            }
-        }
+        is_deleted = asked.app.store.delete(&asked.key, loaded).await.map_err(lost)?;
     }
+    Ok(())
 }
 
 async fn show(asked: Asked, Query(query): Query<HashMap<String, String>>) -> Result<Response> {
-    let Row { task, beside } = asked.load().await?;
-    asked.show(&task, &beside, query.get("include_chunks").is_none_or(|word| word != "false"))
+    let row = asked.load().await?;
+    let with_chunks = query.get("include_chunks").is_none_or(|word| word != "false");
+    asked.show(&row, &row.task()?, with_chunks)
 }
 
 /// The newest tasks, without their chunks. One that cannot be read is named.
 async fn list(asked: Asked) -> Result<Json<Value>> {
     let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
-    for (id, row) in asked.app.store.list(&asked.key.owner).await? {
-        match row.and_then(|row| answer(&id, &row.task, &row.beside, &asked.base, false)) {
+    for row in asked.app.store.list(&asked.key.owner).await? {
+        match row.task().and_then(|task| answer(&row, &task, &asked.base, false)) {
             Ok(task) => tasks.push(task),
-            Err(_) => unreadable.push(id),
+            Err(_) => unreadable.push(row.key.id),
         }
     }
     Ok(Json(json!({ "tasks": tasks, "unreadable": unreadable, "has_more": false })))
@@ -231,4 +218,98 @@ async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
         Ok(Ok(_)) => (StatusCode::OK, "OK"),
         _ => (StatusCode::SERVICE_UNAVAILABLE, "The database does not answer"),
     }
+}
+
+/// What every route can use.
+#[derive(Clone)]
+pub struct App {
+    pub store: SqlStore,
+    /// The user of each API key.
+    pub keys: Arc<HashMap<String, String>>,
+}
+
+/// A request of somebody whose API key is in `Authorization`; there is no scheme before the key.
+pub struct Asked {
+    pub app: App,
+    /// The caller, and the task in the path, or a new one.
+    pub key: Key,
+    /// The request's name for the log: its `X-Request-Id`, or another.
+    pub by: String,
+    /// Where the client reached the server, for the URLs in answers.
+    pub base: String,
+    /// The entity tags in `If-Match`; `None` if there is no such header.
+    if_match: Option<Vec<String>>,
+}
+
+impl FromRequestParts<App> for Asked {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
+        let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let owner = text("authorization").and_then(|key| app.keys.get(key));
+        let owner = owner.ok_or_else(|| refused(StatusCode::UNAUTHORIZED, "Unauthorized"))?.clone();
+        let new_id = || Uuid::new_v4().to_string();
+        let id = match path.map_err(|_| Refusal::NotFound)?.remove("task_id") {
+            None => new_id(),
+            Some(id) if Uuid::try_parse(&id).is_ok_and(|uuid| uuid.to_string() == id) => id,
+            Some(_) => return Err(Refusal::NotFound), // malformed: there is no such task
+        };
+        let by = text("x-request-id").filter(|id| (1..=64).contains(&id.len()));
+        let by = format!("request {}", by.map_or_else(new_id, str::to_owned));
+        let scheme = text("x-forwarded-proto").unwrap_or("http"); // of the proxy that ends TLS
+        let base = format!("{scheme}://{}", text("host").unwrap_or_default());
+        let tags = parts.headers.get_all(header::IF_MATCH).iter();
+        let tags = tags.flat_map(|line| line.to_str().unwrap_or_default().split(','));
+        let tags = tags.map(|tag| tag.trim().to_owned()).collect();
+        let if_match = parts.headers.contains_key(header::IF_MATCH).then_some(tags);
+        Ok(Self { app: app.clone(), key: Key { id, owner }, by, base, if_match })
+    }
+}
+
+impl Asked {
+    /// Refuses if the client has seen another revision.
+    pub fn check(&self, task: &Task) -> Result<()> {
+        let current = tag(task);
+        let is_current = |seen: &String| seen == "*" || *seen == current;
+        if self.if_match.as_ref().is_none_or(|tags| tags.iter().any(is_current)) {
+            return Ok(());
+        }
+        Err(refused(
+            StatusCode::PRECONDITION_FAILED,
+            &format!("If-Match: the task is at {current}"),
+        ))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let text = self.to_string();
+        let (status, text) = match self {
+            Self::Request(status, _) => (status, &*text),
+            Self::NotFound => (StatusCode::NOT_FOUND, &*text),
+            Self::Status(_) | Self::Run(_) => (StatusCode::BAD_REQUEST, &*text),
+            Self::Unknown => (StatusCode::SERVICE_UNAVAILABLE, &*text),
+            Self::Store(fault) if meaning(&fault) == Meaning::NotDone => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Nothing was done: the database is busy, try again",
+            ),
+            Self::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Server error"),
+        };
+        tracing::info!("refused: {text}");
+        (status, text.to_owned()).into_response()
+    }
+}
+
+pub fn refused(status: StatusCode, text: &str) -> Refusal {
+    Refusal::Request(status, text.to_owned())
+}
+
+/// The revision as an entity tag, for the client to send back in `If-Match`.
+pub fn tag(task: &Task) -> String {
+    format!("\"{}\"", task.revision())
+}
+
+pub fn etag(task: &Task) -> [(HeaderName, String); 1] {
+    [(header::ETAG, tag(task))]
 }

@@ -4,31 +4,38 @@
 //! and its entry in the log are one row and its triggers (`migrations`). Every statement about a
 //! task names its owner, too.
 
+use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::{Error, FromRow, Result, query, query_as, query_scalar};
-use task_lifecycle::{Draft, Previous, Revision, Run, Snapshot, Status, Task, UnknownStatus};
+use task_lifecycle::{Previous, Revision, Run, Snapshot, Status};
 
 use crate::database::{Db, Meaning, meaning, open};
 
+/// A task of which the payload is a text, kept to the letter.
+pub type Task = task_lifecycle::Task<String>;
+pub type Draft = task_lifecycle::Draft<String>;
+
 /// Names a task, by its id and its owner.
-#[derive(Clone, PartialEq, Eq, Debug, FromRow)]
+#[derive(Clone, Default, PartialEq, Eq, Debug, FromRow)]
 pub struct Key {
     #[sqlx(rename = "task_id")]
     pub id: String,
     pub owner: String,
 }
 
-/// A task, and what lies beside it. The payloads are texts, kept to the letter.
-#[derive(Clone, Debug)]
-pub struct Row {
-    pub task: Task<String>,
-    pub beside: Beside,
-}
-
-/// Counters are kept bit for bit; times are microseconds since 1970.
+/// A task as it is loaded, with what lies beside it. Counters are kept bit for bit; times are
+/// microseconds since 1970; payloads are texts, kept to the letter.
 #[derive(Clone, Default, Debug, FromRow)]
-pub struct Beside {
+pub struct Row {
+    #[sqlx(flatten)]
+    pub key: Key,
+    pub status: String,
+    pub previous_status: Option<String>,
+    pub revision: i64,
+    pub run: i64,
+    pub payload: String,
+    pub previous_payload: Option<String>,
     pub created_at: i64,
     pub ended_at: Option<i64>,
     pub queued_run: i64,
@@ -38,12 +45,31 @@ pub struct Beside {
     pub is_lease_over: bool,
 }
 
-impl Beside {
+impl Row {
+    pub fn task(&self) -> Result<Task> {
+        let status = |word: &String| Status::from_str(word).map_err(unreadable);
+        let previous = self.previous_status.as_ref().zip(self.previous_payload.clone());
+        let previous =
+            previous.map(|(word, payload)| status(word).map(|status| Previous { status, payload }));
+        let snapshot = Snapshot {
+            status: status(&self.status)?,
+            revision: Revision::from_i64(self.revision),
+            run: Run::from_i64(self.run),
+            payload: self.payload.clone(),
+            previous: previous.transpose()?,
+        };
+        snapshot.try_into().map_err(unreadable)
+    }
+
     /// Whether a client asked for a stop of what is queued or worked on now.
     pub fn is_stopped(&self) -> bool {
         let queued = Run::from_i64(self.queued_run);
         self.stop_requested.is_some_and(|requested| !queued.is_after(Run::from_i64(requested)))
     }
+}
+
+fn unreadable(fault: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Decode(Box::new(fault))
 }
 
 /// The part of a change that its draft cannot tell.
@@ -53,6 +79,8 @@ pub struct Note {
     pub operations: &'static str,
     pub by: String,
     pub reason: Option<String>,
+    /// How often the commit is sent whose outcome is not known.
+    pub tries: u32,
     /// The run that is requested to stop.
     pub stop: Option<Run>,
     /// The lease that was found to be over. It counts as an attempt; and if it has been renewed
@@ -72,25 +100,21 @@ pub struct Message {
 }
 
 /// The two steps of every change. They are a trait so that a test can come between them.
-pub trait Tasks: Send + Sync {
+#[expect(async_fn_in_trait, reason = "nobody outside implements it")]
+pub trait Tasks {
     /// The store beneath.
     fn store(&self) -> &SqlStore;
 
     /// The task as it is now.
-    fn load(&self, key: &Key) -> impl Future<Output = Result<Option<Row>>> + Send;
+    async fn load(&self, key: &Key) -> Result<Option<Row>>;
 
     /// Stores what was decided on a draft. `false` if the task is not at the loaded revision any
     /// more; then nothing was changed.
-    fn commit(
-        &self,
-        key: &Key,
-        draft: &Draft<String>,
-        note: &Note,
-    ) -> impl Future<Output = Result<bool>> + Send;
+    async fn commit(&self, key: &Key, draft: &Draft, note: &Note) -> Result<bool>;
 
     /// Waits before another try.
-    fn pause(&self, tried: u32) -> impl Future<Output = ()> + Send {
-        tokio::time::sleep(Duration::from_millis(50 << tried.min(5)))
+    async fn pause(&self, tried: u32) {
+        tokio::time::sleep(Duration::from_millis(50 << tried.min(5))).await;
     }
 }
 
@@ -127,9 +151,6 @@ macro_rules! changed {
     };
 }
 
-/// How long a message is hidden that was received.
-const RECEIVED: Duration = Duration::from_secs(10);
-
 impl Tasks for SqlStore {
     fn store(&self) -> &SqlStore {
         self
@@ -137,12 +158,11 @@ impl Tasks for SqlStore {
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
         let sql = "SELECT * FROM loads WHERE task_id = $1 AND owner = $2";
-        let row: Option<Columns> = on!(&self.readers, db =>
-            query_as(sql).bind(&key.id).bind(&key.owner).fetch_optional(db))?;
-        row.map(Columns::row).transpose()
+        on!(&self.readers, db =>
+            query_as(sql).bind(&key.id).bind(&key.owner).fetch_optional(db))
     }
 
-    async fn commit(&self, key: &Key, draft: &Draft<String>, note: &Note) -> Result<bool> {
+    async fn commit(&self, key: &Key, draft: &Draft, note: &Note) -> Result<bool> {
         let task = Snapshot::from(draft);
         let is_another_run = task.run != draft.loaded_run();
         let is_queued_by_client = is_another_run && draft.before().status() != Status::Processing;
@@ -170,18 +190,8 @@ impl SqlStore {
     }
 
     /// Stores a new task and its document, which queues it. Returns when.
-    pub async fn create(
-        &self,
-        key: &Key,
-        task: &Task<String>,
-        file: &[u8],
-        by: &str,
-    ) -> Result<i64> {
-        let sql = "INSERT INTO tasks (task_id, owner, created_at, status, revision, run, payload,
-                queued_run, attempts, place, due_at, deliveries, operations, changed_by, file)
-            SELECT $1, $2, now, $3, $4, $5, $6, $5, 0, place, now, 0, 'create', $7, $8 FROM clock
-            RETURNING created_at";
-        on!(&self.writers, db => query_scalar(sql)
+    pub async fn add(&self, key: &Key, task: &Task, file: &[u8], by: &str) -> Result<i64> {
+        on!(&self.writers, db => query_scalar(include_str!("../sql/create.sql"))
             .bind(&key.id).bind(&key.owner)
             .bind(task.status().as_str()).bind(task.revision().to_i64()).bind(task.run().to_i64())
             .bind(task.payload()).bind(by).bind(file)
@@ -195,11 +205,10 @@ impl SqlStore {
             query(sql).bind(&key.id).bind(&key.owner).bind(loaded.to_i64()))
     }
 
-    /// A user's newest tasks. One that cannot be read has an error in its place.
-    pub async fn list(&self, owner: &str) -> Result<Vec<(String, Result<Row>)>> {
+    /// A user's newest tasks.
+    pub async fn list(&self, owner: &str) -> Result<Vec<Row>> {
         let sql = "SELECT * FROM loads WHERE owner = $1 ORDER BY created_at DESC LIMIT 100";
-        let rows: Vec<Columns> = on!(&self.readers, db => query_as(sql).bind(owner).fetch_all(db))?;
-        Ok(rows.into_iter().map(|row| (row.task_id.clone(), row.row())).collect())
+        on!(&self.readers, db => query_as(sql).bind(owner).fetch_all(db))
     }
 
     /// What happened to a task, oldest first, in JSON. It outlives the task.
@@ -210,36 +219,26 @@ impl SqlStore {
 
     /// The first message that is due. Nobody else receives it for a while.
     pub async fn receive(&self) -> Result<Option<Message>> {
-        let sql = "UPDATE tasks
-            SET due_at = (SELECT now FROM clock) + $1, deliveries = deliveries + 1
-            WHERE task_id = (SELECT task_id FROM due LIMIT 1)
-            RETURNING task_id, owner, run, deliveries, file";
-        on!(&self.writers, db => query_as(sql).bind(micros(RECEIVED)).fetch_optional(db))
+        let sql = include_str!("../sql/receive.sql");
+        on!(&self.writers, db => query_as(sql).fetch_optional(db))
     }
 
     /// Gives a message back, to be due again; `None`: never.
     pub async fn give_back(&self, message: &Message, due_in: Option<Duration>) -> Result<bool> {
-        let sql = "UPDATE tasks SET due_at = (SELECT now FROM clock) + $4
-            WHERE task_id = $1 AND owner = $2 AND run = $3 AND status = 'Starting'";
-        let (key, due_in) = (&message.key, due_in.map(micros));
-        changed!(&self.writers, db =>
-            query(sql).bind(&key.id).bind(&key.owner).bind(message.run).bind(due_in))
+        let Message { key, run, .. } = message;
+        changed!(&self.writers, db => query(include_str!("../sql/give_back.sql"))
+            .bind(&key.id).bind(&key.owner).bind(run).bind(due_in.map(micros)))
     }
 
     /// Renews the lease of a run. `false` if the run is over, or is to stop.
     pub async fn renew(&self, key: &Key, run: Run) -> Result<bool> {
-        let sql = "UPDATE tasks SET lease_until = (SELECT now FROM clock) + $4, lease_length = $4
-            WHERE task_id = $1 AND owner = $2 AND run = $3 AND status = 'Processing'
-                AND stop_requested IS NULL";
-        let lease = micros(self.lease);
-        changed!(&self.writers, db =>
-            query(sql).bind(&key.id).bind(&key.owner).bind(run.to_i64()).bind(lease))
+        changed!(&self.writers, db => query(include_str!("../sql/renew.sql"))
+            .bind(&key.id).bind(&key.owner).bind(run.to_i64()).bind(micros(self.lease)))
     }
 
     /// Tasks in `Processing` whose lease is over.
     pub async fn overdue(&self) -> Result<Vec<Key>> {
-        let sql = "SELECT task_id, owner FROM loads WHERE status = 'Processing' AND is_lease_over
-            ORDER BY lease_until LIMIT 100";
+        let sql = "SELECT task_id, owner FROM overdue LIMIT 100";
         on!(&self.readers, db => query_as(sql).fetch_all(db))
     }
 
@@ -247,41 +246,6 @@ impl SqlStore {
     pub async fn ping(&self) -> Result<Option<i64>> {
         let sql = "SELECT revision FROM tasks WHERE task_id = ''";
         on!(&self.apart, db => query_scalar(sql).fetch_optional(db))
-    }
-}
-
-/// A task as it is selected.
-#[derive(FromRow)]
-struct Columns {
-    task_id: String,
-    status: String,
-    previous_status: Option<String>,
-    revision: i64,
-    run: i64,
-    payload: String,
-    previous_payload: Option<String>,
-    #[sqlx(flatten)]
-    beside: Beside,
-}
-
-impl Columns {
-    fn row(self) -> Result<Row> {
-        let status = |word: &str| {
-            word.parse().map_err(|fault: UnknownStatus| Error::Decode(Box::new(fault)))
-        };
-        let previous = match self.previous_status.zip(self.previous_payload) {
-            None => None,
-            Some((word, payload)) => Some(Previous { status: status(&word)?, payload }),
-        };
-        let snapshot = Snapshot {
-            status: status(&self.status)?,
-            revision: Revision::from_i64(self.revision),
-            run: Run::from_i64(self.run),
-            payload: self.payload,
-            previous,
-        };
-        let task = snapshot.try_into().map_err(|fault| Error::Decode(Box::new(fault)))?;
-        Ok(Row { task, beside: self.beside })
     }
 }
 

@@ -4,93 +4,84 @@
 //! checks it, and is made by the revision that was loaded for that.
 
 use std::process::abort;
-use std::sync::Arc;
 use std::time::Duration;
 
-use task_lifecycle::{Draft, Run, Status};
-use tokio::sync::{Notify, watch};
+use task_lifecycle::{Run, Status};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use crate::commit::{Refusal, change};
+use crate::commit::{Decision, Refusal, change};
 use crate::database::{Meaning, meaning};
 use crate::document::{Chunk, Document, cut};
 use crate::options::Options;
-use crate::store::{Beside, Key, Message, Note, Tasks};
+use crate::store::{Draft, Key, Message, Note, Row, Task, Tasks};
 
 pub struct Worker<T> {
     pub tasks: T,
-    /// No other worker has it, in no process.
+    /// For the log. No other worker has it, in no process.
     pub name: String,
     pub options: Options,
-    /// Wakes an idle worker.
-    pub queued: Arc<Notify>,
 }
 
-type Result<T> = std::result::Result<T, Refusal>;
+type Result<T, E = Refusal> = std::result::Result<T, E>;
+
+/// The result of the work, or the reason why there is none.
+type Worked<'a> = Result<&'a [Chunk], &'a str>;
 
 /// How often a message is delivered whose run is ahead.
 const DELIVERIES: i64 = 5;
 
-/// How long an idle worker waits, unless it is woken.
-const IDLE: Duration = Duration::from_millis(200);
+/// How long an idle worker waits.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// How often a worker looks for runs whose leases are over.
+const SWEEP: Duration = Duration::from_millis(500);
 
 /// The longest time between two renewals, and so until a worker sees that it is to stop.
 const RENEWAL: Duration = Duration::from_secs(2);
 
 impl<T: Tasks> Worker<T> {
     /// Handles messages until the program is told to stop; then it gives its run back.
-    pub async fn work(&self, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow() {
+    pub async fn work(&self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
             let received = self.tasks.store().receive().await;
-            match &received {
-                Ok(Some(message)) => self.deliver(message, &mut stop).await,
-                Ok(None) => {}
-                Err(fault) => tracing::error!("no message: {fault}"),
+            let received = received.inspect_err(|fault| tracing::error!("no message: {fault}"));
+            if let Ok(Some(message)) = received {
+                self.deliver(&message, stop).await;
+                continue;
             }
-            if let Ok(None) | Err(_) = received {
-                tokio::select! {
-                    () = self.queued.notified() => {}
-                    () = sleep(IDLE) => {}
-                    () = told(&mut stop) => {}
-                }
-            }
+            _ = timeout(IDLE, stop.cancelled()).await;
         }
     }
 
     /// Handles a message. It is acknowledged unless its run is newer than the task that was found,
     /// whose commit may be under way; it must not stop those behind it.
-    pub async fn deliver(&self, message: &Message, stop: &mut watch::Receiver<bool>) {
-        let due_in = match self.handle(message, stop).await {
+    pub async fn deliver(&self, message: &Message, stop: &CancellationToken) {
+        let handled = self.handle(message, stop).await;
+        let due_in = match &handled {
             Ok(()) | Err(Refusal::NotFound) => return,
             Err(Refusal::Run(stale)) if !stale.is_ahead() => return,
-            Err(Refusal::Run(_)) if message.deliveries < DELIVERIES => Some(self.lease()),
-            Err(fault) => {
-                tracing::error!(task = message.key.id, "put aside: {fault}");
-                None
-            }
+            Err(Refusal::Run(_)) if message.deliveries < DELIVERIES => Some(self.options.lease()),
+            Err(_) => None,
         };
-        let given_back = self.tasks.store().give_back(message, due_in).await;
-        _ = given_back.inspect_err(|fault| tracing::error!("not given back: {fault}"));
+        tracing::error!(task = message.key.id, ?due_in, "given back: {handled:?}");
+        _ = self.tasks.store().give_back(message, due_in).await;
     }
 
     /// Handles a message, to the end of its run.
-    pub async fn handle(&self, message: &Message, stop: &mut watch::Receiver<bool>) -> Result<()> {
-        let key = &message.key;
+    pub async fn handle(&self, message: &Message, stop: &CancellationToken) -> Result<()> {
+        let (key, run, file) = (&message.key, Run::from_i64(message.run), message.file.clone());
         let (run, document) = match self.start(message).await {
-            Ok(Some(started)) => started,
             Ok(None) => return Ok(()),
             Err(Refusal::Store(_)) => {
-                return self
-                    .finish(key, Run::from_i64(message.run), Err("The task cannot be read"))
-                    .await;
+                return self.finish(key, run, Err("The task cannot be read")).await;
             }
-            Err(refusal) => return Err(refusal),
+            started => started?.ok_or(Refusal::NotFound)?,
         };
-        if self.options.poison && message.file.starts_with(b"kills") {
+        if self.options.poison && file.starts_with(b"kills") {
             abort();
         }
-        let file = message.file.clone();
         let work = async {
             let worked = spawn_blocking(move || cut(&file, &document.configuration)).await;
             sleep(Duration::from_millis(self.options.work_millis)).await;
@@ -99,71 +90,59 @@ impl<T: Tasks> Worker<T> {
         tokio::select! {
             result = work => self.finish(key, run, result.as_deref().map_err(|text| &**text)).await,
             () = self.keep(key, run) => self.give_up(key, run).await,
-            () = told(stop) => self.give_up(key, run).await,
+            () = stop.cancelled() => self.give_up(key, run).await,
         }
     }
 
     /// Starts the run of a message; or takes it over, if its lease is over. Returns the run that is
-    /// this worker's now, if there is one.
+    /// this worker's now, if one is.
     pub async fn start(&self, message: &Message) -> Result<Option<(Run, Document)>> {
-        let mark = |run: Run| Some((self.name.clone(), run));
-        let started = self.change(&message.key, |draft, beside, note| {
-            let document = Document::read(draft.payload());
-            if draft.status() == Status::Processing
-                && document.as_ref().is_ok_and(|document| document.worker == mark(draft.run()))
-            {
-                return Ok(()); // an earlier try made it, and the answer was lost
+        let mine = |task: &Task| {
+            let document = Document::read(task.payload()).ok()?;
+            let is_mine = document.worker == Some((self.name.clone(), task.run()));
+            (is_mine && task.status() == Status::Processing).then_some((task.run(), document))
+        };
+        let started = self.change(&message.key, |draft, row, note| {
+            if mine(draft).is_some() {
+                return Ok(""); // an earlier try made it, and its answer was lost
             }
             draft.check_run(Run::from_i64(message.run))?;
-            note.operations = "edit, start";
-            if draft.status() == Status::Processing {
-                if !beside.is_lease_over {
-                    return Ok(()); // delivered before
-                }
-                note.expired = beside.lease_until;
+            let is_again = draft.status() == Status::Processing;
+            if is_again && !row.is_lease_over {
+                return Ok(""); // another works on it
             }
-            if draft.status() == Status::Processing || beside.is_stopped() {
-                self.put_back(draft, beside, note)?;
+            let mut operations = "edit, start";
+            if is_again || row.is_stopped() {
+                note.expired = row.lease_until;
+                operations = self.put_back(draft, row, note)?;
             }
-            if draft.status() == Status::Starting {
-                if note.expired.is_some() {
-                    note.operations = "retry, edit, start";
-                }
-                let mut document = document?;
-                document.start(mark(draft.run()));
-                document.set(draft)?;
-                draft.start()?;
+            if draft.status() != Status::Starting {
+                return Ok(operations); // stopped, or given up
             }
-            Ok(())
+            let mut document = Document::read(draft.payload())?;
+            document.start(&self.name, draft.run());
+            document.set(draft)?;
+            draft.start()?;
+            Ok(if is_again { "retry, edit, start" } else { operations })
         });
-        let draft = started.await?;
-        let document = Document::read(draft.payload()).ok();
-        let document = document.filter(|document| document.worker == mark(draft.run()));
-        Ok(document.filter(|_| draft.status() == Status::Processing).map(|it| (draft.run(), it)))
+        Ok(mine(&*started.await?))
     }
 
     /// Ends a run with its result, or with the reason for its failure.
-    pub async fn finish(
-        &self,
-        key: &Key,
-        run: Run,
-        result: std::result::Result<&[Chunk], &str>,
-    ) -> Result<()> {
-        let finished = self.change(key, |draft, beside, note| {
+    pub async fn finish(&self, key: &Key, run: Run, result: Worked<'_>) -> Result<()> {
+        let finished = self.change(key, |draft, row, note| {
             draft.check_run(run)?;
-            if beside.is_stopped() {
-                return self.put_back(draft, beside, note);
+            if row.is_stopped() {
+                return self.put_back(draft, row, note);
             }
-            let chunks = match result {
-                Ok(chunks) => chunks,
-                Err(reason) => return fail(draft, note, reason),
-            };
+            if let Err(reason) = result {
+                return fail(draft, note, reason);
+            }
             let mut document = Document::read(draft.payload())?;
-            document.finish("Task succeeded", Some(chunks.to_vec()));
+            document.finish("Task succeeded", result.ok().map(<[Chunk]>::to_vec));
             document.set(draft)?;
             draft.succeed()?;
-            note.operations = "edit, succeed";
-            Ok(())
+            Ok("edit, succeed")
         });
         match finished.await {
             Err(Refusal::Store(fault)) if result.is_ok() => {
@@ -176,61 +155,64 @@ impl<T: Tasks> Worker<T> {
 
     /// Gives a run back, which is no attempt; or stops it, if a client asked for that.
     pub async fn give_up(&self, key: &Key, run: Run) -> Result<()> {
-        let given_up = self.change(key, |draft, beside, note| {
+        let given_up = self.change(key, |draft, row, note| {
             draft.check_run(run)?;
-            self.put_back(draft, beside, note)
+            self.put_back(draft, row, note)
         });
         given_up.await.map(drop)
     }
 
     /// Takes a run away: stops it, if a client asked for that; fails it at its last attempt; or
     /// queues it again.
-    fn put_back(&self, draft: &mut Draft<String>, beside: &Beside, note: &mut Note) -> Result<()> {
-        let attempts = beside.attempts + i64::from(note.expired.is_some());
-        if beside.is_stopped() {
-            note.operations = "cancel";
-            if draft.status() == Status::Processing {
-                note.operations = "retry, cancel";
+    fn put_back(&self, draft: &mut Draft, row: &Row, note: &mut Note) -> Decision {
+        let attempts = row.attempts + i64::from(note.expired.is_some());
+        if row.is_stopped() {
+            let is_started = draft.status() == Status::Processing;
+            if is_started {
                 draft.retry()?;
             }
             draft.cancel()?;
-        } else if note.expired.is_some() && attempts >= self.options.attempts.into() {
-            fail(draft, note, &format!("Given up: {attempts} workers did not finish it"))?;
-        } else {
-            note.operations = "retry";
-            draft.retry()?;
+            return Ok(if is_started { "retry, cancel" } else { "cancel" });
         }
-        Ok(())
+        if note.expired.is_some() && attempts >= self.options.attempts.into() {
+            let reason = format!("Given up: {attempts} workers did not finish it");
+            return fail(draft, note, &reason);
+        }
+        draft.retry()?;
+        Ok("retry")
     }
 
     /// Renews the lease, until the run is over or is to stop.
     async fn keep(&self, key: &Key, run: Run) {
         loop {
-            sleep(RENEWAL.min(self.lease() / 3)).await;
-            match self.tasks.store().renew(key, run).await {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(fault) => tracing::error!(task = key.id, "not renewed: {fault}"),
+            sleep(RENEWAL.min(self.options.lease() / 3)).await;
+            let renewed = self.tasks.store().renew(key, run).await;
+            if let Ok(false) = renewed.inspect_err(|fault| tracing::error!("not renewed: {fault}"))
+            {
+                return;
             }
         }
     }
 
     /// Takes the runs away whose leases are over. Their workers died, or will find them stale.
-    pub async fn sweep(&self) -> Result<()> {
-        for key in &self.tasks.store().overdue().await? {
-            let by = self.by();
-            let swept = change(&self.tasks, key, &by, 3, |draft, beside, note| {
-                if beside.is_lease_over {
-                    note.expired = beside.lease_until;
-                    self.put_back(draft, beside, note)?;
-                }
-                Ok(())
+    pub async fn sweep(&self) {
+        let overdue = self.tasks.store().overdue().await;
+        let overdue = overdue.inspect_err(|fault| tracing::error!("not swept: {fault}"));
+        for key in &overdue.unwrap_or_default() {
+            let swept = change(&self.tasks, key, &self.name, 3, |draft, row, note| {
+                note.expired = row.lease_until;
+                if row.is_lease_over { self.put_back(draft, row, note) } else { Ok("") }
             });
-            if let Err(fault) = swept.await {
-                tracing::error!(task = key.id, "not swept: {fault}");
-            }
+            _ = swept.await.inspect_err(|fault| tracing::error!("not swept: {fault}"));
         }
-        Ok(())
+    }
+
+    /// Sweeps as long as the program runs.
+    pub async fn sweep_on(&self) {
+        loop {
+            self.sweep().await;
+            sleep(SWEEP).await;
+        }
     }
 
     /// Changes a task, however long it takes: after an unknown outcome, too, for the run and the
@@ -238,10 +220,10 @@ impl<T: Tasks> Worker<T> {
     async fn change(
         &self,
         key: &Key,
-        decide: impl Fn(&mut Draft<String>, &Beside, &mut Note) -> Result<()>,
-    ) -> Result<Draft<String>> {
+        decide: impl Fn(&mut Draft, &Row, &mut Note) -> Decision,
+    ) -> Result<Draft> {
         loop {
-            match change(&self.tasks, key, &self.by(), u32::MAX, &decide).await {
+            match change(&self.tasks, key, &self.name, u32::MAX, &decide).await {
                 Err(Refusal::Unknown) => {}
                 // An outage costs time, never the work.
                 Err(Refusal::Store(fault)) if meaning(&fault) != Meaning::Lasting => {
@@ -252,31 +234,17 @@ impl<T: Tasks> Worker<T> {
             }
         }
     }
-
-    fn by(&self) -> String {
-        format!("worker {}", self.name)
-    }
-
-    fn lease(&self) -> Duration {
-        Duration::from_secs(self.options.lease_seconds.into())
-    }
-}
-
-/// Resolves when the program is told to stop.
-pub(crate) async fn told(stop: &mut watch::Receiver<bool>) {
-    _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Fails a task. A new one shows the reason, if its document can be read; an update reverts, and the
 /// log tells.
-fn fail(draft: &mut Draft<String>, note: &mut Note, reason: &str) -> Result<()> {
-    note.operations = "fail";
+fn fail(draft: &mut Draft, note: &mut Note, reason: &str) -> Decision {
     note.reason = Some(reason.to_owned());
-    if let Ok(mut document) = Document::read(draft.payload()) {
+    let mut document = Document::read(draft.payload());
+    if let Ok(document) = &mut document {
         document.finish(reason, None);
         document.set(draft)?;
-        note.operations = "edit, fail";
     }
     draft.fail()?;
-    Ok(())
+    Ok(if document.is_ok() { "edit, fail" } else { "fail" })
 }

@@ -85,6 +85,11 @@ SELECT task_id, owner, created_at, status, previous_status, revision, run, paylo
         AND (SELECT now FROM clock) + lease_length, FALSE) AS is_lease_over
 FROM tasks;
 
+-- What nobody works on any more.
+CREATE VIEW overdue AS
+SELECT task_id, owner FROM loads WHERE status = 'Processing' AND is_lease_over
+ORDER BY lease_until;
+
 -- The log. It is only ever added to, in the statement that makes the change, and outlives its task:
 -- one row for each change, whoever makes it. (Renewals and deliveries leave the revision alone, and
 -- are none.)

@@ -15,8 +15,8 @@ async fn works(program: &str, script: &str) {
         return skipped(&format!("{script}: tests/clients/install has not been run"));
     }
     let service = Service::on(None).await;
-    let slow = ["--work-millis", "300"];
-    let server = Process::start(&service.database, &slow, &["a=alice", "b=bob"], None);
+    let slow = ["--work-millis", "300", "--api-key", "a=alice", "--api-key", "b=bob"];
+    let server = Process::start(&service.database, &slow, None);
     let output = Command::new(program.replace("CLIENTS", INSTALLED))
         .arg(format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR")))
         .args([&server.url, "a", "b"])

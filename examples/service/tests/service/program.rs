@@ -9,6 +9,8 @@ use tempfile::NamedTempFile;
 
 use crate::Service;
 
+everywhere! { stop_cut_runs poison_kills_processes }
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_task-service");
 const SHIFTS_CLOCKS: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
@@ -23,28 +25,22 @@ impl Process {
         Path::new(SHIFTS_CLOCKS).exists()
     }
 
-    pub(crate) fn start(
-        database: &str,
-        arguments: &[&str],
-        keys: &[&str],
-        clock: Option<&str>,
-    ) -> Self {
-        let mut command = command(database, keys);
-        command.args(arguments).stderr(Stdio::null());
+    pub(crate) fn start(database: &str, arguments: &[&str], clock: Option<&str>) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["--database", database, "--listen", "127.0.0.1:0"]).args(arguments);
+        command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::null());
         if let Some(clock) = clock {
             command.env("LD_PRELOAD", SHIFTS_CLOCKS).env("FAKETIME", clock);
             command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
-        let mut child = command.spawn().unwrap();
+        Self::spawned(command.spawn().unwrap())
+    }
+
+    fn spawned(mut child: Child) -> Self {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().rsplit(' ').next().unwrap().to_owned();
         Self { child, url }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     }
 }
 
@@ -55,117 +51,89 @@ impl Drop for Process {
     }
 }
 
-fn command(database: &str, keys: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(["--database", database, "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
-    for key in keys {
-        command.args(["--api-key", key]);
-    }
-    command
-}
-
-/// Runs the program where it must not start.
-fn refused(arguments: &[&str]) -> String {
-    let Output { status, stdout, stderr } = Command::new(PROGRAM)
-        .args(arguments)
-        .env("DATABASE_URL", "sqlite::memory:")
-        .output()
-        .unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    assert!(!status.success(), "{arguments:?}: {said}");
-    assert!(!said.contains("secret"), "{arguments:?}: {said}");
-    said
-}
-
 #[test]
 fn keys_fail_closed() {
     let file = NamedTempFile::new().unwrap();
     let keys = file.path().to_str().unwrap();
-    for (arguments, said) in [
-        (&["--listen", "0.0.0.0:0"][..], "open to others"),
-        (&["--api-keys-file", keys], "no key"),
-        (&["--api-keys-file", "/no/such/secret"], "cannot be read"),
-        (&["--api-key", "secret"], "KEY=USER"),
-        (&["--api-key", "=secret"], "KEY=USER"),
-        (&["--api-key", "secret="], "KEY=USER"),
-        (&["--api-key", ""], "KEY=USER"),
-        (&["--api-key", "secret=alice", "--api-key", "secret=bob"], "two users"),
-        (&["--api-kee", "secret=alice"], "--help"),
-        (&["--api-key", "k=alice", "secret=alice"], "--help"),
-        (&["--workers", "secret"], "--workers"),
-        (&["--attempts", "0"], "--attempts"),
-        (&["--database", "postgres://secret:secret@127.0.0.1:1/secret"], "--database"),
-    ] {
-        let answer = refused(arguments);
-        assert!(answer.contains(said), "{arguments:?}: {answer}");
+    let refused = |arguments: &[&str], said: &str| {
+        let mut command = Command::new(PROGRAM);
+        let command = command.args(arguments).env("DATABASE_URL", "sqlite::memory:");
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let text = String::from_utf8([stdout, stderr].concat()).unwrap();
+        assert!(!status.success() && text.contains(said), "{arguments:?}: {text}");
+        assert!(!text.contains("secret"), "{arguments:?}: {text}");
+    };
+    refused(&["--listen", "0.0.0.0:0"], "open to others");
+    refused(&["--api-key", "secret"], "KEY=USER");
+    refused(&["--api-key", "=secret"], "KEY=USER");
+    refused(&["--api-key", "secret="], "KEY=USER");
+    refused(&["--api-key", ""], "KEY=USER");
+    refused(&["--api-key", "secret=alice", "--api-key", "secret=bob"], "two users");
+    refused(&["--api-kee", "secret=alice"], "--help");
+    refused(&["--api-key", "k=alice", "secret=alice"], "--help");
+    refused(&["--workers", "secret"], "--help");
+    refused(&["--attempts", "0"], "--help");
+    refused(&["--database", "postgres://secret:secret@127.0.0.1:1/secret"], "--database");
+    refused(&["--api-keys-file", "/no/such/secret"], "cannot be read");
+    for (text, said) in [("\n  \n", "no key"), ("secret=alice\nsecret=bob", "two users")] {
+        std::fs::write(&file, text).unwrap();
+        refused(&["--api-key", "a=alice", "--api-keys-file", keys], said);
     }
-    std::fs::write(&file, "\n  \n").unwrap();
-    assert!(refused(&["--api-keys-file", keys]).contains("no key"));
-    std::fs::write(&file, "secret=alice\nsecret=bob\n").unwrap();
-    assert!(refused(&["--api-keys-file", keys]).contains("two users"));
 }
 
 /// With no key there is one for demonstration; with one there is none but that.
 #[tokio::test]
 async fn keys_are_never_printed() {
     let service = Service::on(None).await;
-    let code = async |url: &str, key: &str| {
-        let request = service.http.get(format!("{url}/tasks")).header("Authorization", key);
-        request.send().await.unwrap().status().as_u16()
+    let code = async |process: &Process, key: &str| {
+        let request = reqwest::Client::new().get(format!("{}/tasks", process.url));
+        request.header("Authorization", key).send().await.unwrap().status().as_u16()
     };
-    let demo = Process::start(&service.database, &[], &[], None);
-    assert_eq!((code(&demo.url, "try-me").await, code(&demo.url, "a").await), (200, 401));
-    let mut command = command(&service.database, &["sec=ret=alice"]);
-    let mut child = command.env("RUST_LOG", "trace").stderr(Stdio::piped()).spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut said = String::new();
-    stdout.read_line(&mut said).unwrap();
-    let url = said.trim().rsplit(' ').next().unwrap().to_owned();
-    assert_eq!((code(&url, "sec=ret").await, code(&url, "try-me").await), (200, 401));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    stdout.read_to_string(&mut said).unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(!said.contains("sec=ret"), "{said}");
+    let demo = Process::start(&service.database, &[], None);
+    assert_eq!((code(&demo, "try-me").await, code(&demo, "a").await), (200, 401));
+    let mut command = Command::new(PROGRAM);
+    command.args(["--database", &service.database, "--listen", "127.0.0.1:0"]);
+    command.args(["--api-key", "sec=ret=alice"]).env("RUST_LOG", "trace");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = Process::spawned(child);
+    assert_eq!((code(&process, "sec=ret").await, code(&process, "try-me").await), (200, 401));
+    process.child.kill().unwrap();
+    let mut said = process.url.clone();
+    process.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("/tasks") && !said.contains("sec=ret"), "{said}");
 }
 
 /// Told to stop, a worker gives its run back, and the next one goes on at once.
-#[tokio::test]
-async fn stop_cut_runs() {
-    for service in Service::everywhere().await {
-        let key = service.create("one two three").await;
-        let slow = ["--work-millis", "3600000", "--lease-seconds", "3600"];
-        let mut first = Process::start(&service.database, &slow, &["a=alice"], None);
-        while service.status(&key).await != "Processing" {}
-        first.signal("-TERM");
-        assert!(first.child.wait().unwrap().success());
-        assert_eq!(service.status(&key).await, "Starting");
-        let quick = ["--work-millis", "0", "--workers", "2"];
-        let _second = Process::start(&service.database, &quick, &["a=alice"], None);
-        while service.status(&key).await != "Succeeded" {}
-        let operations = service.operations(&key).await;
-        assert_eq!(operations, ["create", "edit, start", "retry", "edit, start", "edit, succeed"]);
-        assert_eq!(service.load(&key).await.1.attempts, 0);
-    }
+async fn stop_cut_runs(service: Service) {
+    let key = service.create("one two three").await;
+    let slow = ["--work-millis", "3600000", "--lease-seconds", "3600"];
+    let mut first = Process::start(&service.database, &slow, None);
+    while service.status(&key).await != "Processing" {}
+    let id = first.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(first.child.wait().unwrap().success());
+    assert_eq!(service.status(&key).await, "Starting");
+    let quick = ["--work-millis", "0", "--workers", "2"];
+    let _second = Process::start(&service.database, &quick, None);
+    while service.status(&key).await != "Succeeded" {}
+    let operations = service.operations(&key).await;
+    assert_eq!(operations, ["create", "edit, start", "retry", "edit, start", "edit, succeed"]);
+    assert_eq!(service.load(&key).await.attempts, 0);
 }
 
 /// A document that kills its process is given up after the limit, and those behind it are done.
-#[tokio::test]
-async fn poison_kills_processes() {
-    for service in Service::everywhere().await {
-        let key = service.create("kills one").await;
-        let other = service.create("one").await;
-        let arguments =
-            ["--poison", "--lease-seconds", "1", "--attempts", "2", "--work-millis", "0"];
-        let start = || Process::start(&service.database, &arguments, &["a=alice"], None);
-        let mut process = start();
-        while service.status(&key).await != "Failed" {
-            if process.child.try_wait().unwrap().is_some() {
-                process = start();
-            }
+async fn poison_kills_processes(service: Service) {
+    let key = service.create("kills one").await;
+    let other = service.create("one").await;
+    let arguments = ["--poison", "--lease-seconds", "1", "--attempts", "2", "--work-millis", "0"];
+    let start = || Process::start(&service.database, &arguments, None);
+    let mut process = start();
+    while service.status(&key).await != "Failed" {
+        if process.child.try_wait().unwrap().is_some() {
+            process = start();
         }
-        while service.status(&other).await != "Succeeded" {}
-        let message = &service.show(&key).await.json["message"];
-        assert_eq!(message, &json!("Given up: 2 workers did not finish it"));
     }
+    while service.status(&other).await != "Succeeded" {}
+    let message = &service.show(&key).await.json["message"];
+    assert_eq!(message, &json!("Given up: 2 workers did not finish it"));
 }

@@ -1,9 +1,9 @@
 //! The conformance suite, on the store as it is.
 
-use task_lifecycle::{Draft, Revision, Task};
+use task_lifecycle::Revision;
 use task_lifecycle_conformance::{Store, check, check_threads};
 use task_service::database::{Meaning, meaning};
-use task_service::store::{Key, Note, Row, SqlStore, Tasks as _};
+use task_service::store::{Draft, Key, Note, SqlStore, Task, Tasks as _};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
@@ -56,24 +56,24 @@ impl Store for Kept {
         serde_json::to_string(text).unwrap()
     }
 
-    async fn create(&self, task: &Task<String>) -> sqlx::Result<Key> {
+    async fn create(&self, task: &Task) -> sqlx::Result<Key> {
         let key = Key { id: Uuid::new_v4().to_string(), owner: "suite".to_owned() };
-        self.store.create(&key, task, b"file", "suite").await?;
+        self.store.add(&key, task, b"file", "suite").await?;
         Ok(key)
     }
 
-    async fn create_as(&self, id: &Key, task: &Task<String>) -> sqlx::Result<Option<bool>> {
-        match self.store.create(id, task, b"file", "suite").await {
+    async fn create_as(&self, id: &Key, task: &Task) -> sqlx::Result<Option<bool>> {
+        match self.store.add(id, task, b"file", "suite").await {
             Err(fault) if meaning(&fault) == Meaning::Lasting => Ok(Some(false)),
             created => created.map(|_| Some(true)),
         }
     }
 
-    async fn load(&self, id: &Key) -> sqlx::Result<Option<Task<String>>> {
-        Ok(self.store.load(id).await?.map(|Row { task, .. }| task))
+    async fn load(&self, id: &Key) -> sqlx::Result<Option<Task>> {
+        self.store.load(id).await?.map(|row| row.task()).transpose()
     }
 
-    async fn commit(&self, id: &Key, draft: &Draft<String>) -> sqlx::Result<bool> {
+    async fn commit(&self, id: &Key, draft: &Draft) -> sqlx::Result<bool> {
         self.store.commit(id, draft, &Note::default()).await
     }
 
