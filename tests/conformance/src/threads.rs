@@ -26,7 +26,7 @@ pub(crate) type BlockOn<'a> = &'a (dyn Fn(Pin<&mut dyn Future<Output = ()>>) + S
 /// They race for this time at least, and until so many calls have overlapped; or fewer, if so many
 /// were made, which are soon made of a store in memory.
 const AT_LEAST: Duration = Duration::from_millis(150);
-const OVERLAPPED: [u32; 2] = [3_000, 800];
+const OVERLAPPED: [u32; 2] = [3_000, 1_500];
 const CALLS: u32 = 80_000;
 /// They race no longer than this, where they seldom meet.
 const AT_MOST: Duration = Duration::from_secs(8);
