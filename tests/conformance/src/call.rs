@@ -19,7 +19,7 @@ pub(crate) enum Request<I, T> {
 pub(crate) enum Answer<I, T> {
     Created(I),
     Loaded(Option<Task<T>>),
-    /// Whether it was accepted: a commit, a delete, a new task under a name.
+    /// A commit, a delete or a new task under a name: true if it was accepted.
     Written(bool),
     /// The store names its tasks itself.
     NotSupported,
@@ -27,7 +27,7 @@ pub(crate) enum Answer<I, T> {
     None(Fault),
 }
 
-/// What changes a task: from the revision at which it must be, to what it becomes. `None`: there
+/// A change of a task: from the revision at which it must be, to what it becomes. `None`: there
 /// is no task.
 #[derive(Clone)]
 pub(crate) struct Write<T> {
@@ -72,7 +72,7 @@ pub(crate) struct Call<I, T> {
     /// The number of the task; of one that is created, the number that it will have.
     pub(crate) row: usize,
     pub(crate) request: Request<I, T>,
-    /// What was decided, in words.
+    /// The decision in words.
     pub(crate) words: String,
 }
 

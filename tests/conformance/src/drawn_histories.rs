@@ -13,7 +13,7 @@ pub(crate) const ROUNDS: u32 = 900;
 /// The first round that is a marathon: some 500 calls, for what leaks or wears out.
 pub(crate) const MARATHONS: u32 = ROUNDS - 4;
 
-/// What is asked, as often as it stands here.
+/// The requests, each as often as it is drawn.
 #[rustfmt::skip]
 const ANY: [Ask; 24] = [
     Create, Create, Create, Load, Load, Load, Leap, Leap, Delete, Delete, CreateAs, Reopen, Reopen,

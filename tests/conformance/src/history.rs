@@ -32,7 +32,7 @@ pub(crate) const AGAIN: usize = 10;
 pub(crate) const PART: u8 = 128;
 pub(crate) const FREE_NAME: u8 = 128;
 
-/// What a client asks of the store.
+/// A request of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ask {
     Create,
@@ -47,7 +47,7 @@ pub(crate) enum Ask {
     Reopen,
 }
 
-/// What becomes of a call.
+/// The course that a call takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
     /// It is made alone.

@@ -1,4 +1,4 @@
-//! What a store may hold, by what it answered, and which law an answer breaks that cannot be.
+//! The tasks that a store may hold, by its answers, and the law that an impossible answer breaks.
 //!
 //! An accepted commit names the revision that it comes from, so the accepted ones form one chain,
 //! and there are no orders to search through.
@@ -16,7 +16,7 @@ pub(crate) struct Breach {
     pub(crate) law: Law,
     pub(crate) expected: String,
     pub(crate) seen: String,
-    /// What it is worth as evidence: the lower, the more it tells. [`VAGUE`] is what may be another
+    /// Its worth as evidence: the lower, the more it tells. [`VAGUE`] is what may be another
     /// fault, seen from outside.
     pub(crate) rank: u8,
 }
@@ -31,7 +31,7 @@ struct World<T> {
     late: Vec<usize>,
 }
 
-/// What happened since everybody saw a task right, for naming the law that a difference breaks:
+/// The last event since everybody saw a task right, for naming the law that a difference breaks:
 /// the last is blamed first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Since {
@@ -50,12 +50,12 @@ pub(crate) struct Row<I, T> {
     given_up: Vec<Write<T>>,
     /// All that the task certainly was, none first.
     versions: Vec<Option<Task<T>>>,
-    /// Who changed it last.
+    /// The client that changed it last.
     pub(crate) writer: usize,
     since: Since,
-    /// Whether calls about it overlapped since everybody saw it right, or one was given up.
+    /// True if calls about it overlapped since everybody saw it right, or one was given up.
     disturbed: bool,
-    /// Whether a commit was refused that a call in flight may have stopped: see
+    /// True if a commit was refused that a call in flight may have stopped: see
     /// [`Row::needs_a_commit`].
     excused: bool,
 }
@@ -68,7 +68,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
         Self { id, worlds, given_up, versions, writer, since, disturbed: false, excused: false }
     }
 
-    /// What the task is, or may be.
+    /// Returns the task as it is, or may be.
     pub(crate) fn task(&self) -> Option<&Task<T>> {
         self.worlds.first().and_then(|world| world.task.as_ref())
     }
@@ -77,7 +77,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
         self.worlds.len() == 1 && self.worlds[0].late.is_empty()
     }
 
-    /// Whether there never was a task of this name, and may be none now.
+    /// True if there never was a task of this name, and may be none now.
     pub(crate) fn is_free(&self) -> bool {
         self.versions.iter().all(Option::is_none) && self.is_certain()
     }
@@ -94,12 +94,12 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
         self.versions.iter().any(|version| version.as_ref() == task)
     }
 
-    /// Whether a write from this revision may be accepted.
+    /// True if a write from this revision may be accepted.
     pub(crate) fn is_at(&self, from: Option<Revision>) -> bool {
         self.worlds.iter().any(|world| world.is_at(from))
     }
 
-    /// Whether a commit must be seen to be accepted before the end: one was refused, as it may be
+    /// True if a commit must be seen to be accepted before the end: one was refused, as it may be
     /// while a call that was given up is under way, and that must not go on for ever.
     pub(crate) fn needs_a_commit(&self) -> bool {
         self.excused && !self.is_gone()
@@ -187,7 +187,7 @@ impl<T> World<T> {
     }
 }
 
-/// What an answer tells of a task.
+/// The news of a task in an answer.
 enum Told<'a, T> {
     /// That the outcome is unknown, of a call that changes nothing.
     Nothing,
@@ -199,11 +199,11 @@ enum Told<'a, T> {
 /// All tasks of a store.
 pub(crate) struct Ledger<I, T> {
     pub(crate) rows: Vec<Row<I, T>>,
-    /// Whether an error of the store may mean that it happened.
+    /// True if an error of the store may mean that it happened.
     loses_answers: bool,
-    /// Whether calls overlapped, or one was given up.
+    /// True if calls overlapped, or one was given up.
     disturbed: bool,
-    /// Whether a call was given up, and so may still be under way.
+    /// True if a call was given up, and so may still be under way.
     abandoned: bool,
 }
 
@@ -264,7 +264,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
         Ok(())
     }
 
-    /// Whether it is an error that tells nothing.
+    /// True if it is an error that tells nothing.
     fn is_lost(&self, Heard { call, answer }: &Heard<I, T>) -> bool {
         let is_read = matches!(call.request, Request::Create(_) | Request::Load(_));
         self.loses_answers && is_read && matches!(answer, Answer::Error(_))
@@ -435,7 +435,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     }
 }
 
-/// What a broken law is worth as evidence once calls overlapped: then an error may be half a row,
+/// The worth of a broken law as evidence once calls overlapped: then an error may be half a row,
 /// which cannot be read.
 pub(crate) const fn rank(law: Law) -> u8 {
     match law {

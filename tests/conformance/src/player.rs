@@ -23,7 +23,7 @@ use crate::{Law, Report, Store};
 /// Ticks until a call counts as one that does not end.
 pub(crate) const PATIENCE: u64 = 3_000;
 
-/// How often a store that loses answers is asked again, where that can do no harm.
+/// The times that a store which loses answers is asked again, where that can do no harm.
 const TRIES: u32 = 32;
 
 /// No history has more tasks, and none tries to create twice as many, so that the last name of a
@@ -42,7 +42,7 @@ type Outcome<T = ()> = Result<T, Found>;
 type Maybe<T> = Outcome<Option<T>>;
 type MaybeTask<S> = Maybe<Task<<S as Store>::Payload>>;
 
-/// What is known of the kind of store, from one history to the next.
+/// Knowledge of the kind of store, kept from one history to the next.
 pub(crate) struct Known<S: Store> {
     pub(crate) clock: Arc<Clock>,
     pub(crate) report: Report,
@@ -52,7 +52,7 @@ pub(crate) struct Known<S: Store> {
     free_name: Option<S::Id>,
     /// Whether, as far as is known, clients may choose names.
     takes_names: bool,
-    /// How often a call of each kind waits.
+    /// The waits of a call of each kind.
     waits: HashMap<Kind<S>, u32>,
     /// Ticks that a slow call takes.
     slow: u64,
@@ -159,9 +159,9 @@ struct Play<'a, S: Store> {
     /// The task under a name that was free.
     free_row: Option<usize>,
     texts: u32,
-    /// How many creates were begun.
+    /// The creates that were begun.
     creates: usize,
-    /// Who acted last, and looks first.
+    /// The client that acted last, and looks first.
     actor: usize,
     is_watched: bool,
 }
@@ -254,7 +254,7 @@ impl<S: Store> Play<'_, S> {
         &mut copies[row]
     }
 
-    /// What a client is about to do; `None` if there is nothing to do it to.
+    /// Prepares a client's next call; `None` if there is no task for it.
     async fn prepare(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<CallOf<S>> {
         let rows = self.ledger.rows.len();
         if ask(event) == Ask::Create {
@@ -280,7 +280,7 @@ impl<S: Store> Play<'_, S> {
         Ok(Some(CallOf::<S>::new(client, row, request)))
     }
 
-    /// What a client makes of its copy of a task.
+    /// Prepares a change of a client's copy of a task.
     async fn change(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<CallOf<S>> {
         let as_held = event[AS_HELD] > 0 || self.ledger.rows[row].is_free();
         let Some(mut task) = self.held(client, row, as_held).await? else { return Ok(None) };

@@ -98,14 +98,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why a call has no answer.
+/// The reason for a missing answer.
 pub(crate) enum Fault {
     Panicked(String),
     /// It did not end.
     Silent,
 }
 
-/// What is seen of a call that did not end.
+/// The text for a call that did not end.
 pub(crate) const NO_ANSWER: &str = "no answer";
 
 impl Fault {
@@ -121,7 +121,7 @@ impl Fault {
 pub(crate) struct Flight<'a, T> {
     call: Option<Pin<Box<dyn Future<Output = T> + 'a>>>,
     bell: Arc<Bell>,
-    /// How often it has waited.
+    /// The times that it has waited.
     pub(crate) waits: u32,
     ended: Option<Result<T, Fault>>,
 }
@@ -245,7 +245,7 @@ pub(crate) async fn step_aside() {
 /// Wakes the task that polls a call, and remembers that it was this call.
 #[derive(Default)]
 struct Bell {
-    /// Whether it has not rung since the last poll.
+    /// True if it has not rung since the last poll.
     quiet: AtomicBool,
     at: Mutex<Option<Waker>>,
 }
@@ -259,7 +259,7 @@ impl Wake for Bell {
 }
 
 std::thread_local! {
-    /// Whether a panic of this thread is an answer of the store's.
+    /// True if a panic of this thread is an answer of the store's.
     static QUIET: Cell<bool> = const { Cell::new(false) };
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }

@@ -21,14 +21,14 @@ const SECONDS: &str = "TASK_LIFECYCLE_SECONDS";
 /// For how many seconds histories are played, if nothing else is asked for.
 const TIME: u64 = 30;
 
-/// How long a violation is made shorter.
+/// The time for making a violation shorter.
 const SHRINKING: Duration = Duration::from_secs(20);
 
-/// How many histories more are played, and for how long, after a violation that may be another
+/// The histories that are played, and the time, after a violation that may be another
 /// law's doing.
 const MORE: (u32, Duration) = (60, Duration::from_secs(5));
 
-/// How many calls without an answer are taken for a busy machine's, if they cannot be repeated.
+/// The calls without an answer that are taken for a busy machine's, if they cannot be repeated.
 const SILENT: u32 = 2;
 
 /// A violation with the history that showed it.

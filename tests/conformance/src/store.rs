@@ -2,20 +2,20 @@ use core::fmt::Debug;
 
 use task_lifecycle::{Draft, Revision, Task};
 
-/// Where a program keeps its tasks: a table, a map, an actor.
+/// A program's keeper of tasks: a table, a map, an actor.
 #[expect(
     async_fn_in_trait,
     reason = "the suite asks for no `Send`, and whoever implements it writes `async fn`"
 )]
 pub trait Store: Sized {
-    /// What names a task.
+    /// The name of a task.
     type Id: Clone + Debug + Send;
-    /// What the program keeps about a task.
+    /// The payload that the program keeps about a task.
     type Payload: Clone + PartialEq + Debug + Send;
-    /// What goes wrong when nobody raced: an outage, a row that cannot be read.
+    /// An error when nobody raced: an outage, a row that cannot be read.
     type Error: Debug;
 
-    /// Whether an `Err` of [`commit`](Self::commit) or [`delete`](Self::delete) may mean that it
+    /// True if an `Err` of [`commit`](Self::commit) or [`delete`](Self::delete) may mean that it
     /// happened, in a calm run too.
     const LOSES_ANSWERS: bool = false;
 

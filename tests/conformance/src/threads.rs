@@ -26,29 +26,29 @@ pub(crate) type BlockOn<'a> = &'a (dyn Fn(Pin<&mut dyn Future<Output = ()>>) + S
 /// They race for this time at least, and until so many calls have overlapped; or fewer, if so many
 /// were made, which are soon made of a store in memory.
 const AT_LEAST: Duration = Duration::from_millis(150);
-const OVERLAPPED: [u32; 2] = [3_000, 800];
+const OVERLAPPED: [u32; 2] = [3_000, 1_500];
 const CALLS: u32 = 80_000;
 /// They race no longer than this, where they seldom meet.
 const AT_MOST: Duration = Duration::from_secs(8);
 
-/// How long they go on after a violation that may be another law's doing.
+/// The time that they go on after a violation that may be another law's doing.
 const MORE: Duration = Duration::from_millis(300);
 
 /// Turns until a thread that waits for another goes to sleep, and for how long at a time.
 const TURNS: u32 = 2_000;
 const NAP: Duration = Duration::from_millis(1);
 
-/// How long a thread waits at a task for one that does not come nearer.
+/// The time that a thread waits at a task for one that does not come nearer.
 const STALLED: Duration = Duration::from_millis(500);
 
-/// How many changes each thread tries of a task that is soon deleted.
+/// The changes that each thread tries of a task that is soon deleted.
 const STEPS: usize = 6;
 
-/// Where a thread is when it is at the first task: one with many changes, so that a thread that is
+/// The place of a thread at the first task: one with many changes, so that a thread that is
 /// stopped in the middle finds the other. Before, it creates tasks.
 const LONG: usize = 1_000;
 
-/// What one thread asked and heard about one task.
+/// The calls of one thread about one task.
 type Log<S> = Vec<HeardOf<S>>;
 
 /// A task that the threads race for, as it was created.
@@ -144,11 +144,11 @@ fn discard<S>(block_on: BlockOn<'_>, store: S) {
     let _ = drive(block_on, async { drop(store) });
 }
 
-/// Where two threads meet, and what they count.
+/// The meeting place of two threads, and their counts.
 #[derive(Default)]
 struct Meeting {
     threads: [OnceLock<Thread>; 2],
-    /// How often they came to where they wait for each other.
+    /// The times that one came to where they wait for each other.
     arrived: AtomicUsize,
     /// The number of the task that each is at, and whether it is asleep.
     at: [AtomicUsize; 2],
@@ -193,7 +193,7 @@ impl Meeting {
         }
     }
 
-    /// Waits awake for a while, and then asleep, so that a machine that is busy lets the other come.
+    /// Waits awake for a while, and then asleep, so that a busy machine lets the other come.
     fn turn(&self, me: usize, turns: &mut u32) {
         *turns += 1;
         if *turns % TURNS > 0 {
@@ -209,7 +209,7 @@ impl Meeting {
     }
 }
 
-/// What the threads of a batch share.
+/// A batch of tasks, shared by the threads.
 struct Batch<'a, S: Store> {
     block_on: BlockOn<'a>,
     clock: &'a Clock,

@@ -40,7 +40,7 @@ fn on_threads<S: task_lifecycle_conformance::Store + Send>(open: impl FnMut() ->
     check_threads(open, |future| runtime.block_on(future));
 }
 
-/// How often each store is tried: `TASK_LIFECYCLE_RUNS=20` shows that it does not depend on luck.
+/// The runs of each store: `TASK_LIFECYCLE_RUNS=20` shows that nothing depends on luck.
 fn runs() -> usize {
     env::var("TASK_LIFECYCLE_RUNS").map_or(1, |runs| runs.parse().unwrap())
 }
@@ -195,7 +195,7 @@ fn a_story_is_played_again_by_its_digits() {
     assert_eq!(one, two);
 }
 
-/// What an ignored test prints, with a variable set: to set one here takes `unsafe`.
+/// Returns what an ignored test prints with a variable set: to set one here takes `unsafe`.
 fn in_a_process(test: &str, name: &str, value: &str) -> String {
     let mut run = Command::new(env::current_exe().unwrap());
     run.args([test, "--exact", "--ignored", "--nocapture"]);

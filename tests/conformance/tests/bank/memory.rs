@@ -34,7 +34,7 @@ pub(crate) struct Memory {
     shared: Arc<Shared>,
     /// The rows that this handle has read.
     pub(crate) own: Mutex<Rows>,
-    /// Whether calls wait; if not, they let other threads come between.
+    /// True if calls wait; if not, they let other threads come between.
     waits: bool,
 }
 
@@ -147,9 +147,9 @@ impl Memory {
 
 pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = Answer<T>> + 'a>>;
 
-/// What a store does; a fault does some of it otherwise.
+/// The methods of a store; a fault overrides some of them.
 pub(crate) trait Fault: Sync {
-    /// What is written of a task, over the row that was there.
+    /// The row that is written of a task, over the one that was there.
     fn written(&self, row: Row, _before: Option<&Row>) -> Answer<Row> {
         Ok(row)
     }

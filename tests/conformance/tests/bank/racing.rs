@@ -58,7 +58,7 @@ SameNameTwice OthersAreUntouched SeenWhole { create(store, row) {
     let id = store.next.load(Ordering::Relaxed); store.pause().await;
     store.next.store(id + 1, Ordering::Relaxed); store.put(id, Some(row)); Ok(id)
 }}
-OthersWrittenBack NeverOlder OneWins { commit(store, id, draft, row) {
+OthersWrittenBack NeverOlder OneWins DeletedIsGone { commit(store, id, draft, row) {
     let mut all = lock(&store.rows).clone(); store.pause().await;
     let is_current = store.is_at(id, draft.loaded());
     if is_current { all.insert(id, row); *lock(&store.rows) = all; }

@@ -39,7 +39,7 @@ impl<T> Tasks<T> {
     }
 }
 
-/// What a program keeps about a task.
+/// A payload.
 pub(crate) trait Kept: Clone + PartialEq + std::fmt::Debug + Send + Sync + 'static {
     fn of(text: &str) -> Self;
 }
@@ -63,7 +63,7 @@ impl Kept for [char; 4] {
     }
 }
 
-/// How a store does one thing to all that it keeps, with nothing in between. `Err`: it is busy, or
+/// A way to do one thing to all tasks, with nothing in between. `Err`: it is busy, or
 /// nobody knows whether it was done.
 pub(crate) trait Keep<T: Kept>: Default + Clone + Send {
     const LOSES_ANSWERS: bool = false;
@@ -76,7 +76,7 @@ pub(crate) trait Keep<T: Kept>: Default + Clone + Send {
     ) -> Answer<R>;
 }
 
-/// What a store says instead of waiting for a lock.
+/// The error of a store that does not wait for a lock.
 const BUSY: &str = "could not obtain the lock";
 
 pub(crate) struct By<K, T = String>(K, PhantomData<T>);
