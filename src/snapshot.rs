@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeStruct as _,
 };
 
-/// What an updating task reverts to.
+/// The status and payload that an updating task reverts to.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(
     feature = "serde",
@@ -45,7 +45,7 @@ pub struct Previous<T> {
 /// # }
 /// ```
 ///
-/// What is not a valid task is refused, and the error names the fault. The page
+/// Both refuse what is not a valid task, and the error names the fault. The page
 /// [`stored_form`](crate::_documentation::stored_form) has the rules, the formats, and how the form
 /// may change over time. In SQL, store the fields in columns and decide by
 /// [`State::from_parts`](crate::State::from_parts).
@@ -57,18 +57,18 @@ pub struct Previous<T> {
     serde(bound(deserialize = "T: Deserialize<'de>"))
 )]
 pub struct Snapshot<T> {
-    /// What a client sees.
+    /// The status that a client sees.
     pub status: Status,
-    /// How many changes the task has accepted.
+    /// The number of changes that the task has accepted.
     pub revision: Revision,
-    /// How often the task was queued again.
+    /// The number of times that the task was queued again.
     pub run: Run,
     /// The current payload.
     // `deserialize_with` is what makes a field required for every `T`: without it serde reads an
     // absent `Option` as `None`.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "Deserialize::deserialize"))]
     pub payload: T,
-    /// What the task would revert to, exactly while it is updating.
+    /// The state that the task would revert to: `Some` exactly while it is updating.
     #[cfg_attr(feature = "serde", serde(default))]
     pub previous: Option<Previous<T>>,
 }

@@ -2,7 +2,7 @@ use core::fmt;
 
 use crate::{Operation, SnapshotError, Status, TransitionError};
 
-/// What decides: a task's status and, while it is updating, the status that it would revert to.
+/// A task's status and, during an update, the status it would revert to.
 ///
 /// One byte without the payload, for programs that keep tasks in columns: the decision needs
 /// neither the configuration nor the output, and the SQL moves them. [`Task`](crate::Task) is a

@@ -1,7 +1,7 @@
 use crate::error::UnknownStatus;
 use crate::{Operation, State};
 
-/// What a client sees of a task.
+/// The state of a task as a client sees it.
 ///
 /// The five names are the wire strings: in [`Display`](core::fmt::Display), in
 /// [`FromStr`](core::str::FromStr) and in every serde format. Case matters. The order is that of

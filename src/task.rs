@@ -30,7 +30,7 @@ use crate::{
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
 ///
-/// How a server and a worker use it with a database is told on the page about
+/// For its use in a server and a worker, with a database, see the page about
 /// [embedding](crate::_documentation::embedding).
 // In this order what every operation reads and writes lies in the first cache line, whatever the
 // payload.

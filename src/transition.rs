@@ -1,6 +1,6 @@
 use crate::{Operation, Revision, Run, State};
 
-/// What an accepted operation did. The layout in memory is no promise.
+/// The result of an accepted operation. The layout in memory is no promise.
 ///
 /// ```
 /// use task_lifecycle::{Released, Status, Task};
@@ -51,7 +51,7 @@ impl<T> Transition<T> {
 
 /// The payload that an operation took out of a task. Closed.
 ///
-/// What it points to, such as an output file, can be removed once the commit has won.
+/// Files that it points to, such as the output, can be removed once the commit has won.
 /// The layout in memory is no promise.
 // The tag is one byte: as wide as a payload of eight bytes, it would be taken apart with it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

@@ -21,7 +21,7 @@ impl Client {
         pairs.filter(|pair| !waits(pair[0]) && waits(pair[1])).count() as u64
     }
 
-    /// What was shown before the update that is under way. A task that is at work, and was
+    /// The last moment before the update that is under way. A task that is at work, and was
     /// completed once, is being updated: the last completed moment is what came before.
     fn before_update(&self) -> Option<Moment> {
         let at_work = |(status, _): &Moment| matches!(status.as_str(), "Starting" | "Processing");
@@ -29,7 +29,7 @@ impl Client {
         completed.copied().filter(|_| at_work(&self.now()))
     }
 
-    /// What an operation shows next, by its sentence: `Some(None)` where the task is gone, `None`
+    /// The moment that an operation leads to, by its sentence: `Some(None)` where the task is gone, `None`
     /// if it is refused.
     #[allow(clippy::option_option, reason = "refused, gone, or shown")]
     fn after(&self, operation: Operation, new: u64) -> Option<Option<Moment>> {

@@ -1,10 +1,10 @@
-//! What several subjects need: a task in each state.
+//! A task in each state.
 
 use task_lifecycle::{Event, Operation, Revision, Run, Snapshot, State, Task};
 
 use Operation::{Cancel, Fail, Start, Succeed, Update};
 
-/// How a new task comes to be in each state, in the order of `State::ALL`.
+/// The operations that bring a new task to each state, in the order of `State::ALL`.
 pub(crate) const PATHS: [&[Operation]; 9] = [
     &[],
     &[Start],

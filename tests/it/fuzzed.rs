@@ -1,4 +1,4 @@
-//! What a fuzzer tries: each function takes any bytes, and panics if a law is broken.
+//! The functions that a fuzzer calls: each function takes any bytes, and panics if a law is broken.
 
 use serde_json::{Value, from_slice, to_vec};
 use task_lifecycle::{Operation, Snapshot, Task};

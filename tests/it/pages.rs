@@ -1,4 +1,4 @@
-//! What the pages show of the code, written by the code. `UPDATE_EXPECT=1 cargo test --test it`
+//! The tables and figures of the pages, written by the code. `UPDATE_EXPECT=1 cargo test --test it`
 //! mends every page and file that is compared.
 
 use std::collections::BTreeSet;
@@ -21,7 +21,7 @@ pub(crate) fn compare(page: &str, regions: &[(&str, String)]) {
     expect_file![file].assert_eq(&text);
 }
 
-/// What an operation makes of new tasks, or of updates, in one of `statuses`.
+/// The states that an operation leads to from new tasks, or from updates, in one of `statuses`.
 fn becomes(operation: Operation, statuses: &[Status], update: bool) -> String {
     let answer = |&from: &State| Some((from, from.apply(operation).ok()?));
     let listed = |it: &&State| statuses.contains(&it.status()) && it.is_update() == update;

@@ -36,7 +36,7 @@ fn traits() {
     word::<Operation, UnknownOperation>();
 }
 
-/// What holds payloads is covariant, and has the traits that the payload has. It is enough that
+/// A type that holds payloads is covariant, and has the traits that the payload has. It is enough that
 /// this compiles.
 macro_rules! are_as_the_payload {
     ($($Holder:ident)*) => { $(

@@ -7,7 +7,7 @@ use task_lifecycle::{Draft, Event, Operation, Revision, Run, Snapshot, Status, T
 
 use crate::common::{counted, task_in_each_state};
 
-/// Where an implementation that counts in doubles, or does not wrap, is seen.
+/// The counters that give away an implementation that counts in doubles, or does not wrap.
 const LARGE: u64 = 1 << 53;
 const LAST: u64 = u64::MAX;
 

@@ -164,7 +164,7 @@ impl Database {
     }
 }
 
-/// What lies beside a task, as the table of the page has it.
+/// The columns beside a task, as the table of the page has them.
 struct Beside {
     queued: Run,
     attempts: u32,

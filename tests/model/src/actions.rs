@@ -1,4 +1,4 @@
-//! Which steps can come next.
+//! The steps that can come next.
 
 use std::ops::Range;
 
