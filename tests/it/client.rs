@@ -60,7 +60,7 @@ impl Client {
         }
     }
 
-    /// Of two payloads, the one that is not shown any more after an accepted operation.
+    /// The one of two payloads that is not shown any more after an accepted operation.
     fn released(&self, operation: Operation) -> Released<u64> {
         match (operation, self.before_update()) {
             (Operation::Succeed, Some((_, before))) => Released::Previous(before),

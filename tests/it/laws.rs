@@ -86,7 +86,7 @@ fn all_sequences_show_what_a_client_expects() {
     }
 }
 
-/// From each state, every sequence of four on a draft of it.
+/// Plays every sequence of four on a draft, from each state.
 #[test]
 fn prop_drafted() {
     for path in PATHS {

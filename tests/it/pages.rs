@@ -50,7 +50,7 @@ fn table() -> String {
     header.to_owned() + &rows.collect::<String>().replace("|  |", "| |")
 }
 
-/// For each status its arrows, and where the arrow of an update leads elsewhere.
+/// The arrows of each status, and where the arrow of an update leads elsewhere.
 fn diagram() -> String {
     let mut lines = vec!["```text".to_owned()];
     for &status in Status::ALL {

@@ -128,7 +128,7 @@ fn other_texts_of_the_same_task() {
     assert_eq!(to_string(&update).unwrap(), STORED[6]);
 }
 
-/// In bytes, fields and events are known by their position alone.
+/// Binary formats know fields and events by their position alone.
 #[test]
 fn positions_are_pinned() {
     let task = Task::new("p");

@@ -25,7 +25,7 @@ fn compare(name: &str, entries: impl IntoIterator<Item = Value>) {
     expect_file![file].assert_eq(&text);
 }
 
-/// As text: as JSON numbers the counters would lose digits on the way into some languages.
+/// The counters as text: as JSON numbers they would lose digits in some languages.
 fn stored(task: &Task<String>) -> Value {
     json!(to_string(task).unwrap())
 }

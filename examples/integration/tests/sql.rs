@@ -193,7 +193,7 @@ impl Beside {
         self
     }
 
-    /// As [`Database::row`] has it.
+    /// The row in the form of [`Database::row`].
     fn row(&self, task: &Task<String>, over: &str) -> Vec<Option<String>> {
         let Snapshot { status, revision, run, payload, previous } = Snapshot::from(task);
         let (previous, previous_payload) =

@@ -17,9 +17,9 @@ use std::{env, fs};
 
 /// An engine that runs.
 pub struct Engine {
-    /// For the store's `open`. With commas between the nodes of a cluster.
+    /// The argument of the store's `open`: addresses, with commas between the nodes of a cluster.
     pub address: String,
-    /// In the order of the addresses.
+    /// The processes, in the order of the addresses.
     pub nodes: Vec<Node>,
     dir: PathBuf,
     /// A shell that waits for the end of its standard input, and cleans up.
