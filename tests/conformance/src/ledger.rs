@@ -358,7 +358,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
             (_, Answer::Written(true)) => Law::StaleIsRefused,
             (_, Answer::Written(false)) => Law::CurrentIsAccepted,
             (Request::CreateAs(..), _) => Law::NoError,
-            (_, Answer::Error(_)) if row.is_gone() => Law::AbsenceIsNoError,
+            (_, Answer::Error(_)) if row.is_gone() && !row.disturbed => Law::AbsenceIsNoError,
             _ => Law::NoError,
         };
         let due = match from {

@@ -50,7 +50,7 @@ pub(crate) struct Known<S: Store> {
     pub(crate) patience: u64,
     /// The name of a task in another store.
     free_name: Option<S::Id>,
-    /// Whether, as far as is known, clients may choose names.
+    /// True if clients may choose names, as far as is known.
     takes_names: bool,
     /// The waits of a call of each kind.
     waits: HashMap<Kind<S>, u32>,
