@@ -42,7 +42,7 @@ pub(crate) enum Ask {
     Load,
     /// A delete, and before it a commit of `fail` if the task is active.
     Delete,
-    /// As many changes in one commit as bring the counters to a column's end.
+    /// One commit of so many changes that the counters come to a column's end.
     Leap,
     /// A new task under a name that its client chose.
     CreateAs,

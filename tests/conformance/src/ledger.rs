@@ -189,10 +189,10 @@ impl<T> World<T> {
 
 /// The news of a task in an answer.
 enum Told<'a, T> {
-    /// That the outcome is unknown, of a call that changes nothing.
+    /// The outcome is unknown, of a call that changes nothing.
     Nothing,
     Seen(Option<&'a Task<T>>),
-    /// `None`: that the outcome is unknown.
+    /// `None`: the outcome is unknown.
     Wrote(Write<T>, Option<bool>),
 }
 

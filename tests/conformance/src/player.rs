@@ -93,7 +93,7 @@ impl<S: Store> Known<S> {
         (2 + 3 * self.slow).min(100)
     }
 
-    /// From here on a call that does not end is no news.
+    /// Shortens the patience, once it is known that a call may not end.
     pub(crate) fn hurry(&mut self) {
         self.patience = (50 * self.slow).clamp(200, PATIENCE);
     }
