@@ -37,7 +37,7 @@ const PAIRS: [[Ask; 2]; 24] = [
 /// Draws the history of a round: of a seed and a round always the same.
 pub(crate) fn draw(seed: u64, round: u32) -> History {
     let mut draw = Draw(seed ^ u64::from(round).wrapping_mul(0xd134_2543_de82_ef95), [0; 2]);
-    draw.1 = draw.texts();
+    draw.1 = draw.texts(round);
     let watch = draw.below(2);
     match round {
         MARATHONS.. => History { watch: 1, events: draw.marathon() },
@@ -65,19 +65,17 @@ impl Draw {
         self.below(count) == 0
     }
 
-    /// The large ones are slow, so they come together and seldom.
-    fn texts(&mut self) -> [u8; 2] {
-        if self.one_in(16) {
+    /// The large ones are slow, so they come together, and in short histories only.
+    fn texts(&mut self, round: u32) -> [u8; 2] {
+        if round % 32 == 6 || round % 64 == 9 {
             return [FIRST_LARGE, FIRST_LARGE + 1];
         }
         [(); 2].map(|()| 1 + self.below(FIRST_LARGE - 1))
     }
 
     fn text(&mut self) -> u8 {
-        match self.below(4) {
-            0 | 1 => 0,
-            second => self.1[usize::from(second - 2)],
-        }
+        let text = self.1[usize::from(self.below(2))];
+        if text < FIRST_LARGE && self.one_in(2) { 0 } else { text }
     }
 
     fn event(&mut self, ask: Ask) -> Event {
@@ -158,6 +156,10 @@ impl Draw {
 
     fn given_up(&mut self) -> Event {
         let ask = GIVEN_UP[usize::from(self.below(12))];
+        self.call_given_up(ask)
+    }
+
+    fn call_given_up(&mut self, ask: Ask) -> Event {
         let mut event = self.event(ask);
         event[FATE] = Fate::GivenUp as u8;
         event[WAITS] = PART + self.below(PART);
@@ -167,16 +169,15 @@ impl Draw {
     fn marathon(&mut self) -> Vec<Event> {
         self.1 = [1, 3];
         let mut events = self.events(40, 1);
-        for _ in 0..5 {
-            let mut often = match self.below(8) {
-                0..3 => self.event(Commit),
-                3 => self.event(Load),
-                _ => self.given_up(),
-            };
+        for mut often in [self.event(Commit), self.event(Load), self.given_up(), self.given_up()] {
             often[AGAIN] = 20 + self.below(200);
             let at = 1 + usize::from(self.below(u8::try_from(events.len()).unwrap_or(u8::MAX)));
             events.insert(at.min(events.len()), often);
         }
+        // The first task is still there.
+        let mut given_up = self.call_given_up(Commit);
+        (given_up[TASK], given_up[AGAIN]) = (0, 20 + self.below(80));
+        events.insert(1, given_up);
         events
     }
 }

@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use task_lifecycle::Operation;
+
 /// One thing that a client does, a byte each for:
 pub(crate) type Event = [u8; 11];
 
@@ -40,7 +42,7 @@ pub(crate) enum Ask {
     Load,
     /// A delete, and before it a commit of `fail` if the task is active.
     Delete,
-    /// As many changes in one commit as bring the counters to a column's end.
+    /// One commit of so many changes that the counters come to a column's end.
     Leap,
     /// A new task under a name that its client chose.
     CreateAs,
@@ -117,6 +119,26 @@ impl History {
                 fewer
             })
         });
+        // The second of two calls alone, and of a delete what had to come before it.
+        let apart = (1..all).filter(move |&at| !matches!(fate(&self.events[at - 1]), Fate::Alone));
+        let apart = apart.map(move |at| {
+            let mut apart = self.clone();
+            let first = apart.events.remove(at - 1);
+            let second = &mut apart.events[at - 1];
+            second[TASK] = (second[TASK] % FREE_NAME).wrapping_add(first[TASK]);
+            second[CLIENT] = 1 - first[CLIENT] % 2;
+            apart
+        });
+        let deletes = (0..all).filter(move |&at| ask(&self.events[at]) == Ask::Delete);
+        let failed = deletes.map(move |at| {
+            let mut failed = self.clone();
+            let [client, task] = [CLIENT, TASK].map(|byte| self.events[at][byte]);
+            let event = &mut failed.events[at];
+            *event = Event::default();
+            (event[ASK], event[CHANGE]) = (Ask::Commit as u8, Operation::Fail as u8);
+            (event[CLIENT], event[TASK]) = (client, task);
+            failed
+        });
         let watched = (0..self.watch).map(|watch| Self { watch, ..self.clone() });
         let smaller = (0..all).flat_map(move |event| {
             (0..Event::default().len()).flat_map(move |at| {
@@ -129,7 +151,7 @@ impl History {
                 })
             })
         });
-        fewer.chain(watched).chain(smaller)
+        fewer.chain(watched).chain(apart).chain(failed).chain(smaller)
     }
 }
 

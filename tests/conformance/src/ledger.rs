@@ -189,10 +189,10 @@ impl<T> World<T> {
 
 /// The news of a task in an answer.
 enum Told<'a, T> {
-    /// That the outcome is unknown, of a call that changes nothing.
+    /// The outcome is unknown, of a call that changes nothing.
     Nothing,
     Seen(Option<&'a Task<T>>),
-    /// `None`: that the outcome is unknown.
+    /// `None`: the outcome is unknown.
     Wrote(Write<T>, Option<bool>),
 }
 
@@ -358,7 +358,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
             (_, Answer::Written(true)) => Law::StaleIsRefused,
             (_, Answer::Written(false)) => Law::CurrentIsAccepted,
             (Request::CreateAs(..), _) => Law::NoError,
-            (_, Answer::Error(_)) if row.is_gone() => Law::AbsenceIsNoError,
+            (_, Answer::Error(_)) if row.is_gone() && !row.disturbed => Law::AbsenceIsNoError,
             _ => Law::NoError,
         };
         let due = match from {

@@ -50,7 +50,7 @@ pub(crate) struct Known<S: Store> {
     pub(crate) patience: u64,
     /// The name of a task in another store.
     free_name: Option<S::Id>,
-    /// Whether, as far as is known, clients may choose names.
+    /// True if clients may choose names, as far as is known.
     takes_names: bool,
     /// The waits of a call of each kind.
     waits: HashMap<Kind<S>, u32>,
@@ -93,7 +93,7 @@ impl<S: Store> Known<S> {
         (2 + 3 * self.slow).min(100)
     }
 
-    /// From here on a call that does not end is no news.
+    /// Shortens the patience, once it is known that a call may not end.
     pub(crate) fn hurry(&mut self) {
         self.patience = (50 * self.slow).clamp(200, PATIENCE);
     }

@@ -18,7 +18,7 @@ const REPLAY: &str = "TASK_LIFECYCLE_REPLAY";
 const SEED: &str = "TASK_LIFECYCLE_SEED";
 const SECONDS: &str = "TASK_LIFECYCLE_SECONDS";
 
-/// For how many seconds histories are played, if nothing else is asked for.
+/// The seconds for which histories are played, if nothing else is asked for.
 const TIME: u64 = 30;
 
 /// The time for making a violation shorter.
@@ -83,7 +83,7 @@ pub(crate) async fn search<S: Store>(
     Err(told(&mut open, &mut known, shown, seed).await)
 }
 
-/// Says that nothing overlapped, if so.
+/// Returns a violation if nothing overlapped.
 pub(crate) fn tried(report: Report, seen: &str) -> Result<Report, Violation> {
     // A replay is one history, in which none need to.
     if report.overlapped > 0 || env::var(REPLAY).is_ok() {

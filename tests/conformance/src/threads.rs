@@ -216,7 +216,7 @@ struct Batch<'a, S: Store> {
     numbers: Range<u32>,
     until: Instant,
     prizes: Mutex<Vec<PrizeOf<S>>>,
-    /// That a task could not be created.
+    /// The first task that could not be created.
     failed: Mutex<Option<Told>>,
     meeting: Meeting,
 }

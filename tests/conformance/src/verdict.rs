@@ -27,7 +27,7 @@ pub enum Law {
     AbsenceIsNoError,
     /// Nothing else is an error either, panics, or does not end.
     NoError,
-    /// Of two commits or deletes from one revision, one is refused.
+    /// One of two commits or deletes from one revision is refused.
     OneWins,
     /// A task that is seen was committed: no half of it, and nothing that was refused.
     SeenWhole,

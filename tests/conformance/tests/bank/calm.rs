@@ -33,7 +33,7 @@ PreviousPayloadDropped StoredWhole {
 PreviousStatusForgotten StoredWhole {
     written(mut row, _) { if let Some(previous) = &mut row.previous { previous.status = Status::Succeeded; } Ok(row) }
 }
-TwoLargeTextsAreOne StoredWhole { written(mut row, _) {
+TwoLargeTextsAreOne StoredWhole SeenWhole { written(mut row, _) {
     if let Some(previous) = &mut row.previous {
         if previous.payload.get(..1_000) == row.payload.get(..1_000) && row.payload.len() > 1_000 {
             previous.payload.clone_from(&row.payload);

@@ -45,9 +45,10 @@ fn runs() -> usize {
     env::var("TASK_LIFECYCLE_RUNS").map_or(1, |runs| runs.parse().unwrap())
 }
 
-/// The lines of a story. What leaks needs all the calls that leak it.
+/// The most lines of a story, of which a few are loads that the calls need. What wears out needs
+/// more calls.
 fn most(store: &Broken) -> usize {
-    if store.name == "PermitLeaks" { 14 } else { 8 }
+    if matches!(store.name, "PermitLeaks" | "Every64thWriteLost") { 14 } else { 10 }
 }
 
 /// Each is caught, by its law, in a short story.
@@ -210,26 +211,18 @@ fn print_the_first() {
     println!("\n|{}|{:?}", found.story.join("|"), found.replay);
 }
 
-/// Every store of the bank, the law that it is caught by, and how long the story is.
+/// Every store of the bank, and the laws that it may be caught by.
 #[test]
 fn the_bank_is_what_its_page_shows() {
-    let rows = in_a_process("print_the_bank", "TASK_LIFECYCLE_SEED", "1");
+    let stores = [calm::CALM, racing::RACING, racing::ONLY_WAITING, racing::ON_THREADS].concat();
+    let rows = stores.iter().map(|store| {
+        let laws: Vec<_> = store.laws.iter().map(|law| format!("`{law:?}`")).collect();
+        format!("| `{}` | {} |\n", store.name, laws.join(", "))
+    });
     expect_file!["../../BANK.md"].assert_eq(&format!(
-        "# The bank\n\nEach store is broken on purpose. The law by which the suite catches it, and the \
-         lines of the story, as drawn by `TASK_LIFECYCLE_SEED=1`. Written by `UPDATE_EXPECT=1 cargo \
-         test -p task-lifecycle-conformance`.\n\n| store | law | lines |\n|---|---|---|\n{rows}\n"
+        "# The bank\n\nEach store is broken on purpose. It is caught by a law that it breaks, mostly \
+         by the first. Written by `UPDATE_EXPECT=1 cargo test -p task-lifecycle-conformance`.\n\n\
+         | store | laws |\n|---|---|\n{}",
+        rows.collect::<String>()
     ));
-}
-
-#[test]
-#[ignore = "it is run by another test"]
-fn print_the_bank() {
-    println!();
-    for store in [calm::CALM, racing::RACING, racing::ONLY_WAITING].concat() {
-        let found = waiting(store.fault).unwrap_err();
-        println!("| `{}` | `{:?}` | {} |", store.name, found.law, found.story.len());
-    }
-    for store in racing::ON_THREADS {
-        println!("| `{}` | `{:?}` | threads race |", store.name, store.laws[0]);
-    }
 }

@@ -7,10 +7,12 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use task_lifecycle::{Draft, Revision, Snapshot, Task};
 use task_lifecycle_conformance::{Law, Store};
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 pub(crate) type Row = Snapshot<String>;
 pub(crate) type Rows = BTreeMap<u32, Row>;
@@ -84,7 +86,15 @@ impl Memory {
             if let Some(guard) = self.try_take() {
                 return guard;
             }
-            self.pause().await;
+            self.wait().await;
+        }
+    }
+
+    /// Waits for what another call holds.
+    pub(crate) async fn wait(&self) {
+        if self.waits {
+            sleep(Duration::from_millis(1)).await;
+        } else {
             thread::yield_now();
         }
     }

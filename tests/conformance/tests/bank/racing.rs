@@ -159,7 +159,7 @@ AbandonedLockRefusesForEver CurrentIsAccepted { commit(store, id, draft, row) {
     store.taken.store(false, Ordering::Release); Ok(is_current)
 }}
 PermitLeaks NoError { commit(store, id, draft, row) {
-    while store.count.load(Ordering::Relaxed) >= 10 { store.pause().await; }
+    while store.count.load(Ordering::Relaxed) >= 10 { store.wait().await; }
     store.counted(); store.pause().await; let is_current = store.swap(id, draft.loaded(), Some(row));
     store.count.fetch_sub(1, Ordering::Relaxed); Ok(is_current)
 }}
