@@ -1,5 +1,4 @@
-//! Strategies for [`proptest`], for the property tests of a program that embeds the crate. Feature
-//! `proptest`.
+//! Strategies for the property tests of a program that embeds the crate, with feature `proptest`.
 //!
 //! ```
 //! use proptest::prelude::*;

@@ -38,19 +38,23 @@ fn becomes(operation: Operation, statuses: &[Status], update: bool) -> String {
     words.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" or ")
 }
 
+/// The states that a task becomes, and an update if that differs.
+fn both(operation: Operation, statuses: &[Status]) -> String {
+    let [new, update] = [false, true].map(|update| becomes(operation, statuses, update));
+    if update.is_empty() || update == new { new } else { format!("{new}; an update {update}") }
+}
+
 fn table() -> String {
     let rows = Operation::ALL.iter().map(|&operation| {
         let statuses = operation.accepted_in();
         let names: Vec<&str> = statuses.iter().map(|status| status.as_str()).collect();
-        let [new, update] = [false, true].map(|update| becomes(operation, statuses, update));
-        format!("\n| `{operation}` | {} | {new} | {update} |", names.join(", "))
+        format!("\n| `{operation}` | {} | {} |", names.join(", "), both(operation, statuses))
     });
-    let header =
-        "| operation | accepted in | a new task becomes | an update becomes |\n|---|---|---|---|";
-    header.to_owned() + &rows.collect::<String>().replace("|  |", "| |")
+    "| operation | accepted in | the task becomes |\n|---|---|---|".to_owned()
+        + &rows.collect::<String>()
 }
 
-/// The arrows of each status, and where the arrow of an update leads elsewhere.
+/// The arrows of each status.
 fn diagram() -> String {
     let mut lines = vec!["```text".to_owned()];
     for &status in Status::ALL {
@@ -59,11 +63,8 @@ fn diagram() -> String {
         while let Some(&operation) = accepted.next() {
             let branch = if accepted.peek().is_some() { '├' } else { '└' };
             let line = "─".repeat(8 - operation.as_str().len());
-            let [new, update] = [false, true].map(|update| becomes(operation, &[status], update));
-            let is_other = !update.is_empty() && update != new;
-            let note = if is_other { format!("an update {update}") } else { String::new() };
-            let arrow = format!(" {branch}─ {operation} {line}▶ {new:20}{note}");
-            lines.push(arrow.trim_end().to_owned());
+            let becomes = both(operation, &[status]);
+            lines.push(format!(" {branch}─ {operation} {line}▶ {becomes}"));
         }
     }
     lines.join("\n") + "\n```"
