@@ -101,11 +101,13 @@ class Counts:
 
 
 def summary(counts, times, cold):
-    """Every row: what, the crate, best peer, best by hand, and a reason where it is above its goal."""
-    rows = []
+    """Every row: what, the crate, best peer, best by hand; and a reason for each that is above its goal."""
+    rows, reasons = [], defaultdict(list)
 
-    def row(what, ours, peer, hand, reached, reason=""):
-        rows.append([what, f"**{ours}**", peer, hand, "" if reached else REASONS.get(what, "above the goal")])
+    def row(what, ours, peer, hand, reached):
+        rows.append([what, f"**{ours}**", peer, hand])
+        if not reached:
+            reasons[REASONS.get(what, "above the goal")].append(what)
 
     for profile, title in PROFILES.items():
         it = counts[profile]
@@ -138,7 +140,8 @@ def summary(counts, times, cold):
         row(f"10,000 tasks, {payload}", f"{ours:.2f} ×", f"{peer[0]:.2f} × ({peer[1]})",
             f"{hand[0]:.2f} × ({hand[1][9:]})", ours <= 1.02 * peer[0])
     row("cold build of a dependent", f"{cold:.2f} ×", "", "1.00 × (serde + thiserror + strum)", cold <= 1.1)
-    return table(["", "the crate", "best peer", "by hand", ""], rows)
+    notes = "\n".join(f"- {'; '.join(rows)}: {reason}." for reason, rows in reasons.items())
+    return table(["", "the crate", "best peer", "by hand"], rows) + "\n\nBehind the best:\n\n" + notes
 
 
 FREE = [("release", "B"), ("release", "W"), ("release", "R")]  # shown, and no goal
