@@ -1,7 +1,6 @@
 //! `cargo bench`: every operation of the crate, with every payload. Inputs are made before, and
 //! dropped after, what is measured. Compare rows of one run, not seconds of two machines.
 
-#[path = "compare/src/payload.rs"]
 mod payload;
 
 use std::sync::Arc;

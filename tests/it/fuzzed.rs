@@ -40,7 +40,7 @@ pub(crate) fn history(bytes: &[u8]) {
 #[test]
 fn the_corpus_breaks_no_law() {
     for (target, try_on) in [("json", json as fn(&[u8])), ("history", history)] {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fuzz/corpus/").to_owned() + target;
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/").to_owned() + target;
         for entry in std::fs::read_dir(folder).unwrap() {
             try_on(&std::fs::read(entry.unwrap().path()).unwrap());
         }

@@ -4,6 +4,7 @@ mod by_hand;
 mod check;
 mod counts;
 mod machine;
+#[path = "../../payload.rs"]
 mod payload;
 mod peers;
 mod times;
