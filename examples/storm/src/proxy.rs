@@ -13,10 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use crate::storm::{KILLED, LATE, LOST, Storm, nap};
+use crate::storm::{KILLED, LOST, Storm, nap};
 
-/// The share of commits that meets each of the faults.
-const OFTEN: f64 = 0.015;
+pub const LATE: &str = "commits that came late";
 
 pub struct Proxy {
     storm: Rc<Storm>,
@@ -41,8 +40,8 @@ impl Proxy {
     }
 
     fn is_to(&self, fault: &'static str) -> bool {
-        let is_so = !self.storm.is_over() && random_bool(OFTEN);
-        self.storm.count(fault, is_so.into());
+        let is_so = !self.storm.is_over() && random_bool(0.015);
+        self.storm.count(fault, is_so);
         is_so
     }
 
@@ -62,7 +61,7 @@ impl Proxy {
                     is_commit = says(b"request r") || says(b"worker ");
                     if is_commit && let Some(process) = self.doomed.take() {
                         _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
-                        self.storm.count(KILLED, 1);
+                        self.storm.count(KILLED, true);
                     } else if is_commit && self.is_to(LOST) || asked.is_empty() {
                         return Ok(());
                     } else if is_commit && self.is_to(LATE) {

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rand::seq::IndexedRandom;
@@ -14,17 +14,19 @@ use rand::{random_bool, random_range, rng};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use task_lifecycle::Operation;
-use task_stores::engines::{self, Engine};
+use task_lifecycle::{Operation, Revision};
+use task_stores::engines::Engine;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::audit::{Asked, Change, Told};
 use crate::database;
-use crate::proxy::Proxy;
-use crate::storm::{Ask, DATABASES, KILLED, Player, Storm, Target, calm, nap};
+use crate::proxy::{LATE, Proxy};
+use crate::storm::{KILLED, LOST, Player, STOPS, Storm, Target, calm, nap};
+
+const DATABASES: &str = "databases killed";
 
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
 
@@ -50,19 +52,17 @@ struct Process {
 }
 
 impl Process {
-    /// One of `PROCESSES`, not yet started. SQLite goes by the clock of the process, so there it is
-    /// right.
-    async fn new(at: usize, engine: &Engine, storm: &Rc<Storm>, is_sqlite: bool) -> Result<Self> {
+    /// Starts one of `PROCESSES`. SQLite goes by the clock of the process, so there it is right.
+    async fn new(at: usize, engine: &Engine, storm: &Rc<Storm>) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("task-service");
         ensure!(program.exists(), "cargo build -p task-service");
         let (mut command, (workers, takes, clock)) = (Command::new(program), PROCESSES[at]);
-        let (mut proxy, mut database) = (None, format!("sqlite://{}", engine.address));
-        if !is_sqlite {
+        let (mut proxy, mut database) = (None, url(engine));
+        if !engine.nodes.is_empty() {
             let to = engine.address.rsplit(['/', ':']).find_map(|it| it.parse().ok());
             let to: u16 = to.context("a port")?;
             let (started, port) = Proxy::start(storm.clone(), to).await?;
-            database = engine.address.replace(&to.to_string(), &port.to_string());
-            database.push_str("?sslmode=disable");
+            database = database.replace(&to.to_string(), &port.to_string()) + "?sslmode=disable";
             proxy = Some(started);
             if Path::new(FAKETIME).exists() {
                 command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock);
@@ -75,7 +75,10 @@ impl Process {
         command.args(USERS.map(|user| format!("--api-key=key-{user}={user}")));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         command.kill_on_drop(true);
-        Ok(Self { command, child: None, proxy, url: format!("http://{address}") })
+        let url = format!("http://{address}");
+        let mut process = Self { command, child: None, proxy, url };
+        process.start().await?;
+        Ok(process)
     }
 
     /// Kills it, if it runs, and starts it again.
@@ -92,13 +95,8 @@ impl Process {
         Ok(())
     }
 
-    async fn start_if_dead(&mut self) -> Result<bool> {
-        let is_dead =
-            self.child.as_mut().is_none_or(|it| it.try_wait().is_ok_and(|it| it.is_some()));
-        if is_dead {
-            self.start().await?;
-        }
-        Ok(is_dead)
+    fn is_dead(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|it| it.try_wait().is_ok_and(|it| it.is_some()))
     }
 
     fn id(&self) -> Option<u32> {
@@ -113,33 +111,34 @@ impl Process {
     }
 }
 
+fn url(engine: &Engine) -> String {
+    let scheme = if engine.nodes.is_empty() { "sqlite://" } else { "" };
+    format!("{scheme}{}", engine.address)
+}
+
 pub async fn run(
     storm: Rc<Storm>,
-    is_sqlite: bool,
+    engine: Option<Engine>,
 ) -> Result<Option<HashMap<String, Vec<Change>>>> {
-    let engine = if is_sqlite { engines::sqlite() } else { engines::postgres() };
     let Some(mut engine) = engine else { return Ok(None) };
-    let mut processes = Vec::new();
+    let (is_sqlite, mut processes) = (engine.nodes.is_empty(), Vec::new());
     for at in 0..PROCESSES.len() {
-        let mut process = Process::new(at, &engine, &storm, is_sqlite).await?;
-        process.start().await?;
-        processes.push(process);
+        processes.push(Process::new(at, &engine, &storm).await?);
     }
-    let url =
-        if is_sqlite { format!("sqlite://{}", engine.address) } else { engine.address.clone() };
     install_default_drivers();
-    let db = AnyPoolOptions::new().max_connections(2).connect(&url).await?;
+    let db = AnyPoolOptions::new().max_connections(2).connect(&url(&engine)).await?;
     database::watch(&db, is_sqlite).await?;
-    storm.begin();
+    let figures = [STOPS, KILLED, LOST, LATE, DATABASES];
+    storm.begin(if is_sqlite { &figures[..2] } else { &figures });
     let urls: Vec<_> = processes[..SERVERS].iter().map(|it| it.url.clone()).collect();
     let (mut players, mut readers) = (JoinSet::new(), Vec::new());
-    for user in USERS {
+    for name in USERS {
         let tasks = Rc::<RefCell<_>>::default();
         for nth in 0..5 {
             let (urls, file) = (urls.clone(), "one%20two%20three%20four%20five");
-            let target = User { http: reqwest::Client::new(), urls, name: user, file };
+            let target = User { http: reqwest::Client::new(), urls, name, file };
             let (storm, tasks) = (storm.clone(), tasks.clone());
-            let player = Player { storm, target, name: format!("{user} {nth}"), tasks };
+            let player = Player { storm, target, name: format!("{name} {nth}"), tasks };
             readers.push(player.clone());
             players.spawn_local(player.play());
         }
@@ -147,12 +146,12 @@ pub async fn run(
     // A document that kills every worker's process, and that nobody cancels.
     let mut poisoner = readers[0].clone();
     (poisoner.target.file, poisoner.tasks) = ("kills", Rc::default());
-    let poisoning = spawn_local(async move {
+    players.spawn_local(async move {
         while !matches!(poisoner.ask("", Asked::Create, None).await, Told::Made(_)) {
             nap(50..100).await;
         }
     });
-    let meddling = spawn_local(database::meddle(db.clone(), storm.clone()));
+    players.spawn_local(database::meddle(db.clone(), storm.clone()));
     for turn in 0.. {
         if storm.is_over() {
             break;
@@ -160,28 +159,21 @@ pub async fn run(
         disturb(turn, &storm, &mut engine, &mut processes).await?;
     }
     players.join_all().await;
-    meddling.await?;
-    poisoning.await?;
     let active = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
-    let calm = calm();
-    while Instant::now() < calm {
-        for process in &mut processes {
-            process.start_if_dead().await?;
+    calm(async || {
+        for process in processes.iter_mut().filter_map(|it| it.is_dead().then_some(it)) {
+            _ = process.start().await;
         }
-        if sqlx::query_scalar::<_, i64>(active).fetch_one(&db).await.is_ok_and(|count| count == 0) {
-            break;
-        }
-        nap(50..100).await;
-    }
+        sqlx::query_scalar::<_, i64>(active).fetch_one(&db).await.is_ok_and(|count| count == 0)
+    })
+    .await;
     for reader in readers {
         let task = reader.tasks.borrow_mut().pop();
         if let Some(task) = task {
-            reader.show(&task).await;
+            reader.ask(&task, Asked::Show, None).await;
         }
     }
-    let history = database::history(&db).await?;
-    storm.name_tasks(&history);
-    Ok(Some(history))
+    database::history(&db).await.map(Some)
 }
 
 /// Does one thing that should do no harm.
@@ -193,14 +185,16 @@ async fn disturb(
 ) -> Result<()> {
     nap(50..250).await;
     for process in &mut *processes {
-        let is_dead = process.start_if_dead().await?;
-        storm.count("processes that died in a change or of a document", is_dead.into());
+        if process.is_dead() {
+            process.start().await?;
+            storm.count("processes that died in a change or of a document", true);
+        }
     }
     let at = random_range(0..processes.len());
     let process = &mut processes[at];
     match turn % 8 {
         0 => {
-            storm.count("processes killed", 1);
+            storm.count("processes killed", true);
             process.start().await?;
         }
         2 | 6 => {
@@ -213,14 +207,13 @@ async fn disturb(
             }
         }
         4 => {
-            storm.count("processes told to end", 1);
+            storm.count("processes told to end", true);
             process.signal("TERM");
             let ended = async { process.child.as_mut()?.wait().await.ok() };
             _ = timeout(Duration::from_secs(5), ended).await;
             process.start().await?;
         }
         3 if !engine.nodes.is_empty() => {
-            storm.count(DATABASES, 1);
             engine.nodes[0].kill();
             nap(0..500).await;
             // Until what is left of the old one is gone, there can be no other.
@@ -228,9 +221,10 @@ async fn disturb(
                 engine.nodes[0].restart();
                 nap(200..300).await;
             }
+            storm.count(DATABASES, true);
         }
         _ => {
-            storm.count("processes paused past the lease", 1);
+            storm.count("processes paused past the lease", true);
             process.signal("STOP");
             nap(1100..1500).await;
             process.signal("CONT");
@@ -250,10 +244,15 @@ struct User {
 }
 
 impl Target for User {
-    const STOPS: bool = true;
+    const OTHER: Asked = Asked::Stop;
 
-    async fn ask(&self, task: &mut String, ask: &Ask) -> Result<Told> {
-        let Ask { request, asked, named } = ask;
+    async fn ask(
+        &self,
+        task: &mut String,
+        request: &str,
+        asked: Asked,
+        named: Option<Revision>,
+    ) -> Result<Told> {
         let (method, end) = match asked {
             Asked::Create => (Method::POST, "parse".to_owned()),
             Asked::Step(Operation::Update) => (Method::PATCH, format!("{task}/parse")),
@@ -262,39 +261,39 @@ impl Target for User {
             Asked::Stop => (Method::POST, format!("{task}/stop")),
             Asked::Show | Asked::Edit | Asked::Step(_) => (Method::GET, task.clone()),
         };
-        let base = self.urls.choose(&mut rng()).context("a server")?;
-        let mut sending = self.http.request(method, format!("{base}/tasks/{end}"));
-        sending = sending.header("authorization", format!("key-{}", self.name));
-        sending =
-            sending.header("content-type", "application/json").header("x-request-id", request);
-        if let Some(named) = named {
-            sending = sending.header("if-match", format!("\"{named}\""));
-        }
         // Now and then there is no such tokenizer, and the run fails.
         let name = if random_bool(0.15) { "String" } else { "Enum" };
         let tokenizer = json!({ name: "Word" });
         let chunking = json!({ "target_length": random_range(1..9), "tokenizer": tokenizer });
         let mut body = json!({ "mark": request, "chunk_processing": chunking });
-        if *asked == Asked::Create {
+        if asked == Asked::Create {
             body["file"] = format!("data:,{}", self.file).into();
         }
-        let answer = sending.body(body.to_string()).send().await?;
+        let base = self.urls.choose(&mut rng()).context("a server")?;
+        let mut sending = self.http.request(method, format!("{base}/tasks/{end}"));
+        sending = sending.header("authorization", format!("key-{}", self.name));
+        sending = sending.header("content-type", "application/json");
+        sending = sending.header("x-request-id", request).body(body.to_string());
+        if let Some(named) = named {
+            sending = sending.header("if-match", format!("\"{named}\""));
+        }
+        let answer = sending.send().await?;
         let code = answer.status().as_u16();
         let tag = answer.headers().get("etag").and_then(|it| it.to_str().ok());
         let revision = tag.and_then(|tag| tag.trim_matches('"').parse().ok());
         let text = answer.text().await?;
+        let body = || serde_json::from_str::<Value>(&text);
         Ok(match (code, asked) {
             (200, Asked::Show) => {
-                let body: Value = serde_json::from_str(&text)?;
-                let status = body["status"].as_str().unwrap_or_default().parse()?;
+                let status = body()?["status"].as_str().unwrap_or_default().parse()?;
                 Told::Shown(revision.context("no tag")?, status, text.replace(base, ""))
             }
             (200, Asked::Create) => {
-                let body: Value = serde_json::from_str(&text)?;
-                body["task_id"].as_str().context("no id")?.clone_into(task);
+                body()?["task_id"].as_str().context("no id")?.clone_into(task);
                 Told::Made(revision)
             }
-            (200 | 202, _) => Told::Made(revision),
+            (200, _) => Told::Made(revision),
+            (202, _) => Told::Noted,
             (400, _) => Told::Refused(text.rsplit(' ').next().unwrap_or_default().parse()?),
             (404, _) => Told::Absent,
             (409 | 412, _) => Told::Stale,

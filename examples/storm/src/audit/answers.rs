@@ -4,12 +4,7 @@ use std::collections::HashMap;
 
 use task_lifecycle::{Operation, Revision};
 
-use super::history::is_to_stop;
 use super::{Actor, Answer, Asked, Case, Change, Judge, Law, Moment, Time, Told};
-
-pub const UNKNOWN: &str = "without an answer";
-pub const MADE: &str = "⋯ and made";
-pub const COMPARED: &str = "reverts that clients compared";
 
 impl Judge<'_> {
     pub(super) fn judge_answers(&mut self) {
@@ -27,16 +22,17 @@ impl Judge<'_> {
         let was = |held: &dyn Fn(Option<&Moment>) -> bool| view.was(answer, held);
         let (law, is_true, figure) = match &answer.told {
             Told::Shown(revision, status, _) => {
-                let is_it = |it: &Moment| it.revision == *revision && it.state.status() == *status;
+                let is_it = |it: &Moment| it.revision == *revision && it.status() == *status;
                 (Law::Seen, was(&|it| it.is_some_and(is_it)), "answers that show a task")
             }
             Told::Made(_) => {
                 let in_time = |at: &usize| *at > floor && view.since[*at] <= answer.received;
                 let place = place.filter(in_time);
                 let change = place.and_then(|place| self.case.history.get(place - 1));
-                // Another's request to stop the same run is as good as one's own.
-                let is_found = answer.asked == Asked::Stop && was(&|it| it.is_some_and(is_to_stop));
-                (Law::Yes, is_found || change.is_some_and(|change| is_of(change, answer)), "yes")
+                (Law::Yes, change.is_some_and(|change| is_of(change, answer)), "yes")
+            }
+            Told::Noted => {
+                (Law::Yes, was(&|it| it.is_some_and(Moment::is_to_stop)), "yes, it is to stop")
             }
             Told::Refused(status) => {
                 let is_refused = match answer.asked {
@@ -44,7 +40,7 @@ impl Judge<'_> {
                     Asked::Stop => status.is_completed(),
                     Asked::Show | Asked::Create | Asked::Edit => false,
                 };
-                let is_it = |it: &Moment| it.state.status() == *status;
+                let is_it = |it: &Moment| it.status() == *status;
                 (Law::No, is_refused && was(&|it| it.is_some_and(is_it)), "no, for the status")
             }
             Told::Stale => {
@@ -53,32 +49,30 @@ impl Judge<'_> {
             }
             Told::Absent => (Law::No, was(&|it| it.is_none()), "no, for it is gone"),
             Told::NotDone => (Law::No, true, "no, for want of time"),
-            Told::Unknown => (Law::No, true, UNKNOWN),
+            Told::Unknown => (Law::No, true, "without an answer"),
         };
-        self.report.count(figure, 1);
+        self.report.count(figure, 1_u64);
         self.require(place.unwrap_or(floor).saturating_sub(1), law, is_true, answer);
     }
 
-    /// Each change of a client belongs to one who was told so, or who does not know, and is the only
-    /// one of whoever asked for it.
+    /// Each change of a client belongs to one who was told so, or who does not know.
     fn judge_authors(&mut self, view: &View) {
         let mut unclaimed = HashMap::<_, usize>::new();
         for (at, change) in self.case.history.iter().enumerate() {
             let answers = || self.case.answers.iter().filter(|it| is_of(change, it));
-            let told: Vec<_> = answers().filter(|it| view.place(it) == Some(at + 1)).collect();
-            // Nothing tells a cancel or a delete from another's: whoever finds it holds it for theirs.
-            self.require(at, Law::Once, told.len() < 2 || change.mark().is_none(), "");
-            if told.is_empty() && matches!(change.by, Actor::Client(_)) {
-                let key = (&change.operations, request(change));
-                // Each needs a request of its own, sent when it was not yet known.
-                let may_be = |it: &&Answer| it.told == Told::Unknown && view.floor(it.sent) <= at;
-                let before = unclaimed.entry(key).or_default();
-                *before += 1;
-                let is_wanted = answers().filter(may_be).count() >= *before;
-                self.report.count(MADE, 1);
-                self.require(at, Law::Wanted, is_wanted, "");
+            let is_noted = |it: &Answer| it.told == Told::Noted && change.operations.is_empty();
+            let is_claimed = answers().any(|it| view.place(it) == Some(at + 1) || is_noted(it));
+            if is_claimed || !matches!(change.by, Actor::Client(_)) {
+                continue;
             }
+            // Each needs a request of its own, sent when it was not yet known.
+            let may_be = |it: &&Answer| it.told == Told::Unknown && view.floor(it.sent) <= at;
+            let before = unclaimed.entry((&change.operations, change.request())).or_default();
+            *before += 1;
+            let is_wanted = answers().filter(may_be).count() >= *before;
+            self.require(at, Law::Wanted, is_wanted, "");
         }
+        self.report.count("⋯ and made", unclaimed.len() as u64);
     }
 
     /// All clients see the same at a revision, and after a revert what was before the update.
@@ -90,14 +84,14 @@ impl Judge<'_> {
                 self.require(place - 1, Law::Seen, is_same, answer);
             }
         }
-        let mut finished = None;
+        let (mut finished, mut compared) = (None, 0_u64);
         let is_update = |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.state.is_update());
         for (at, change) in self.case.history.iter().enumerate() {
             match (is_update(&change.before), is_update(&change.after)) {
                 (false, true) => finished = seen.get(&at),
-                (true, false) if !change.operations.contains(&Operation::Succeed) => {
+                (true, false) if !change.has(Operation::Succeed) => {
                     if let (Some(was), Some(is)) = (finished, seen.get(&(at + 1))) {
-                        self.report.count(COMPARED, 1);
+                        compared += 1;
                         let what = format!("clients saw {was}\nand then {is}");
                         self.require(at, Law::Reverted, was == is, what);
                     }
@@ -105,6 +99,7 @@ impl Judge<'_> {
                 _ => {}
             }
         }
+        self.report.count("reverts that clients compared", compared);
     }
 }
 
@@ -115,7 +110,7 @@ struct View<'a> {
     since: Vec<Time>,
     /// The place of each revision, `None` being that the task is gone.
     places: HashMap<Option<Revision>, usize>,
-    /// From when on somebody knew of a place, each later than the one before.
+    /// The places that clients knew of, and when.
     known: Vec<(Time, usize)>,
 }
 
@@ -128,35 +123,23 @@ impl<'a> View<'a> {
         }
         let mut view = Self { case, since, places, known: Vec::new() };
         let told = case.answers.iter().filter_map(|it| Some((it.received, view.place(it)?)));
-        let mut known: Vec<_> = told.collect();
-        known.sort_unstable();
-        let mut newest = 0;
-        known.retain(|(_, place)| {
-            *place > newest && {
-                newest = *place;
-                true
-            }
-        });
-        view.known = known;
+        view.known = told.collect();
         view
     }
 
     /// Finds the place at which the client saw the task, or to which it changed it.
     fn place(&self, answer: &Answer) -> Option<usize> {
-        let revision = match &answer.told {
-            Told::Shown(revision, ..) => Some(*revision),
-            Told::Made(revision) => *revision,
-            _ => return None,
-        };
-        let place = self.places.get(&revision).copied()?;
-        let is_own = || request(&self.case.history[place - 1]) == Some(&answer.request);
-        (answer.asked != Asked::Stop || is_own()).then_some(place)
+        match &answer.told {
+            Told::Shown(revision, ..) => self.places.get(&Some(*revision)).copied(),
+            Told::Made(revision) => self.places.get(revision).copied(),
+            _ => None,
+        }
     }
 
     /// The first place that an answer to this request can be about: what somebody knew before.
     fn floor(&self, sent: Time) -> usize {
-        let known = self.known.partition_point(|(told, _)| *told < sent);
-        known.checked_sub(1).map_or(0, |last| self.known[last].1)
+        let known = self.known.iter().filter(|(told, _)| *told < sent);
+        known.map(|(_, place)| *place).max().unwrap_or_default()
     }
 
     /// Tests if this held of the task at some time between request and answer.
@@ -167,15 +150,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// The request that a change was made for, as far as the store tells.
-fn request(change: &Change) -> Option<&str> {
-    match &change.by {
-        Actor::Client(request) => request.as_deref().or(change.mark()),
-        Actor::Worker(..) | Actor::Sweeper | Actor::Stranger => None,
-    }
-}
-
-/// Tests if the change is what the client asked for. One that it may not have made, it has found.
+/// Tests if the change is what the client asked for. A cancel or a delete may be another's: nothing
+/// in the task tells whose, so whoever wanted the same and finds it was told yes.
 fn is_of(change: &Change, answer: &Answer) -> bool {
     let is_it = match (answer.asked, change.operations.as_slice()) {
         (Asked::Create, []) => change.before.is_none(),
@@ -184,9 +160,10 @@ fn is_of(change: &Change, answer: &Answer) -> bool {
         (Asked::Step(operation), [made]) => operation == *made,
         _ => false,
     };
-    let is_found = matches!(answer.told, Told::Made(_)) && change.mark().is_none();
+    let leaves_no_mark = matches!(change.operations[..], [Operation::Cancel | Operation::Delete]);
+    let is_found = matches!(answer.told, Told::Made(_)) && leaves_no_mark;
     is_it
         && matches!(change.by, Actor::Client(_))
-        && (is_found || request(change).is_none_or(|request| request == answer.request))
+        && (is_found || change.request().is_none_or(|request| request == answer.request))
         && answer.named.is_none_or(|named| change.loaded == Some(named))
 }

@@ -6,48 +6,42 @@ use task_lifecycle::{Event, Operation, Previous, Run, Snapshot, State, Status, T
 
 use super::{Actor, Beside, Change, Judge, Law, Moment, Payload, Time};
 
-pub const REVERTS: &str = "reverts, each exact";
-pub const TAKEN_AWAY: &str = "runs ended by others than their workers";
-pub const RENEWED: &str = "runs whose leases were renewed";
-pub const EXPIRED: &str = "expired leases";
-pub const GIVEN_UP: &str = "updates given up at the limit";
-pub const STOPPED: &str = "stop requests obeyed";
-
 impl Judge<'_> {
     pub(super) fn judge_history(&mut self) {
-        let (mut owners, mut marks) = (HashMap::new(), HashSet::new());
+        let (mut owners, mut requests) = (HashMap::new(), HashSet::new());
         let mut last: Option<&Moment> = None;
         for (at, change) in self.case.history.iter().enumerate() {
-            let replaced = change.before.as_ref();
+            let (before, after) = (change.before.as_ref(), change.after.as_ref());
             let task = |moment: &Moment| Moment { beside: None, ..moment.clone() };
-            self.require(at, Law::Gone, at == 0 || last.is_some(), "");
-            self.require(at, Law::Chain, replaced.map(|it| it.revision) == change.loaded, "");
-            self.require(at, Law::Counted, replaced.map(task) == last.map(task), "");
-            if let Some(before) = replaced {
-                let (after, owner) = (change.after.as_ref(), owners.get(&before.run).copied());
+            let is_next = (at == 0 || last.is_some()) && before.map(task) == last.map(task);
+            let is_current = before.map(|it| it.revision) == change.loaded;
+            self.require(at, Law::Chain, is_next && is_current, "");
+            let is_once = change.request().is_none_or(|request| requests.insert(request));
+            self.require(at, Law::Once, is_once, "");
+            if let Some(before) = before {
+                let owner = owners.get(&before.run).copied();
                 let step = Step { at, change, before, after, owner };
                 self.judge_step(&step);
                 self.judge_run(&step);
                 if let Some(beside) = &before.beside {
+                    self.judge_lease(&step, beside);
                     self.judge_attempts(&step, beside);
                     self.judge_stop(&step, beside);
                 }
                 if let (Some(run), Actor::Worker(name, _)) = (step.taken(), &change.by) {
-                    owners.insert(run, (name.as_str(), lease(after)));
+                    let lease = after.and_then(|it| it.beside.as_ref()?.lease);
+                    owners.insert(run, (name.as_str(), lease));
                 }
             } else {
-                let begin =
-                    change.after.as_ref().map(|it| (it.revision.get(), it.run.get(), it.state));
+                let begin = after.map(|it| (it.revision.get(), it.run.get(), it.state));
                 self.require(at, Law::Step, begin == Some((0, 0, State::NEW)), "");
             }
-            let is_once = change.mark().is_none_or(|mark| marks.insert(mark));
-            self.require(at, Law::Once, is_once, "");
-            last = change.after.as_ref();
+            last = after;
         }
-        let is_stuck = last.is_some_and(|last| last.state.status().is_active());
+        let is_settled = last.is_none_or(|last| last.status().is_completed());
         let end = self.case.history.len();
-        self.require(end.saturating_sub(1), Law::Settled, !(self.rules.is_calm && is_stuck), "");
-        self.report.count("changes", end);
+        self.require(end.saturating_sub(1), Law::Settled, is_settled, "");
+        self.report.count("changes", end as u64);
     }
 
     /// Asks the machine what the operations make of the task. A payload is `None` where only the
@@ -55,15 +49,14 @@ impl Judge<'_> {
     fn judge_step(&mut self, step: &Step) {
         let Step { at, change, before, after, .. } = *step;
         let previous = before.previous.as_ref().zip(before.state.previous());
-        let Ok(mut task) = Task::try_from(Snapshot {
-            status: before.state.status(),
+        let mut task = Task::try_from(Snapshot {
+            status: before.status(),
             revision: before.revision,
             run: before.run,
             payload: Some(&before.payload),
             previous: previous.map(|(it, status)| Previous { status, payload: Some(it) }),
-        }) else {
-            return;
-        };
+        })
+        .expect("its state is one of nine");
         let steps = after.map_or(1, |after| after.revision.since(before.revision));
         let operations = change.operations.len() as u64;
         if steps > operations {
@@ -76,14 +69,14 @@ impl Judge<'_> {
                 Err(refused) => self.require(at, Law::Step, false, refused),
             }
         }
-        self.report.count(REVERTS, reverted.into());
+        self.report.count("reverts, each exact", reverted);
         let Some(after) = after else {
-            let is_deleted = step.has(Operation::Delete) && task.check(Operation::Delete).is_ok();
+            let is_deleted = change.has(Operation::Delete) && task.check(Operation::Delete).is_ok();
             return self.require(at, Law::Step, is_deleted, "");
         };
-        self.require(at, Law::Step, task.state() == after.state, "");
         let is_counted = steps >= operations.max(1) && steps < u64::MAX / 2;
-        self.require(at, Law::Counted, is_counted && task.run() == after.run, "");
+        let is_step = is_counted && task.state() == after.state && task.run() == after.run;
+        self.require(at, Law::Step, is_step, "");
         let is = |payload: Option<&Payload>, found: &Payload| payload.is_none_or(|it| it == found);
         let is_kept = is(*task.payload(), &after.payload)
             && match (task.previous(), &after.previous) {
@@ -96,84 +89,85 @@ impl Judge<'_> {
     /// A worker holds the run that it acts for, and has taken what it ends, unless the lease of who
     /// had is over.
     fn judge_run(&mut self, step: &Step) {
-        let Step { at, change, before, after, owner } = *step;
+        let Step { at, change, before, owner, .. } = *step;
+        let lease = before.beside.as_ref().map(|beside| beside.lease);
         if let Actor::Worker(_, held) = &change.by {
-            let is_current = before.run == *held && before.state.status().is_active();
-            self.require(at, Law::Fenced, is_current, "");
+            let is_current = before.run == *held && before.status().is_active();
+            let is_told = |beside: &Beside| lease != Some(None) || beside.deliveries > 0;
+            let is_held = is_current && before.beside.as_ref().is_none_or(is_told);
+            self.require(at, Law::Fenced, is_held, "");
         }
-        if step.ends_run() && !step.is_by_owner() {
-            let lease = before.beside.as_ref().map(|beside| beside.lease);
-            let is_over = match (&change.by, lease) {
-                (Actor::Sweeper, None) => true,
-                (Actor::Sweeper | Actor::Worker(..), Some(Some(lease))) => lease <= change.at,
-                (Actor::Sweeper | Actor::Worker(..) | Actor::Client(_) | Actor::Stranger, _) => {
-                    false
-                }
-            };
-            self.require(at, Law::Owned, is_over, format!("the run was {owner:?}'s"));
-            self.report.count(TAKEN_AWAY, 1);
-        }
-        let is_renewed = owner.is_some_and(|owner| lease(Some(before)) > owner.1);
-        self.report.count(RENEWED, usize::from(step.ends_run() && is_renewed));
-        if let Some((after, beside)) = after.and_then(|it| Some((it, it.beside.as_ref()?))) {
-            let is_at_work = after.state.status() == Status::Processing;
-            self.require(at, Law::Leased, beside.lease.is_some() == is_at_work, "");
-        }
+        let is_taken_away = step.ends_run() && !step.is_by_owner();
+        self.report.count("runs ended by others than their workers", is_taken_away);
+        let is_over = match (&change.by, lease) {
+            (Actor::Sweeper, None) => true,
+            (Actor::Sweeper | Actor::Worker(..), Some(Some(lease))) => lease <= change.at,
+            _ => false,
+        };
+        let what = format!("the run was {owner:?}'s");
+        self.require(at, Law::Owned, is_over || !is_taken_away, what);
+    }
+
+    /// A message waits until a lease follows it, and nobody renews another's.
+    fn judge_lease(&mut self, step: &Step, before: &Beside) {
+        let is_held = |task: &Moment| {
+            task.beside.as_ref().is_none_or(|beside| match task.status() {
+                Status::Starting => beside.has_message && beside.lease.is_none(),
+                Status::Processing => beside.lease.is_some(),
+                _ => beside.lease.is_none(),
+            })
+        };
+        let is_right = is_held(step.before) && step.after.is_none_or(is_held);
+        let renewed = step.owner.filter(|owner| before.lease > owner.1).map(|owner| owner.0);
+        let is_own = renewed.is_none_or(|name| name != self.rules.hung);
+        self.require(step.at, Law::Held, is_right && is_own, "");
+        let is_hung = step.ends_run() && step.owner.is_some_and(|it| it.0 == self.rules.hung);
+        self.report.count("runs whose leases were renewed", step.ends_run() && renewed.is_some());
+        self.report.count("runs of a worker that hung", is_hung);
     }
 
     /// An expired lease is counted, and nothing else. (Whose own lease is over may give the run
     /// back, which is not counted, or sweep it.)
     fn judge_attempts(&mut self, step: &Step, before: &Beside) {
-        let at = step.at;
+        let Step { at, change, .. } = *step;
         let Some((task, after)) = step.after.and_then(|it| Some((it, it.beside.as_ref()?))) else {
             return;
         };
-        let lapses = after.attempts.wrapping_sub(before.attempts);
+        let (lapses, is_update) = (after.attempts.wrapping_sub(before.attempts), step.is_update());
         let is_right = match lapses {
-            _ if step.has(Operation::Update) => after.attempts == 0,
+            _ if is_update => after.attempts == 0,
             0 => !step.ends_run() || step.is_by_owner(),
-            1 => step.ends_run() && before.lease.is_some_and(|lease| lease <= step.change.at),
+            1 => step.ends_run() && before.lease.is_some_and(|lease| lease <= change.at),
             _ => false,
         };
-        let queued = if step.has(Operation::Update) { task.run } else { before.queued_run };
+        let is_given_up = lapses == 1 && change.has(Operation::Fail);
+        let is_due = lapses == 1 && after.attempts >= self.rules.attempts;
+        let is_right = is_right && (is_given_up == is_due || step.before.is_to_stop());
+        let queued = if is_update { task.run } else { before.queued_run };
         self.require(at, Law::Attempts, is_right && after.queued_run == queued, "");
-        if lapses == 1 && !is_to_stop(step.before) {
-            let is_given_up = step.has(Operation::Fail);
-            let is_due = after.attempts >= self.rules.attempts;
-            self.require(at, Law::Attempts, is_given_up == is_due, "");
-            self.report.count(GIVEN_UP, is_given_up.into());
-        }
-        self.report.count(EXPIRED, usize::from(lapses == 1));
+        self.report.count("expired leases", lapses == 1);
+        self.report.count("updates given up at the limit", is_given_up);
     }
 
     /// A request that holds is obeyed by the next who does more than edit, and nobody else is
     /// stopped.
     fn judge_stop(&mut self, step: &Step, before: &Beside) {
         let Step { at, change, before: was, after, .. } = *step;
-        let (is_asked, stops) = (is_to_stop(was), step.has(Operation::Cancel));
-        let is_by_client = matches!(change.by, Actor::Client(_));
-        let is_stopped = stops && (step.was_processing() || !is_by_client);
+        let (is_asked, stops) = (was.is_to_stop(), change.has(Operation::Cancel));
+        let is_stopped = stops && matches!(change.by, Actor::Worker(..) | Actor::Sweeper);
         let is_obeyed = !is_asked || stops || change.operations.is_empty();
         self.require(at, Law::Stopped, is_obeyed && (is_asked || !is_stopped), "");
-        self.report.count(STOPPED, is_stopped.into());
+        self.report.count("stop requests obeyed", is_stopped);
         let Some(after) = after.and_then(|it| it.beside.as_ref()) else { return };
-        let is_new = after.stop == Some(was.run) && was.state.status().is_active() && is_by_client;
+        let is_new = after.stop == Some(was.run)
+            && was.status().is_active()
+            && matches!(change.by, Actor::Client(_));
         let is_right = match after.stop {
-            None => before.stop.is_none() || step.has(Operation::Update),
-            Some(_) => is_new || after.stop == before.stop && !step.has(Operation::Update),
+            None => before.stop.is_none() || step.is_update(),
+            Some(_) => is_new || after.stop == before.stop && !step.is_update(),
         };
         self.require(at, Law::Stopped, is_right, "");
     }
-}
-
-fn lease(task: Option<&Moment>) -> Option<Time> {
-    task?.beside.as_ref()?.lease
-}
-
-/// Tests if the task is to be stopped: a request holds until a client queues the task again.
-pub(super) fn is_to_stop(task: &Moment) -> bool {
-    let Some(Beside { stop: Some(stop), queued_run, .. }) = task.beside else { return false };
-    task.state.status().is_active() && !queued_run.is_after(stop)
 }
 
 /// A change of a task that there was.
@@ -187,28 +181,21 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn has(&self, operation: Operation) -> bool {
-        self.change.operations.contains(&operation)
-    }
-
-    fn was_processing(&self) -> bool {
-        self.before.state.status() == Status::Processing
-    }
-
-    /// The run that somebody works on afterwards.
-    fn run_after(&self) -> Option<Run> {
-        let after = self.after.filter(|after| after.state.status() == Status::Processing);
-        after.map(|after| after.run)
+    fn is_update(&self) -> bool {
+        self.change.has(Operation::Update)
     }
 
     /// The run that has a worker from now on.
     fn taken(&self) -> Option<Run> {
-        self.run_after().filter(|run| !self.was_processing() || *run != self.before.run)
+        let after = self.after.filter(|it| it.status() == Status::Processing)?;
+        let is_same = self.before.status() == Status::Processing && after.run == self.before.run;
+        (!is_same).then_some(after.run)
     }
 
     /// Tests if a worker's run is over with this change.
     fn ends_run(&self) -> bool {
-        self.was_processing() && self.run_after() != Some(self.before.run)
+        let is_on = |it: &Moment| it.status() == Status::Processing && it.run == self.before.run;
+        is_on(self.before) && !self.after.is_some_and(is_on)
     }
 
     fn is_by_owner(&self) -> bool {

@@ -10,9 +10,6 @@ mod history;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{COMPARED, MADE};
-pub use history::{EXPIRED, GIVEN_UP, RENEWED, REVERTS, STOPPED, TAKEN_AWAY};
-
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write as _};
 
@@ -42,7 +39,7 @@ pub struct Moment {
     pub beside: Option<Beside>,
 }
 
-/// The part of a task's row that does not revert.
+/// The part of a task's row that does not revert. Leases and messages may change between changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Beside {
     /// The run that a client queued last; those since are repeats of it.
@@ -52,6 +49,10 @@ pub struct Beside {
     /// The run of which somebody asked to stop.
     pub stop: Option<Run>,
     pub lease: Option<Time>,
+    /// Set if somebody will get the message of this run if whoever has it dies.
+    pub has_message: bool,
+    /// How often the message of this run was delivered.
+    pub deliveries: u64,
 }
 
 /// The author of a change.
@@ -101,6 +102,8 @@ pub enum Told {
     Shown(Revision, Status, String),
     /// Yes, and the revision that it led to; `None`: the task is gone.
     Made(Option<Revision>),
+    /// Yes: the run is asked to stop, by this client or another.
+    Noted,
     /// No, for the task is in this status.
     Refused(Status),
     /// No, for the task is not at the revision that the client named.
@@ -127,7 +130,7 @@ pub struct Answer {
     pub told: Told,
 }
 
-/// Everything that is known of one task.
+/// Everything that is known of one task, when all is calm.
 #[derive(Clone, Default, Debug)]
 pub struct Case {
     pub history: Vec<Change>,
@@ -139,8 +142,8 @@ pub struct Case {
 pub struct Rules {
     /// The number of expired leases that ends an update.
     pub attempts: u64,
-    /// Set if there was time enough to end every run.
-    pub is_calm: bool,
+    /// The worker that takes runs, and does nothing more.
+    pub hung: &'static str,
 }
 
 macro_rules! laws {
@@ -157,20 +160,18 @@ macro_rules! laws {
 }
 
 laws! {
-    Chain "a change is decided on what it replaces"
-    Step "a change is a step of the machine, or an edit"
-    Counted "a change counts the revision, and an operation that queues counts the run"
+    Chain "a change is decided on what it replaces, and replaces what the last one left"
+    Once "a request is made once"
+    Step "a change is a step of the machine, and counted"
     Kept "a payload changes only by an edit or an update"
     Reverted "a revert brings back exactly what there was"
-    Gone "what was deleted stays gone"
-    Fenced "a worker acts only for the run that it holds"
+    Fenced "a worker acts only for a run of which it has the message"
     Owned "only who took a run ends it, unless its lease is over"
-    Leased "a run has a lease from its start to its end"
+    Held "what waits has a message, and what is worked on a lease that its worker alone renews"
     Attempts "exactly the expired leases are counted, up to the limit"
     Stopped "a stop request is obeyed, and touches no other update"
     Settled "nothing stays active when all is calm"
     Wanted "a client's change was asked for, and nobody who asked was told no"
-    Once "a change is made once, and belongs to one client"
     Yes "what was acknowledged was made"
     No "what a refusal says was so while the client waited"
     Seen "what was shown was so, and is not older than what was known"
@@ -188,23 +189,24 @@ pub struct Violation {
 pub struct Report {
     /// Those of a task's history before those of what its clients were told.
     pub violations: Vec<Violation>,
+    /// How often what a law is about was met. One of zero: the law was not tried.
     pub figures: BTreeMap<&'static str, u64>,
 }
 
 impl Report {
-    pub fn count(&mut self, figure: &'static str, count: usize) {
-        *self.figures.entry(figure).or_default() += count as u64;
+    fn count(&mut self, figure: &'static str, count: impl Into<u64>) {
+        *self.figures.entry(figure).or_default() += count.into();
     }
 }
 
 /// Judges all tasks, by their ids.
 pub fn audit(rules: Rules, cases: &BTreeMap<String, Case>) -> Report {
     let mut report = Report::default();
+    report.count("tasks", cases.len() as u64);
     for (id, case) in cases {
         let mut judge = Judge { rules, id, case, report: &mut report };
         judge.judge_history();
         judge.judge_answers();
-        judge.report.count("tasks", 1);
     }
     report
 }
@@ -240,8 +242,7 @@ impl Judge<'_> {
         lines.sort_by_key(|line| line.0);
         let mut text = String::new();
         for (time, line) in lines {
-            let millis = (time - begin.max(0)) / 1000;
-            _ = write!(text, "\n{millis:>6} ms {line}");
+            _ = write!(text, "\n{:>6} ms {line}", (time - begin.max(0)) / 1000);
         }
         if let Some(Change { before, after, .. }) = history.get(at) {
             _ = write!(text, "\nbefore: {before:?}\nafter:  {after:?}");
@@ -251,12 +252,32 @@ impl Judge<'_> {
 }
 
 impl Change {
-    /// The request that it brought in, if it brought one.
-    fn mark(&self) -> Option<&str> {
+    /// The request that it was made for, as far as the store tells: by a note, or by a payload that
+    /// was not there before.
+    fn request(&self) -> Option<&str> {
+        if let Actor::Client(Some(request)) = &self.by {
+            return Some(request);
+        }
         let mark = &self.after.as_ref()?.payload.mark;
         let before = self.before.iter();
-        let held = before.flat_map(|it| [Some(&it.payload), it.previous.as_ref()]);
-        held.flatten().all(|held| held.mark != *mark).then_some(mark)
+        let mut held = before.flat_map(|it| [Some(&it.payload), it.previous.as_ref()]).flatten();
+        held.all(|held| held.mark != *mark).then_some(mark)
+    }
+
+    fn has(&self, operation: Operation) -> bool {
+        self.operations.contains(&operation)
+    }
+}
+
+impl Moment {
+    fn status(&self) -> Status {
+        self.state.status()
+    }
+
+    /// Tests if the task is to be stopped: a request holds until a client queues the task again.
+    fn is_to_stop(&self) -> bool {
+        let Some(Beside { stop: Some(stop), queued_run, .. }) = self.beside else { return false };
+        self.status().is_active() && !queued_run.is_after(stop)
     }
 }
 
@@ -271,9 +292,8 @@ impl Display for Change {
         let loaded = self.loaded.map_or("nothing".to_owned(), |loaded| loaded.to_string());
         write!(f, "{steps} of {loaded} by {:?}: ", self.by)?;
         match &self.after {
-            Some(Moment { revision, run, state, payload, beside, .. }) => {
-                write!(f, "{revision}, run {run}, {state}, {:?}", payload.mark)?;
-                beside.as_ref().map_or(Ok(()), |beside| write!(f, ", {beside:?}"))
+            Some(it) => {
+                write!(f, "{}, run {}, {}, {:?}", it.revision, it.run, it.state, it.payload.mark)
             }
             None => f.write_str("gone"),
         }
