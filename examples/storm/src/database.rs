@@ -83,9 +83,9 @@ pub async fn history(db: &AnyPool) -> Result<HashMap<String, Vec<Change>>> {
         let operations = text("operations").split(", ").filter_map(|it| it.parse().ok()).collect();
         let moments = |row: Option<String>| row.map(|row| moment(&serde_json::from_str(&row)?));
         let (before, after) = (moments(before).transpose()?, moments(after).transpose()?);
-        let by = match (text("changed_by").split_once(' '), &before) {
-            (Some(("request", name)), _) => Actor::Client(Some(name.to_owned())),
-            (Some(("worker", name)), Some(before)) => Actor::Worker(name.to_owned(), before.run),
+        let by = match text("changed_by").split_once(' ') {
+            Some(("request", name)) => Actor::Client(Some(name.to_owned())),
+            Some(("worker", name)) => Actor::Worker(name.to_owned()),
             _ if after.is_none() => Actor::Client(None),
             _ => Actor::Stranger,
         };

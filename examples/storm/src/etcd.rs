@@ -1,4 +1,4 @@
-//! The store in etcd on three nodes, with clients, workers and a sweeper in this process.
+//! The store in etcd on three nodes, and callers who do with its tasks whatever they accept.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,47 +7,38 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use etcd_client::{Client, EventType, WatchOptions};
-use rand::seq::IndexedRandom;
-use rand::{random_bool, random_range, rng};
-use task_lifecycle::{Event, Operation, Revision, Run, Status};
+use rand::random_range;
+use task_lifecycle::{Event, Operation, Revision};
+use task_stores::engines::Engine;
 use task_stores::settle::{Settled, settle};
-use task_stores::{Document, Draft, Task, engines, etcd};
+use task_stores::{Document, Draft, Task, etcd};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::audit::{Actor, Asked, Change, Moment, Payload, Time, Told};
-use crate::storm::{LOST, Player, Storm, Target, calm, nap, now};
+use crate::audit::{Actor, Answer, Asked, Change, Moment, Payload, Told};
+use crate::storm::{LOST, Player, Storm, Target, nap, now};
 
-/// A connection to one node, and what all have in common.
+/// A connection to one node.
 #[derive(Clone)]
 struct Caller {
     db: Client,
     storm: Rc<Storm>,
-    /// The tasks that workers look at.
-    ids: Rc<RefCell<Vec<Uuid>>>,
     /// Every commit that somebody sent to a task, without what it replaced.
     intents: Rc<RefCell<HashMap<Uuid, Vec<Change>>>>,
 }
 
-pub async fn run(storm: Rc<Storm>) -> Result<Option<HashMap<String, Vec<Change>>>> {
-    let Some(mut engine) = engines::etcd() else { return Ok(None) };
-    let (mut nodes, tasks) = (Vec::new(), Rc::<RefCell<_>>::default());
-    let (ids, intents) = <(Rc<RefCell<Vec<_>>>, Rc<RefCell<HashMap<_, _>>>)>::default();
+pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String, Vec<Change>>> {
+    let (mut nodes, mut players, tasks) = (Vec::new(), JoinSet::new(), Rc::<RefCell<_>>::default());
+    let intents = Rc::<RefCell<HashMap<Uuid, Vec<_>>>>::default();
     for address in engine.address.split(',') {
         let db = etcd::open(address, Duration::from_secs(1)).await?;
-        let (storm, ids, intents) = (storm.clone(), ids.clone(), intents.clone());
-        nodes.push(Caller { db, storm, ids, intents });
+        nodes.push(Caller { db, storm: storm.clone(), intents: intents.clone() });
     }
     storm.begin(&[LOST]);
-    let (mut players, mut others) = (JoinSet::new(), JoinSet::new());
-    for nth in 0..12 {
+    for nth in 0..20 {
         let (storm, target, tasks) = (storm.clone(), nodes[nth % 3].clone(), tasks.clone());
-        let name = format!("client {nth}");
+        let name = format!("caller {nth}");
         players.spawn_local(Player { storm, target, name, tasks }.play());
-        others.spawn_local(nodes[nth % 3].clone().work(format!("worker {nth}")));
-    }
-    for node in &nodes {
-        others.spawn_local(node.clone().sweep());
     }
     while !storm.is_over() {
         nap(200..1000).await;
@@ -64,14 +55,7 @@ pub async fn run(storm: Rc<Storm>) -> Result<Option<HashMap<String, Vec<Change>>
         storm.count("nodes paused", true);
     }
     players.join_all().await;
-    let all: Vec<_> = intents.borrow().keys().copied().collect();
-    ids.borrow_mut().clone_from(&all); // with those that were created late
-    for id in all {
-        let is_completed = |task: Option<Task>| task.is_none_or(|it| it.status().is_completed());
-        calm(async || etcd::load(&nodes[0].db, id).await.is_ok_and(is_completed)).await;
-    }
-    others.shutdown().await;
-    nodes[0].history().await.map(Some)
+    nodes[0].history().await
 }
 
 /// Waits for a leader.
@@ -89,23 +73,19 @@ async fn leader(nodes: &[Caller]) -> usize {
 }
 
 impl Target for Caller {
+    const STEPS: &[Operation] = {
+        use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
+        &[Start, Start, Cancel, Retry, Succeed, Fail, Update, Update, Update, Delete]
+    };
     const OTHER: Asked = Asked::Edit;
 
-    async fn ask(
-        &self,
-        task: &mut String,
-        request: &str,
-        asked: Asked,
-        named: Option<Revision>,
-    ) -> Result<Told> {
-        let by = Actor::Client(None);
+    async fn ask(&self, task: &mut String, ask: &Answer) -> Result<Told> {
         let id = task.parse().unwrap_or_else(|_| Uuid::new_v4());
-        Ok(match asked {
+        Ok(match ask.asked {
             Asked::Create => {
-                let new = Task::new(document(request));
+                let new = Task::new(document(ask));
                 *task = id.to_string();
-                self.ids.borrow_mut().push(id);
-                self.intend(id, &by, None, &[], Some(&new));
+                self.intend(id, None, vec![], Some(&new));
                 etcd::create(&self.db, id, &new).await?;
                 Told::Made(Some(new.revision()))
             }
@@ -114,18 +94,18 @@ impl Target for Caller {
             }),
             Asked::Step(Operation::Delete) => {
                 let Some(task) = etcd::load(&self.db, id).await? else { return Ok(Told::Absent) };
-                if named.is_some_and(|named| task.check_revision(named).is_err()) {
+                if ask.named.is_some_and(|named| task.check_revision(named).is_err()) {
                     return Ok(Told::Stale);
                 }
-                if task.check(Operation::Delete).is_err() {
-                    return Ok(Told::Refused(task.status()));
+                let (status, loaded) = (task.status(), task.revision());
+                if task.delete().is_err() {
+                    return Ok(Told::Refused(status));
                 }
-                self.intend(id, &by, Some(task.revision()), &[Operation::Delete], None);
-                let is_deleted = etcd::delete(&self.db, id, task.revision()).await?;
+                self.intend(id, Some(loaded), vec![Operation::Delete], None);
+                let is_deleted = etcd::delete(&self.db, id, loaded).await?;
                 if is_deleted { Told::Made(None) } else { Told::NotDone }
             }
-            Asked::Step(step) => self.change(id, &by, Some(step), request, named).await,
-            Asked::Edit | Asked::Stop => self.change(id, &by, None, request, named).await,
+            Asked::Step(_) | Asked::Edit | Asked::Stop => self.change(id, ask).await,
         })
     }
 }
@@ -134,41 +114,31 @@ impl Caller {
     fn intend(
         &self,
         id: Uuid,
-        by: &Actor,
         loaded: Option<Revision>,
-        operations: &[Operation],
+        steps: Vec<Operation>,
         task: Option<&Task>,
     ) {
-        let (at, by, operations) = (now(), by.clone(), operations.to_vec());
-        let change = Change { at, by, loaded, operations, before: None, after: task.map(moment) };
+        let (at, by, operations, before) = (now(), Actor::Client(None), steps, None);
+        let change = Change { at, by, loaded, operations, before, after: task.map(moment) };
         self.intents.borrow_mut().entry(id).or_default().push(change);
     }
 
     /// Decides and commits, until the outcome is known.
-    async fn change(
-        &self,
-        id: Uuid,
-        by: &Actor,
-        step: Option<Operation>,
-        request: &str,
-        named: Option<Revision>,
-    ) -> Told {
+    async fn change(&self, id: Uuid, ask: &Answer) -> Told {
         let decide = |draft: &mut Draft| {
-            let is_stale = match by {
-                Actor::Worker(_, run) => draft.check_run(*run).is_err(),
-                _ => named.is_some_and(|named| draft.check_revision(named).is_err()),
-            };
-            if is_stale {
+            if ask.named.is_some_and(|named| draft.check_revision(named).is_err()) {
                 return Err(Told::Stale);
             }
-            let status = draft.status();
-            if step.is_none() || !matches!(by, Actor::Client(_)) {
-                draft.edit(|it| *it = document(request));
-            }
-            if let Some(event) = step.and_then(|step| Event::new(step, document(request))) {
+            let (status, mut steps) = (draft.status(), vec![]);
+            if let Asked::Step(step) = ask.asked {
+                let event = Event::new(step, document(ask)).expect("it is no delete");
                 draft.apply(event).map_err(|_| Told::Refused(status))?;
+                steps.push(step);
             }
-            self.intend(id, by, Some(draft.loaded()), step.as_slice(), Some(&**draft));
+            if !matches!(ask.asked, Asked::Step(Operation::Cancel | Operation::Fail)) {
+                draft.edit(|it| *it = document(ask));
+            }
+            self.intend(id, Some(draft.loaded()), steps, Some(&**draft));
             Ok(())
         };
         let commit = |draft: Draft| async move {
@@ -181,50 +151,6 @@ impl Caller {
             Settled::Refused(told) => told,
             Settled::Gone => Told::Absent,
             Settled::Unknown => Told::Unknown,
-        }
-    }
-
-    /// A task, as it is soon no longer.
-    async fn pick(&self) -> Option<(Uuid, Task)> {
-        nap(0..20).await;
-        let id = self.ids.borrow().choose(&mut rng()).copied()?;
-        let Some(task) = etcd::load(&self.db, id).await.ok()? else {
-            self.ids.borrow_mut().retain(|it| *it != id);
-            return None;
-        };
-        nap(0..20).await;
-        Some((id, task))
-    }
-
-    /// Takes runs and ends them, some so late that they are another's by then.
-    async fn work(self, name: String) {
-        loop {
-            let Some((id, task)) = self.pick().await else { continue };
-            if task.status() == Status::Starting {
-                let by = Actor::Worker(name.clone(), task.run());
-                let step = async |step: Operation| {
-                    self.change(id, &by, Some(step), &self.storm.request(), None).await
-                };
-                let started = step(Operation::Start).await;
-                nap(if random_bool(0.3) { 600..1800 } else { 0..50 }).await;
-                if matches!(started, Told::Made(_)) {
-                    let ends = [Operation::Succeed, Operation::Fail, Operation::Retry];
-                    step(ends[random_range(0..5_usize).saturating_sub(2)]).await;
-                }
-            }
-        }
-    }
-
-    /// Queues again what is worked on for too long.
-    async fn sweep(self) {
-        let mut seen = HashMap::<(Uuid, Run), Time>::new();
-        loop {
-            let Some((id, task)) = self.pick().await else { continue };
-            let since = *seen.entry((id, task.run())).or_insert_with(now);
-            if task.status() == Status::Processing && now() - since > 300_000 {
-                let (step, named) = (Some(Operation::Retry), Some(task.revision()));
-                self.change(id, &Actor::Sweeper, step, &self.storm.request(), named).await;
-            }
         }
     }
 
@@ -259,9 +185,9 @@ impl Caller {
     }
 }
 
-fn document(mark: &str) -> Document {
-    let others = [("kept".to_owned(), mark.into())].into_iter().collect();
-    Document { message: mark.to_owned(), output: Some(mark.to_owned()), others }
+fn document(ask: &Answer) -> Document {
+    let others = [("kept".to_owned(), ask.client.clone().into())].into_iter().collect();
+    Document { message: ask.request.clone(), output: None, others }
 }
 
 fn digest(document: &Document) -> String {

@@ -30,7 +30,7 @@ use storm::Storm;
 struct Options {
     /// Storm only these [default: all that are installed]
     #[arg(value_enum)]
-    engines: Vec<Engine>,
+    engines: Vec<Kind>,
     /// Seconds for which clients ask, of each
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
@@ -38,7 +38,7 @@ struct Options {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 #[value(rename_all = "lower")]
-enum Engine {
+enum Kind {
     /// The service on PostgreSQL
     PostgreSQL,
     /// The service on SQLite
@@ -59,22 +59,25 @@ async fn main() -> Result<ExitCode> {
     }
 }
 
-async fn run(Options { engines, seconds }: Options) -> Result<ExitCode> {
+async fn run(Options { engines: wanted, seconds }: Options) -> Result<ExitCode> {
     let mut reports = Vec::new();
-    for engine in Engine::value_variants() {
-        if !(engines.is_empty() || engines.contains(engine)) {
-            continue;
-        }
+    for kind in Kind::value_variants().iter().filter(|it| wanted.is_empty() || wanted.contains(it))
+    {
+        let engine = match kind {
+            Kind::PostgreSQL => engines::postgres(),
+            Kind::SQLite => engines::sqlite(),
+            Kind::Etcd => engines::etcd(),
+        };
+        let Some(engine) = engine else { continue };
         let storm = Storm { time: Duration::from_secs(seconds), ..Storm::default() };
         let storm = Rc::new(storm);
-        let bar = spawn_local(show(*engine, storm.clone()));
-        let history = match engine {
-            Engine::PostgreSQL => service::run(storm.clone(), engines::postgres()).await?,
-            Engine::SQLite => service::run(storm.clone(), engines::sqlite()).await?,
-            Engine::Etcd => etcd::run(storm.clone()).await?,
+        let bar = spawn_local(show(*kind, storm.clone()));
+        let history = match kind {
+            Kind::PostgreSQL | Kind::SQLite => service::run(storm.clone(), engine).await?,
+            Kind::Etcd => etcd::run(storm.clone(), engine).await?,
         };
         bar.abort();
-        reports.extend(history.map(|history| (*engine, judge(&storm, history))));
+        reports.push((*kind, judge(&storm, history)));
     }
     print(&reports);
     let mut is_right = !reports.is_empty();
@@ -95,7 +98,7 @@ async fn run(Options { engines, seconds }: Options) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!is_right)))
 }
 
-async fn show(engine: Engine, storm: Rc<Storm>) {
+async fn show(engine: Kind, storm: Rc<Storm>) {
     let bar = ProgressBar::new(storm.time.as_secs()).with_prefix(format!("{engine:?}"));
     let style = ProgressStyle::with_template("{prefix:10} {wide_bar} {msg}");
     bar.set_style(style.expect("a template"));
@@ -125,8 +128,8 @@ fn judge(storm: &Storm, history: HashMap<String, Vec<Change>>) -> Report {
 }
 
 /// A table of all figures, a column for each engine.
-fn print(reports: &[(Engine, Report)]) {
-    let row = |name: &str, cell: &dyn Fn(Engine, &Report) -> String| {
+fn print(reports: &[(Kind, Report)]) {
+    let row = |name: &str, cell: &dyn Fn(Kind, &Report) -> String| {
         let cells = reports.iter().map(|(engine, it)| format!(" {:>10} |", cell(*engine, it)));
         println!("| {name:50} |{}", cells.collect::<String>());
     };

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Result;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom as _, IteratorRandom as _};
 use rand::{random_bool, random_range, rng};
-use task_lifecycle::{Operation, Revision, Status};
+use task_lifecycle::{Operation, Revision};
 use tokio::time::{sleep, timeout};
 
 use crate::audit::{Answer, Asked, Time, Told};
@@ -59,26 +59,16 @@ impl Storm {
     pub fn count(&self, figure: &'static str, count: impl Into<u64>) {
         *self.figures.borrow_mut().entry(figure).or_default() += count.into();
     }
-
-    /// A name that nobody else has.
-    pub fn request(&self) -> String {
-        format!("r{}", self.requests.replace(self.requests.get() + 1))
-    }
 }
 
 /// An engine, as its clients see it.
 pub trait Target {
-    /// The wish that is no step of the machine.
+    /// The steps that clients take, those that they prefer several times; and a wish that is none.
+    const STEPS: &[Operation];
     const OTHER: Asked;
 
     /// Returns what the answer tells; an error tells nothing. A create names its task.
-    async fn ask(
-        &self,
-        task: &mut String,
-        request: &str,
-        asked: Asked,
-        named: Option<Revision>,
-    ) -> Result<Told>;
+    async fn ask(&self, task: &mut String, ask: &Answer) -> Result<Told>;
 }
 
 /// Somebody who asks for one thing after the other.
@@ -101,18 +91,13 @@ impl<T: Target> Player<T> {
             };
             let shown = self.ask(&task, Asked::Show, None).await;
             let Told::Shown(revision, status, _) = shown else { continue };
-            let named = random_bool(0.2).then_some(revision);
-            let steps = [Operation::Cancel, Operation::Update, Operation::Delete].map(Asked::Step);
-            let asked = match (status, random_range(0..10)) {
-                (_, 0) => steps[random_range(0..3)], // mostly refused
-                (Status::Starting | Status::Processing, 1) => T::OTHER,
-                (Status::Starting | Status::Processing, _) => steps[0],
-                (Status::Succeeded | Status::Failed, 2..) => steps[1],
-                _ => steps[2],
-            };
-            tokio::join!(self.ask(&task, asked, named), async {
+            let is_wise = random_bool(0.9);
+            let steps = T::STEPS.iter().filter(|step| !is_wise || status.accepts(**step));
+            let step = steps.choose(&mut rng()).copied().unwrap_or(Operation::Cancel);
+            let asked = if random_bool(0.1) { T::OTHER } else { Asked::Step(step) };
+            tokio::join!(self.ask(&task, asked, random_bool(0.2).then_some(revision)), async {
                 if random_bool(0.2) {
-                    self.ask(&task, steps[0], None).await;
+                    self.ask(&task, Asked::Step(Operation::Cancel), None).await;
                 }
             });
             self.ask(&task, Asked::Show, None).await;
@@ -120,27 +105,32 @@ impl<T: Target> Player<T> {
     }
 
     pub async fn ask(&self, task: &str, asked: Asked, named: Option<Revision>) -> Told {
-        let (storm, is_change, mut task) = (&self.storm, asked != Asked::Show, task.to_owned());
-        let (sent, request, client) = (now(), storm.request(), self.name.clone());
+        let (storm, mut task, client) = (&self.storm, task.to_owned(), self.name.clone());
+        // A name that nobody else has.
+        let request = format!("r{}", storm.requests.replace(storm.requests.get() + 1));
+        let (sent, received, told) = (now(), 0, Told::Unknown);
+        let mut answer = Answer { client, request, asked, named, sent, received, told };
+        let is_change = asked != Asked::Show;
         let is_killed = is_change && random_bool(0.1);
         let patience = if is_killed { random_range(1..80) } else { 4000 };
         storm.unanswered.update(|it| it + u64::from(is_change));
-        let asking = self.target.ask(&mut task, &request, asked, named);
+        let asking = self.target.ask(&mut task, &answer);
         let told = timeout(Duration::from_millis(patience), asking).await;
         storm.unanswered.update(|it| it - u64::from(is_change));
         storm.count("clients killed in the middle of a change", is_killed && told.is_err());
         let told = told.ok().and_then(Result::ok).unwrap_or(Told::Unknown);
         let mut tasks = self.tasks.borrow_mut();
         match told {
-            Told::Made(_) if asked == Asked::Create => tasks.push(task.clone()),
+            Told::Made(_) | Told::Unknown if asked == Asked::Create && !task.is_empty() => {
+                tasks.push(task.clone());
+            }
             Told::Absent => tasks.retain(|it| *it != task),
             Told::Noted => storm.count(STOPS, true),
             _ => {}
         }
-        let (received, told_too) = (now(), told.clone());
-        let answer = Answer { client, request, asked, named, sent, received, told };
+        (answer.received, answer.told) = (now(), told.clone());
         storm.answers.borrow_mut().push((task, answer));
-        told_too
+        told
     }
 }
 

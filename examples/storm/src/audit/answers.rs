@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use task_lifecycle::{Operation, Revision};
 
-use super::{Actor, Answer, Asked, Case, Change, Judge, Law, Moment, Time, Told};
+use super::{Actor, Answer, Asked, Case, Change, Judge, Moment, Time, Told, law};
 
 impl Judge<'_> {
     pub(super) fn judge_answers(&mut self) {
@@ -23,16 +23,16 @@ impl Judge<'_> {
         let (law, is_true, figure) = match &answer.told {
             Told::Shown(revision, status, _) => {
                 let is_it = |it: &Moment| it.revision == *revision && it.status() == *status;
-                (Law::Seen, was(&|it| it.is_some_and(is_it)), "answers that show a task")
+                (law::SEEN, was(&|it| it.is_some_and(is_it)), "answers that show a task")
             }
             Told::Made(_) => {
                 let in_time = |at: &usize| *at > floor && view.since[*at] <= answer.received;
                 let place = place.filter(in_time);
                 let change = place.and_then(|place| self.case.history.get(place - 1));
-                (Law::Yes, change.is_some_and(|change| is_of(change, answer)), "yes")
+                (law::YES, change.is_some_and(|change| is_of(change, answer)), "yes")
             }
             Told::Noted => {
-                (Law::Yes, was(&|it| it.is_some_and(Moment::is_to_stop)), "yes, it is to stop")
+                (law::YES, was(&|it| it.is_some_and(Moment::is_to_stop)), "yes, it is to stop")
             }
             Told::Refused(status) => {
                 let is_refused = match answer.asked {
@@ -41,15 +41,15 @@ impl Judge<'_> {
                     Asked::Show | Asked::Create | Asked::Edit => false,
                 };
                 let is_it = |it: &Moment| it.status() == *status;
-                (Law::No, is_refused && was(&|it| it.is_some_and(is_it)), "no, for the status")
+                (law::NO, is_refused && was(&|it| it.is_some_and(is_it)), "no, for the status")
             }
             Told::Stale => {
                 let is_another = |it: Option<&Moment>| it.map(|it| it.revision) != answer.named;
-                (Law::No, was(&is_another), "no, for the revision")
+                (law::NO, was(&is_another), "no, for the revision")
             }
-            Told::Absent => (Law::No, was(&|it| it.is_none()), "no, for it is gone"),
-            Told::NotDone => (Law::No, true, "no, for want of time"),
-            Told::Unknown => (Law::No, true, "without an answer"),
+            Told::Absent => (law::NO, was(&|it| it.is_none()), "no, for it is gone"),
+            Told::NotDone => (law::NO, true, "no, for want of time"),
+            Told::Unknown => (law::NO, true, "without an answer"),
         };
         self.report.count(figure, 1_u64);
         self.require(place.unwrap_or(floor).saturating_sub(1), law, is_true, answer);
@@ -70,7 +70,7 @@ impl Judge<'_> {
             let before = unclaimed.entry((&change.operations, change.request())).or_default();
             *before += 1;
             let is_wanted = answers().filter(may_be).count() >= *before;
-            self.require(at, Law::Wanted, is_wanted, "");
+            self.require(at, law::WANTED, is_wanted, "");
         }
         self.report.count("⋯ and made", unclaimed.len() as u64);
     }
@@ -81,7 +81,7 @@ impl Judge<'_> {
         for answer in &self.case.answers {
             if let (Told::Shown(_, _, sight), Some(place)) = (&answer.told, view.place(answer)) {
                 let is_same = seen.entry(place).or_insert(sight) == &sight;
-                self.require(place - 1, Law::Seen, is_same, answer);
+                self.require(place - 1, law::SEEN, is_same, answer);
             }
         }
         let (mut finished, mut compared) = (None, 0_u64);
@@ -93,7 +93,7 @@ impl Judge<'_> {
                     if let (Some(was), Some(is)) = (finished, seen.get(&(at + 1))) {
                         compared += 1;
                         let what = format!("clients saw {was}\nand then {is}");
-                        self.require(at, Law::Reverted, was == is, what);
+                        self.require(at, law::REVERTED, was == is, what);
                     }
                 }
                 _ => {}
@@ -150,8 +150,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// Tests if the change is what the client asked for. A cancel or a delete may be another's: nothing
-/// in the task tells whose, so whoever wanted the same and finds it was told yes.
+/// Tests if the change is what the client asked for. One that leaves no mark in the task may be
+/// another's: whoever wanted the same and finds it holds it for theirs.
 fn is_of(change: &Change, answer: &Answer) -> bool {
     let is_it = match (answer.asked, change.operations.as_slice()) {
         (Asked::Create, []) => change.before.is_none(),
@@ -160,8 +160,7 @@ fn is_of(change: &Change, answer: &Answer) -> bool {
         (Asked::Step(operation), [made]) => operation == *made,
         _ => false,
     };
-    let leaves_no_mark = matches!(change.operations[..], [Operation::Cancel | Operation::Delete]);
-    let is_found = matches!(answer.told, Told::Made(_)) && leaves_no_mark;
+    let is_found = matches!(answer.told, Told::Made(_)) && change.mark().is_none();
     is_it
         && matches!(change.by, Actor::Client(_))
         && (is_found || change.request().is_none_or(|request| request == answer.request))

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use task_lifecycle::{Event, Operation, Previous, Run, Snapshot, State, Status, Task};
 
-use super::{Actor, Beside, Change, Judge, Law, Moment, Payload, Time};
+use super::{Actor, Beside, Change, Judge, Moment, Payload, Time, law};
 
 impl Judge<'_> {
     pub(super) fn judge_history(&mut self) {
@@ -15,32 +15,32 @@ impl Judge<'_> {
             let task = |moment: &Moment| Moment { beside: None, ..moment.clone() };
             let is_next = (at == 0 || last.is_some()) && before.map(task) == last.map(task);
             let is_current = before.map(|it| it.revision) == change.loaded;
-            self.require(at, Law::Chain, is_next && is_current, "");
+            self.require(at, law::CHAIN, is_next && is_current, "");
             let is_once = change.request().is_none_or(|request| requests.insert(request));
-            self.require(at, Law::Once, is_once, "");
+            self.require(at, law::ONCE, is_once, "");
             if let Some(before) = before {
                 let owner = owners.get(&before.run).copied();
                 let step = Step { at, change, before, after, owner };
                 self.judge_step(&step);
-                self.judge_run(&step);
                 if let Some(beside) = &before.beside {
+                    self.judge_run(&step, beside);
                     self.judge_lease(&step, beside);
                     self.judge_attempts(&step, beside);
                     self.judge_stop(&step, beside);
                 }
-                if let (Some(run), Actor::Worker(name, _)) = (step.taken(), &change.by) {
+                if let (Some(run), Actor::Worker(name)) = (step.taken(), &change.by) {
                     let lease = after.and_then(|it| it.beside.as_ref()?.lease);
                     owners.insert(run, (name.as_str(), lease));
                 }
             } else {
                 let begin = after.map(|it| (it.revision.get(), it.run.get(), it.state));
-                self.require(at, Law::Step, begin == Some((0, 0, State::NEW)), "");
+                self.require(at, law::STEP, begin == Some((0, 0, State::NEW)), "");
             }
             last = after;
         }
-        let is_settled = last.is_none_or(|last| last.status().is_completed());
+        let is_settled = last.is_none_or(|it| it.beside.is_none() || it.status().is_completed());
         let end = self.case.history.len();
-        self.require(end.saturating_sub(1), Law::Settled, is_settled, "");
+        self.require(end.saturating_sub(1), law::SETTLED, is_settled, "");
         self.report.count("changes", end as u64);
     }
 
@@ -66,46 +66,41 @@ impl Judge<'_> {
         for event in change.operations.iter().filter_map(|it| Event::new(*it, None)) {
             match task.apply(event) {
                 Ok(made) => reverted |= made.reverted(),
-                Err(refused) => self.require(at, Law::Step, false, refused),
+                Err(refused) => self.require(at, law::STEP, false, refused),
             }
         }
         self.report.count("reverts, each exact", reverted);
+        self.report.count("runs queued again", change.has(Operation::Retry));
         let Some(after) = after else {
             let is_deleted = change.has(Operation::Delete) && task.check(Operation::Delete).is_ok();
-            return self.require(at, Law::Step, is_deleted, "");
+            return self.require(at, law::STEP, is_deleted, "");
         };
         let is_counted = steps >= operations.max(1) && steps < u64::MAX / 2;
         let is_step = is_counted && task.state() == after.state && task.run() == after.run;
-        self.require(at, Law::Step, is_step, "");
+        self.require(at, law::STEP, is_step, "");
         let is = |payload: Option<&Payload>, found: &Payload| payload.is_none_or(|it| it == found);
         let is_kept = is(*task.payload(), &after.payload)
             && match (task.previous(), &after.previous) {
                 (Some(previous), Some(after)) => is(*previous.payload, after),
                 (previous, after) => previous.is_none() && after.is_none(),
             };
-        self.require(at, if reverted { Law::Reverted } else { Law::Kept }, is_kept, "");
+        self.require(at, if reverted { law::REVERTED } else { law::KEPT }, is_kept, "");
     }
 
-    /// A worker holds the run that it acts for, and has taken what it ends, unless the lease of who
-    /// had is over.
-    fn judge_run(&mut self, step: &Step) {
+    /// A worker has the message of a run that it takes, and has taken what it ends, unless the lease
+    /// of who had is over.
+    fn judge_run(&mut self, step: &Step, beside: &Beside) {
         let Step { at, change, before, owner, .. } = *step;
-        let lease = before.beside.as_ref().map(|beside| beside.lease);
-        if let Actor::Worker(_, held) = &change.by {
-            let is_current = before.run == *held && before.status().is_active();
-            let is_told = |beside: &Beside| lease != Some(None) || beside.deliveries > 0;
-            let is_held = is_current && before.beside.as_ref().is_none_or(is_told);
-            self.require(at, Law::Fenced, is_held, "");
+        if let Actor::Worker(_) = change.by {
+            let is_delivered = beside.lease.is_some() || beside.deliveries > 0;
+            let is_right = is_delivered && before.status().is_active();
+            self.require(at, law::FENCED, is_right, "");
         }
         let is_taken_away = step.ends_run() && !step.is_by_owner();
         self.report.count("runs ended by others than their workers", is_taken_away);
-        let is_over = match (&change.by, lease) {
-            (Actor::Sweeper, None) => true,
-            (Actor::Sweeper | Actor::Worker(..), Some(Some(lease))) => lease <= change.at,
-            _ => false,
-        };
+        let is_over = matches!(change.by, Actor::Worker(_)) && beside.lease <= Some(change.at);
         let what = format!("the run was {owner:?}'s");
-        self.require(at, Law::Owned, is_over || !is_taken_away, what);
+        self.require(at, law::OWNED, is_over || !is_taken_away, what);
     }
 
     /// A message waits until a lease follows it, and nobody renews another's.
@@ -120,7 +115,7 @@ impl Judge<'_> {
         let is_right = is_held(step.before) && step.after.is_none_or(is_held);
         let renewed = step.owner.filter(|owner| before.lease > owner.1).map(|owner| owner.0);
         let is_own = renewed.is_none_or(|name| name != self.rules.hung);
-        self.require(step.at, Law::Held, is_right && is_own, "");
+        self.require(step.at, law::HELD, is_right && is_own, "");
         let is_hung = step.ends_run() && step.owner.is_some_and(|it| it.0 == self.rules.hung);
         self.report.count("runs whose leases were renewed", step.ends_run() && renewed.is_some());
         self.report.count("runs of a worker that hung", is_hung);
@@ -144,7 +139,7 @@ impl Judge<'_> {
         let is_due = lapses == 1 && after.attempts >= self.rules.attempts;
         let is_right = is_right && (is_given_up == is_due || step.before.is_to_stop());
         let queued = if is_update { task.run } else { before.queued_run };
-        self.require(at, Law::Attempts, is_right && after.queued_run == queued, "");
+        self.require(at, law::ATTEMPTS, is_right && after.queued_run == queued, "");
         self.report.count("expired leases", lapses == 1);
         self.report.count("updates given up at the limit", is_given_up);
     }
@@ -154,9 +149,9 @@ impl Judge<'_> {
     fn judge_stop(&mut self, step: &Step, before: &Beside) {
         let Step { at, change, before: was, after, .. } = *step;
         let (is_asked, stops) = (was.is_to_stop(), change.has(Operation::Cancel));
-        let is_stopped = stops && matches!(change.by, Actor::Worker(..) | Actor::Sweeper);
+        let is_stopped = stops && matches!(change.by, Actor::Worker(_));
         let is_obeyed = !is_asked || stops || change.operations.is_empty();
-        self.require(at, Law::Stopped, is_obeyed && (is_asked || !is_stopped), "");
+        self.require(at, law::STOPPED, is_obeyed && (is_asked || !is_stopped), "");
         self.report.count("stop requests obeyed", is_stopped);
         let Some(after) = after.and_then(|it| it.beside.as_ref()) else { return };
         let is_new = after.stop == Some(was.run)
@@ -166,7 +161,7 @@ impl Judge<'_> {
             None => before.stop.is_none() || step.is_update(),
             Some(_) => is_new || after.stop == before.stop && !step.is_update(),
         };
-        self.require(at, Law::Stopped, is_right, "");
+        self.require(at, law::STOPPED, is_right, "");
     }
 }
 
@@ -199,6 +194,6 @@ impl Step<'_> {
     }
 
     fn is_by_owner(&self) -> bool {
-        matches!(&self.change.by, Actor::Worker(name, _) if self.owner.is_some_and(|it| it.0 == name))
+        matches!(&self.change.by, Actor::Worker(name) if self.owner.is_some_and(|it| it.0 == name))
     }
 }

@@ -35,7 +35,7 @@ pub struct Moment {
     pub state: State,
     pub payload: Payload,
     pub previous: Option<Payload>,
-    /// Absent where a store keeps tasks alone.
+    /// Absent where a store keeps tasks alone, and no workers.
     pub beside: Option<Beside>,
 }
 
@@ -60,10 +60,8 @@ pub struct Beside {
 pub enum Actor {
     /// Someone who is owed an answer; and the name of the request, where a store notes it.
     Client(Option<String>),
-    /// Someone who acts for a run: the one that it holds.
-    Worker(String, Run),
-    /// Someone who ends runs that have no living worker.
-    Sweeper,
+    /// Someone who takes runs and ends them.
+    Worker(String),
     /// Someone who edits by hand, and is owed no answer.
     Stranger,
 }
@@ -146,41 +144,30 @@ pub struct Rules {
     pub hung: &'static str,
 }
 
-macro_rules! laws {
-    ($($Law:ident $text:literal)*) => {
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-        pub enum Law { $(#[doc = $text] $Law),* }
-
-        impl Display for Law {
-            fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-                f.write_str(match self { $(Self::$Law => $text),* })
-            }
-        }
-    };
-}
-
-laws! {
-    Chain "a change is decided on what it replaces, and replaces what the last one left"
-    Once "a request is made once"
-    Step "a change is a step of the machine, and counted"
-    Kept "a payload changes only by an edit or an update"
-    Reverted "a revert brings back exactly what there was"
-    Fenced "a worker acts only for a run of which it has the message"
-    Owned "only who took a run ends it, unless its lease is over"
-    Held "what waits has a message, and what is worked on a lease that its worker alone renews"
-    Attempts "exactly the expired leases are counted, up to the limit"
-    Stopped "a stop request is obeyed, and touches no other update"
-    Settled "nothing stays active when all is calm"
-    Wanted "a client's change was asked for, and nobody who asked was told no"
-    Yes "what was acknowledged was made"
-    No "what a refusal says was so while the client waited"
-    Seen "what was shown was so, and is not older than what was known"
+/// The laws.
+#[rustfmt::skip]
+mod law {
+    pub const CHAIN: &str = "a change is decided on what it replaces, and replaces what the last one left";
+    pub const ONCE: &str = "a request is made once";
+    pub const STEP: &str = "a change is a step of the machine, and counted";
+    pub const KEPT: &str = "a payload changes only by an edit or an update";
+    pub const REVERTED: &str = "a revert brings back exactly what there was";
+    pub const FENCED: &str = "a worker acts only for a run of which it has the message";
+    pub const OWNED: &str = "only who took a run ends it, unless its lease is over";
+    pub const HELD: &str = "what waits has a message, and what is worked on a lease that its worker alone renews";
+    pub const ATTEMPTS: &str = "exactly the expired leases are counted, up to the limit";
+    pub const STOPPED: &str = "a stop request is obeyed, and touches no other update";
+    pub const SETTLED: &str = "nothing stays active when all is calm";
+    pub const WANTED: &str = "a client's change was asked for, and nobody who asked was told no";
+    pub const YES: &str = "what was acknowledged was made";
+    pub const NO: &str = "what a refusal says was so while the client waited";
+    pub const SEEN: &str = "what was shown was so, and is not older than what was known";
 }
 
 /// A law that was broken, and what led to it.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    pub law: Law,
+    pub law: &'static str,
     pub story: String,
 }
 
@@ -221,7 +208,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// Tells of a violation at the change of this number, unless it `is_so` as the law wants it.
-    fn require(&mut self, at: usize, law: Law, is_so: bool, what: impl Display) {
+    fn require(&mut self, at: usize, law: &'static str, is_so: bool, what: impl Display) {
         if !is_so {
             let story = format!("task {}: {law}\n{what}{}", self.id, self.story(at));
             self.report.violations.push(Violation { law, story });
@@ -252,16 +239,20 @@ impl Judge<'_> {
 }
 
 impl Change {
-    /// The request that it was made for, as far as the store tells: by a note, or by a payload that
-    /// was not there before.
-    fn request(&self) -> Option<&str> {
-        if let Actor::Client(Some(request)) = &self.by {
-            return Some(request);
-        }
+    /// The request whose payload came in: one that was not there before.
+    fn mark(&self) -> Option<&str> {
         let mark = &self.after.as_ref()?.payload.mark;
         let before = self.before.iter();
         let mut held = before.flat_map(|it| [Some(&it.payload), it.previous.as_ref()]).flatten();
         held.all(|held| held.mark != *mark).then_some(mark)
+    }
+
+    /// The request that it was made for, as far as the store tells.
+    fn request(&self) -> Option<&str> {
+        match &self.by {
+            Actor::Client(Some(request)) => Some(request),
+            _ => self.mark(),
+        }
     }
 
     fn has(&self, operation: Operation) -> bool {
@@ -284,16 +275,11 @@ impl Moment {
 impl Display for Change {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let steps = self.operations.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
-        let steps = match (steps.as_str(), &self.before) {
-            ("", None) => "create",
-            ("", Some(_)) => "edit",
-            (steps, _) => steps,
-        };
-        let loaded = self.loaded.map_or("nothing".to_owned(), |loaded| loaded.to_string());
-        write!(f, "{steps} of {loaded} by {:?}: ", self.by)?;
+        let steps = if steps.is_empty() { "edit" } else { &steps };
+        write!(f, "{steps} of {:?} by {:?}: ", self.loaded.map(Revision::get), self.by)?;
         match &self.after {
-            Some(it) => {
-                write!(f, "{}, run {}, {}, {:?}", it.revision, it.run, it.state, it.payload.mark)
+            Some(Moment { revision, run, state, payload, .. }) => {
+                write!(f, "{revision}, run {run}, {state}, {:?}", payload.mark)
             }
             None => f.write_str("gone"),
         }
@@ -303,9 +289,9 @@ impl Display for Change {
 impl Display for Answer {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Self { client, request, asked, named, told, sent, received } = self;
-        write!(f, "{client} asked {asked:?} in {request:?}")?;
-        named.iter().try_for_each(|named| write!(f, " of {named}"))?;
+        let named = named.map(Revision::get);
+        write!(f, "{client} asked {asked:?} of {named:?} in {request:?}, and was told ")?;
         let told: String = format!("{told:?}").chars().take(80).collect();
-        write!(f, ", and was told {told} after {} ms", (received - sent) / 1000)
+        write!(f, "{told} after {} ms", (received - sent) / 1000)
     }
 }
