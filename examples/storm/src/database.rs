@@ -6,69 +6,17 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result};
 use rand::random_range;
 use serde_json::Value;
-use sqlx::{AnyPool, AssertSqlSafe, raw_sql};
-use task_lifecycle::{Revision, Run, State, Status};
+use sqlx::{AnyPool, raw_sql};
+use task_lifecycle::{Previous, Revision, Run, Snapshot};
 
 use crate::audit::{Actor, Beside, Change, Moment, Payload};
 use crate::storm::{Storm, nap};
 
-/// The columns that a change of a task can change, and what else is kept of a row.
-const CHANGED: &str = "status previous_status revision run payload previous_payload queued_run \
-    attempts stop_requested";
-const OTHERS: &str = "lease_until due_at deliveries operations changed_by";
-
-/// Whenever the message of an update is delivered, one in three, its client has just cancelled and
-/// queued it again.
-const QUICK: &str = "UPDATE tasks SET run = run + 1, revision = revision + 2, queued_run = run + 1,
-        attempts = 0, stop_requested = NULL, deliveries = 0, payload = payload || ' ',
-        due_at = (SELECT now FROM clock) + 1000000, operations = 'cancel, update', changed_by = 'hand'
-    WHERE task_id = NEW.task_id AND deliveries = 1 AND revision % 3 = 0 AND status = 'Starting'
-        AND previous_status IS NOT NULL";
-
-/// Keeps every change of a row, as the database sees it, whoever makes it.
+/// Keeps every change of a row, as the database sees it, whoever makes it. And whenever the message
+/// of an update is delivered, one in three, its client has just cancelled and queued it again.
 pub async fn watch(db: &AnyPool, is_sqlite: bool) -> Result<()> {
-    let (number, object, differs) = if is_sqlite {
-        ("INTEGER PRIMARY KEY", "json_object", "IS NOT")
-    } else {
-        ("BIGSERIAL", "json_build_object", "IS DISTINCT FROM")
-    };
-    let list = |columns: &str, form: &dyn Fn(&str) -> String| {
-        columns.split_whitespace().map(form).collect::<Vec<_>>().join(", ")
-    };
-    let row = |of: &str| {
-        let fields = list(&format!("{CHANGED} {OTHERS}"), &|it| format!("'{it}', {of}.{it}"));
-        format!("CAST({object}({fields}) AS TEXT)")
-    };
-    let insert = |id: &str, before: &str, after: &str| {
-        format!(
-            "INSERT INTO storm (at, task_id, before, after) VALUES ((SELECT now FROM clock), {id}.task_id, {before}, {after})"
-        )
-    };
-    let [old, new] = ["OLD", "NEW"].map(|of| list(CHANGED, &|it| format!("{of}.{it}")));
-    let table = format!(
-        "CREATE TABLE storm (number {number}, at BIGINT, task_id TEXT, before TEXT, after TEXT)"
-    );
-    raw_sql(AssertSqlSafe(table)).execute(db).await?;
-    let is_change = format!("({old}) {differs} ({new})");
-    for (name, event, when, then) in [
-        ("created", "INSERT", "TRUE", insert("NEW", "NULL", &row("NEW"))),
-        ("changed", "UPDATE", &is_change, insert("NEW", &row("OLD"), &row("NEW"))),
-        ("deleted", "DELETE", "TRUE", insert("OLD", &row("OLD"), "NULL")),
-        ("delivered", "UPDATE OF deliveries", "TRUE", QUICK.to_owned()),
-    ] {
-        let trigger =
-            format!("TRIGGER storm_{name} AFTER {event} ON tasks FOR EACH ROW WHEN ({when})");
-        let sql = if is_sqlite {
-            format!("CREATE {trigger} BEGIN {then}; END")
-        } else {
-            format!(
-                "CREATE FUNCTION storm_{name}() RETURNS trigger LANGUAGE plpgsql AS
-                $$ BEGIN {then}; RETURN NULL; END $$;
-                CREATE {trigger} EXECUTE FUNCTION storm_{name}()"
-            )
-        };
-        raw_sql(AssertSqlSafe(sql)).execute(db).await?;
-    }
+    let sql = [include_str!("../sql/postgres.sql"), include_str!("../sql/sqlite.sql")];
+    raw_sql(sql[usize::from(is_sqlite)]).execute(db).await?;
     Ok(())
 }
 
@@ -89,7 +37,7 @@ pub async fn history(db: &AnyPool) -> Result<HashMap<String, Vec<Change>>> {
             _ if after.is_none() => Actor::Client(None),
             _ => Actor::Stranger,
         };
-        let loaded = before.as_ref().map(|before| before.revision);
+        let loaded = before.as_ref().map(|before| before.task.revision());
         let change = Change { at, by, loaded, operations, before, after };
         history.entry(task).or_default().push(change);
     }
@@ -106,13 +54,17 @@ fn moment(row: &Value) -> Result<Moment> {
             Payload { mark, digest: digest.to_owned() }
         })
     };
-    let previous = text("previous_status").map(str::parse::<Status>).transpose()?;
-    Ok(Moment {
+    let previous = text("previous_status").map(str::parse).transpose()?;
+    let previous = previous.zip(payload("previous_payload"));
+    let snapshot = Snapshot {
+        status: text("status").context("status")?.parse()?,
         revision: Revision::from_i64(number("revision")?),
         run: Run::from_i64(number("run")?),
-        state: State::from_parts(text("status").context("status")?.parse()?, previous)?,
         payload: payload("payload").context("payload")?,
-        previous: payload("previous_payload"),
+        previous: previous.map(|(status, payload)| Previous { status, payload }),
+    };
+    Ok(Moment {
+        task: snapshot.try_into()?,
         beside: Some(Beside {
             queued_run: Run::from_i64(number("queued_run")?),
             attempts: number("attempts")?.try_into()?,
@@ -126,18 +78,10 @@ fn moment(row: &Value) -> Result<Moment> {
 
 /// Who meddles until the storm is over: a hand that edits; a queue that delivers again what somebody
 /// has; and a worker that takes runs from others, for their leases are cut short, and then hangs.
-#[rustfmt::skip]
 const MEDDLERS: [(&str, &str); 3] = [
-    ("edits by hand", "UPDATE tasks SET payload = payload || ' ', revision = revision + 1, operations = 'edit', changed_by = 'hand'
-        WHERE task_id = (SELECT task_id FROM tasks ORDER BY random() LIMIT 1)"),
-    ("messages delivered again", "UPDATE tasks SET due_at = 0
-        WHERE task_id = (SELECT task_id FROM tasks WHERE status = 'Starting' AND deliveries > 0 LIMIT 1)"),
-    ("leases cut short", "UPDATE tasks SET lease_until = (SELECT now FROM clock) - 1
-        WHERE task_id = (SELECT task_id FROM tasks WHERE status = 'Processing' AND changed_by <> 'worker hung'
-            AND lease_until > (SELECT now FROM clock) LIMIT 1);
-    UPDATE tasks SET run = run + 1, revision = revision + 2, attempts = attempts + 1, lease_run = run + 1,
-        lease_until = (SELECT now FROM clock) + lease_length, operations = 'retry, start', changed_by = 'worker hung'
-        WHERE status = 'Processing' AND lease_until < (SELECT now FROM clock) AND attempts < 2 AND stop_requested IS NULL"),
+    ("edits by hand", include_str!("../sql/edit.sql")),
+    ("messages delivered again", include_str!("../sql/redeliver.sql")),
+    ("leases cut short", include_str!("../sql/hang.sql")),
 ];
 
 pub async fn meddle(db: AnyPool, storm: Rc<Storm>) {

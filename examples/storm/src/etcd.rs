@@ -175,8 +175,10 @@ impl Caller {
                 };
                 let changes = history.entry(id.to_string()).or_default();
                 let before = changes.last().and_then(|it| it.after.clone());
-                let found = before.as_ref().map(|it| it.revision);
-                let intents = intents.get(&id).into_iter().flatten().filter(|it| it.after == after);
+                let found = before.as_ref().map(|it| it.task.revision());
+                let intents = intents.get(&id).into_iter().flatten().filter(|it| {
+                    it.after.as_ref().map(|it| &it.task) == after.as_ref().map(|it| &it.task)
+                });
                 // Reverts and deletes are equal, whoever made them.
                 let intent = intents.min_by_key(|it| (it.loaded != found, it.at)).cloned();
                 changes.push(Change { before, ..intent.context("nobody's change")? });
@@ -195,13 +197,6 @@ fn digest(document: &Document) -> String {
 }
 
 fn moment(task: &Task) -> Moment {
-    let payload = |it: &Document| Payload { mark: it.message.clone(), digest: digest(it) };
-    Moment {
-        revision: task.revision(),
-        run: task.run(),
-        state: task.state(),
-        payload: payload(task.payload()),
-        previous: task.previous().map(|it| payload(it.payload)),
-        beside: None,
-    }
+    let payload = |it: Document| Payload { digest: digest(&it), mark: it.message };
+    Moment { task: task.clone().map(payload), beside: None }
 }

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
-use audit::{Case, Change, Report, Rules, audit};
+use audit::{Case, Change, Report, audit};
 use storm::Storm;
 
 /// Exits with 1 if a law was broken, or if a storm reached too little to prove anything.
@@ -114,7 +114,7 @@ fn judge(storm: &Storm, history: HashMap<String, Vec<Change>>) -> Report {
     let mut cases: BTreeMap<_, _> = history.into_iter().map(of_task).collect();
     // A create without an answer is of the task that came of it.
     let created = |(task, case): (&String, &Case)| {
-        let mark = &case.history.first()?.after.as_ref()?.payload.mark;
+        let mark = &case.history.first()?.after.as_ref()?.task.payload().mark;
         Some((mark.clone(), task.clone()))
     };
     let created: HashMap<_, _> = cases.iter().filter_map(created).collect();
@@ -122,8 +122,8 @@ fn judge(storm: &Storm, history: HashMap<String, Vec<Change>>) -> Report {
         let task = created.get(&answer.request).cloned().unwrap_or(task);
         cases.entry(task).or_default().answers.push(answer);
     }
-    let mut report = audit(Rules { attempts: 3, hung: "hung" }, &cases);
-    report.figures.append(&mut storm.figures.borrow_mut());
+    let mut report = storm.report.take();
+    audit(&mut report, &cases);
     report
 }
 

@@ -118,7 +118,7 @@ pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String,
         processes.push(Process::new(at, &engine, &storm).await?);
     }
     install_default_drivers();
-    let db = AnyPoolOptions::new().max_connections(2).connect(&url(&engine)).await?;
+    let db = AnyPoolOptions::new().max_connections(2).connect_lazy(&url(&engine))?;
     let count = async |condition: &'static str| {
         let sql = AssertSqlSafe(format!("SELECT count(*) FROM tasks WHERE {condition}"));
         sqlx::query_scalar::<_, i64>(sql).fetch_one(&db).await.ok()

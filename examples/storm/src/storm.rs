@@ -1,7 +1,6 @@
 //! The common part of all storms: a time, figures, and players who ask and note their answers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -12,7 +11,7 @@ use rand::{random_bool, random_range, rng};
 use task_lifecycle::{Operation, Revision};
 use tokio::time::{sleep, timeout};
 
-use crate::audit::{Answer, Asked, Time, Told};
+use crate::audit::{Answer, Asked, Report, Time, Told};
 
 pub const LOST: &str = "commits lost, or their answers";
 pub const KILLED: &str = "processes killed in the middle of a change";
@@ -33,15 +32,15 @@ pub struct Storm {
     pub unanswered: Cell<u64>,
     /// With their tasks; those of creates without an answer have none.
     pub answers: RefCell<Vec<(String, Answer)>>,
-    /// None may be zero at the end: it would be a part of the storm that did not happen.
-    pub figures: RefCell<BTreeMap<&'static str, u64>>,
+    pub report: RefCell<Report>,
 }
 
 impl Storm {
     /// Its time begins, for all engines have started. It must reach these figures.
     pub fn begin(&self, figures: &[&'static str]) {
         self.begin.set(Some(Instant::now()));
-        self.figures.borrow_mut().extend(figures.iter().map(|figure| (*figure, 0)));
+        let mut report = self.report.borrow_mut();
+        report.figures.extend(figures.iter().map(|figure| (*figure, 0)));
     }
 
     pub fn passed(&self) -> Duration {
@@ -52,12 +51,12 @@ impl Storm {
     /// as long.
     pub fn is_over(&self) -> bool {
         let has_met = self.answers.borrow().len() >= ANSWERS
-            && self.figures.borrow().values().all(|count| *count > 0);
+            && self.report.borrow().figures.values().all(|count| *count > 0);
         self.passed() > self.time * if has_met { 1 } else { 3 }
     }
 
     pub fn count(&self, figure: &'static str, count: impl Into<u64>) {
-        *self.figures.borrow_mut().entry(figure).or_default() += count.into();
+        self.report.borrow_mut().count(figure, count);
     }
 }
 

@@ -22,7 +22,8 @@ impl Judge<'_> {
         let was = |held: &dyn Fn(Option<&Moment>) -> bool| view.was(answer, held);
         let (law, is_true, figure) = match &answer.told {
             Told::Shown(revision, status, _) => {
-                let is_it = |it: &Moment| it.revision == *revision && it.status() == *status;
+                let is_it =
+                    |it: &Moment| it.task.revision() == *revision && it.task.status() == *status;
                 (law::SEEN, was(&|it| it.is_some_and(is_it)), "answers that show a task")
             }
             Told::Made(_) => {
@@ -40,11 +41,11 @@ impl Judge<'_> {
                     Asked::Stop => status.is_completed(),
                     Asked::Show | Asked::Create | Asked::Edit => false,
                 };
-                let is_it = |it: &Moment| it.status() == *status;
+                let is_it = |it: &Moment| it.task.status() == *status;
                 (law::NO, is_refused && was(&|it| it.is_some_and(is_it)), "no, for the status")
             }
             Told::Stale => {
-                let is_another = |it: Option<&Moment>| it.map(|it| it.revision) != answer.named;
+                let is_another = |it: Option<&Moment>| revision(it) != answer.named;
                 (law::NO, was(&is_another), "no, for the revision")
             }
             Told::Absent => (law::NO, was(&|it| it.is_none()), "no, for it is gone"),
@@ -85,7 +86,7 @@ impl Judge<'_> {
             }
         }
         let (mut finished, mut compared) = (None, 0_u64);
-        let is_update = |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.state.is_update());
+        let is_update = |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.task.is_update());
         for (at, change) in self.case.history.iter().enumerate() {
             match (is_update(&change.before), is_update(&change.after)) {
                 (false, true) => finished = seen.get(&at),
@@ -118,7 +119,7 @@ impl<'a> View<'a> {
     fn new(case: &'a Case) -> Self {
         let (mut since, mut places) = (vec![Time::MIN], HashMap::new());
         for change in &case.history {
-            places.insert(change.after.as_ref().map(|it| it.revision), since.len());
+            places.insert(revision(change.after.as_ref()), since.len());
             since.push(change.at.max(since[since.len() - 1]));
         }
         let mut view = Self { case, since, places, known: Vec::new() };
@@ -148,6 +149,10 @@ impl<'a> View<'a> {
         let mut places = self.floor(answer.sent)..self.since.len();
         places.any(|place| self.since[place] <= answer.received && held(moment(place)))
     }
+}
+
+fn revision(task: Option<&Moment>) -> Option<Revision> {
+    task.map(|it| it.task.revision())
 }
 
 /// Tests if the change is what the client asked for. One that leaves no mark in the task may be

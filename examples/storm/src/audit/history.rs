@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use task_lifecycle::{Event, Operation, Previous, Run, Snapshot, State, Status, Task};
+use task_lifecycle::{Event, Operation, Run, State, Status};
 
-use super::{Actor, Beside, Change, Judge, Moment, Payload, Time, law};
+use super::{ATTEMPTS, Actor, Beside, Change, HUNG, Judge, Moment, Payload, Time, law};
 
 impl Judge<'_> {
     pub(super) fn judge_history(&mut self) {
@@ -12,35 +12,34 @@ impl Judge<'_> {
         let mut last: Option<&Moment> = None;
         for (at, change) in self.case.history.iter().enumerate() {
             let (before, after) = (change.before.as_ref(), change.after.as_ref());
-            let task = |moment: &Moment| Moment { beside: None, ..moment.clone() };
-            let is_next = (at == 0 || last.is_some()) && before.map(task) == last.map(task);
-            let is_current = before.map(|it| it.revision) == change.loaded;
-            self.require(at, law::CHAIN, is_next && is_current, "");
+            let is_next = before.map(|it| &it.task) == last.map(|it| &it.task);
+            let is_current = before.map(|it| it.task.revision()) == change.loaded;
+            self.require(at, law::CHAIN, is_next && is_current && (at == 0 || last.is_some()), "");
             let is_once = change.request().is_none_or(|request| requests.insert(request));
             self.require(at, law::ONCE, is_once, "");
-            if let Some(before) = before {
-                let owner = owners.get(&before.run).copied();
-                let step = Step { at, change, before, after, owner };
-                self.judge_step(&step);
-                if let Some(beside) = &before.beside {
-                    self.judge_run(&step, beside);
-                    self.judge_lease(&step, beside);
-                    self.judge_attempts(&step, beside);
-                    self.judge_stop(&step, beside);
-                }
-                if let (Some(run), Actor::Worker(name)) = (step.taken(), &change.by) {
-                    let lease = after.and_then(|it| it.beside.as_ref()?.lease);
-                    owners.insert(run, (name.as_str(), lease));
-                }
-            } else {
-                let begin = after.map(|it| (it.revision.get(), it.run.get(), it.state));
-                self.require(at, law::STEP, begin == Some((0, 0, State::NEW)), "");
-            }
             last = after;
+            let Some(before) = before else {
+                let begin = after.map(|it| (it.task.revision().get(), it.task.state()));
+                self.require(at, law::STEP, begin == Some((0, State::NEW)), "");
+                continue;
+            };
+            let owner = owners.get(&before.task.run()).copied();
+            let step = Step { at, change, before, after, owner };
+            self.judge_step(&step);
+            if let Some(beside) = &before.beside {
+                self.judge_run(&step, beside);
+                self.judge_lease(&step, beside);
+                self.judge_attempts(&step, beside);
+                self.judge_stop(&step, beside);
+            }
+            if let (Some(run), Actor::Worker(name)) = (step.taken(), &change.by) {
+                let lease = after.and_then(|it| it.beside.as_ref()?.lease);
+                owners.insert(run, (name.as_str(), lease));
+            }
         }
-        let is_settled = last.is_none_or(|it| it.beside.is_none() || it.status().is_completed());
+        let is_settled = |it: &Moment| it.beside.is_none() || it.task.status().is_completed();
         let end = self.case.history.len();
-        self.require(end.saturating_sub(1), law::SETTLED, is_settled, "");
+        self.require(end.saturating_sub(1), law::SETTLED, last.is_none_or(is_settled), "");
         self.report.count("changes", end as u64);
     }
 
@@ -48,16 +47,8 @@ impl Judge<'_> {
     /// program knows it, for it edited or updated.
     fn judge_step(&mut self, step: &Step) {
         let Step { at, change, before, after, .. } = *step;
-        let previous = before.previous.as_ref().zip(before.state.previous());
-        let mut task = Task::try_from(Snapshot {
-            status: before.status(),
-            revision: before.revision,
-            run: before.run,
-            payload: Some(&before.payload),
-            previous: previous.map(|(it, status)| Previous { status, payload: Some(it) }),
-        })
-        .expect("its state is one of nine");
-        let steps = after.map_or(1, |after| after.revision.since(before.revision));
+        let mut task = before.task.clone().map(Some);
+        let steps = after.map_or(1, |after| after.task.revision().since(task.revision()));
         let operations = change.operations.len() as u64;
         if steps > operations {
             task.edit(|payload| *payload = None);
@@ -71,19 +62,17 @@ impl Judge<'_> {
         }
         self.report.count("reverts, each exact", reverted);
         self.report.count("runs queued again", change.has(Operation::Retry));
-        let Some(after) = after else {
+        let Some(Moment { task: after, .. }) = after else {
             let is_deleted = change.has(Operation::Delete) && task.check(Operation::Delete).is_ok();
             return self.require(at, law::STEP, is_deleted, "");
         };
         let is_counted = steps >= operations.max(1) && steps < u64::MAX / 2;
-        let is_step = is_counted && task.state() == after.state && task.run() == after.run;
+        let is_step = is_counted && task.state() == after.state() && task.run() == after.run();
         self.require(at, law::STEP, is_step, "");
-        let is = |payload: Option<&Payload>, found: &Payload| payload.is_none_or(|it| it == found);
-        let is_kept = is(*task.payload(), &after.payload)
-            && match (task.previous(), &after.previous) {
-                (Some(previous), Some(after)) => is(*previous.payload, after),
-                (previous, after) => previous.is_none() && after.is_none(),
-            };
+        let is = |it: &Option<Payload>, found| it.as_ref().is_none_or(|it| it == found);
+        let previous = task.previous().zip(after.previous());
+        let is_kept = is(task.payload(), after.payload())
+            && previous.is_none_or(|(it, found)| is(it.payload, found.payload));
         self.require(at, if reverted { law::REVERTED } else { law::KEPT }, is_kept, "");
     }
 
@@ -93,7 +82,7 @@ impl Judge<'_> {
         let Step { at, change, before, owner, .. } = *step;
         if let Actor::Worker(_) = change.by {
             let is_delivered = beside.lease.is_some() || beside.deliveries > 0;
-            let is_right = is_delivered && before.status().is_active();
+            let is_right = is_delivered && before.task.status().is_active();
             self.require(at, law::FENCED, is_right, "");
         }
         let is_taken_away = step.ends_run() && !step.is_by_owner();
@@ -106,7 +95,7 @@ impl Judge<'_> {
     /// A message waits until a lease follows it, and nobody renews another's.
     fn judge_lease(&mut self, step: &Step, before: &Beside) {
         let is_held = |task: &Moment| {
-            task.beside.as_ref().is_none_or(|beside| match task.status() {
+            task.beside.as_ref().is_none_or(|beside| match task.task.status() {
                 Status::Starting => beside.has_message && beside.lease.is_none(),
                 Status::Processing => beside.lease.is_some(),
                 _ => beside.lease.is_none(),
@@ -114,9 +103,9 @@ impl Judge<'_> {
         };
         let is_right = is_held(step.before) && step.after.is_none_or(is_held);
         let renewed = step.owner.filter(|owner| before.lease > owner.1).map(|owner| owner.0);
-        let is_own = renewed.is_none_or(|name| name != self.rules.hung);
+        let is_own = renewed.is_none_or(|name| name != HUNG);
         self.require(step.at, law::HELD, is_right && is_own, "");
-        let is_hung = step.ends_run() && step.owner.is_some_and(|it| it.0 == self.rules.hung);
+        let is_hung = step.ends_run() && step.owner.is_some_and(|it| it.0 == HUNG);
         self.report.count("runs whose leases were renewed", step.ends_run() && renewed.is_some());
         self.report.count("runs of a worker that hung", is_hung);
     }
@@ -136,9 +125,9 @@ impl Judge<'_> {
             _ => false,
         };
         let is_given_up = lapses == 1 && change.has(Operation::Fail);
-        let is_due = lapses == 1 && after.attempts >= self.rules.attempts;
+        let is_due = lapses == 1 && after.attempts >= ATTEMPTS;
         let is_right = is_right && (is_given_up == is_due || step.before.is_to_stop());
-        let queued = if is_update { task.run } else { before.queued_run };
+        let queued = if is_update { task.task.run() } else { before.queued_run };
         self.require(at, law::ATTEMPTS, is_right && after.queued_run == queued, "");
         self.report.count("expired leases", lapses == 1);
         self.report.count("updates given up at the limit", is_given_up);
@@ -154,8 +143,8 @@ impl Judge<'_> {
         self.require(at, law::STOPPED, is_obeyed && (is_asked || !is_stopped), "");
         self.report.count("stop requests obeyed", is_stopped);
         let Some(after) = after.and_then(|it| it.beside.as_ref()) else { return };
-        let is_new = after.stop == Some(was.run)
-            && was.status().is_active()
+        let is_new = after.stop == Some(was.task.run())
+            && was.task.status().is_active()
             && matches!(change.by, Actor::Client(_));
         let is_right = match after.stop {
             None => before.stop.is_none() || step.is_update(),
@@ -182,18 +171,20 @@ impl Step<'_> {
 
     /// The run that has a worker from now on.
     fn taken(&self) -> Option<Run> {
-        let after = self.after.filter(|it| it.status() == Status::Processing)?;
-        let is_same = self.before.status() == Status::Processing && after.run == self.before.run;
-        (!is_same).then_some(after.run)
+        at_work(self.after?).filter(|run| at_work(self.before) != Some(*run))
     }
 
     /// Tests if a worker's run is over with this change.
     fn ends_run(&self) -> bool {
-        let is_on = |it: &Moment| it.status() == Status::Processing && it.run == self.before.run;
-        is_on(self.before) && !self.after.is_some_and(is_on)
+        at_work(self.before).is_some_and(|run| self.after.and_then(at_work) != Some(run))
     }
 
     fn is_by_owner(&self) -> bool {
         matches!(&self.change.by, Actor::Worker(name) if self.owner.is_some_and(|it| it.0 == name))
     }
+}
+
+/// The run that somebody works on.
+fn at_work(moment: &Moment) -> Option<Run> {
+    (moment.task.status() == Status::Processing).then(|| moment.task.run())
 }

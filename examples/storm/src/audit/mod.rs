@@ -13,7 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter, Write as _};
 
-use task_lifecycle::{Operation, Revision, Run, State, Status};
+use task_lifecycle::{Operation, Revision, Run, Status, Task};
 
 /// Microseconds by a clock that the history and the clients share.
 pub type Time = i64;
@@ -28,19 +28,15 @@ pub struct Payload {
 }
 
 /// A task as it stood between two changes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Moment {
-    pub revision: Revision,
-    pub run: Run,
-    pub state: State,
-    pub payload: Payload,
-    pub previous: Option<Payload>,
+    pub task: Task<Payload>,
     /// Absent where a store keeps tasks alone, and no workers.
     pub beside: Option<Beside>,
 }
 
 /// The part of a task's row that does not revert. Leases and messages may change between changes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Beside {
     /// The run that a client queued last; those since are repeats of it.
     pub queued_run: Run,
@@ -135,14 +131,11 @@ pub struct Case {
     pub answers: Vec<Answer>,
 }
 
-/// The expectations of an audit of all tasks.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// The number of expired leases that ends an update.
-    pub attempts: u64,
-    /// The worker that takes runs, and does nothing more.
-    pub hung: &'static str,
-}
+/// The number of expired leases that ends an update.
+pub const ATTEMPTS: u64 = 3;
+
+/// The worker that takes runs, and does nothing more.
+pub const HUNG: &str = "hung";
 
 /// The laws.
 #[rustfmt::skip]
@@ -181,26 +174,23 @@ pub struct Report {
 }
 
 impl Report {
-    fn count(&mut self, figure: &'static str, count: impl Into<u64>) {
+    pub fn count(&mut self, figure: &'static str, count: impl Into<u64>) {
         *self.figures.entry(figure).or_default() += count.into();
     }
 }
 
 /// Judges all tasks, by their ids.
-pub fn audit(rules: Rules, cases: &BTreeMap<String, Case>) -> Report {
-    let mut report = Report::default();
+pub fn audit(report: &mut Report, cases: &BTreeMap<String, Case>) {
     report.count("tasks", cases.len() as u64);
     for (id, case) in cases {
-        let mut judge = Judge { rules, id, case, report: &mut report };
+        let mut judge = Judge { id, case, report };
         judge.judge_history();
         judge.judge_answers();
     }
-    report
 }
 
 /// The judge of one task.
 struct Judge<'a> {
-    rules: Rules,
     id: &'a str,
     case: &'a Case,
     report: &'a mut Report,
@@ -241,9 +231,10 @@ impl Judge<'_> {
 impl Change {
     /// The request whose payload came in: one that was not there before.
     fn mark(&self) -> Option<&str> {
-        let mark = &self.after.as_ref()?.payload.mark;
-        let before = self.before.iter();
-        let mut held = before.flat_map(|it| [Some(&it.payload), it.previous.as_ref()]).flatten();
+        let mark = &self.after.as_ref()?.task.payload().mark;
+        let task = self.before.as_ref().map(|before| &before.task);
+        let previous = task.and_then(|task| Some(task.previous()?.payload));
+        let mut held = task.map(Task::payload).into_iter().chain(previous);
         held.all(|held| held.mark != *mark).then_some(mark)
     }
 
@@ -261,14 +252,10 @@ impl Change {
 }
 
 impl Moment {
-    fn status(&self) -> Status {
-        self.state.status()
-    }
-
     /// Tests if the task is to be stopped: a request holds until a client queues the task again.
     fn is_to_stop(&self) -> bool {
         let Some(Beside { stop: Some(stop), queued_run, .. }) = self.beside else { return false };
-        self.status().is_active() && !queued_run.is_after(stop)
+        self.task.status().is_active() && !queued_run.is_after(stop)
     }
 }
 
@@ -278,8 +265,9 @@ impl Display for Change {
         let steps = if steps.is_empty() { "edit" } else { &steps };
         write!(f, "{steps} of {:?} by {:?}: ", self.loaded.map(Revision::get), self.by)?;
         match &self.after {
-            Some(Moment { revision, run, state, payload, .. }) => {
-                write!(f, "{revision}, run {run}, {state}, {:?}", payload.mark)
+            Some(Moment { task, .. }) => {
+                let (revision, run, state) = (task.revision(), task.run(), task.state());
+                write!(f, "{revision}, run {run}, {state}, {:?}", task.payload().mark)
             }
             None => f.write_str("gone"),
         }
