@@ -1,6 +1,8 @@
-CREATE TABLE storm (number INTEGER PRIMARY KEY, at BIGINT, task_id TEXT, before TEXT, after TEXT);
+CREATE TABLE IF NOT EXISTS storm (
+    number INTEGER PRIMARY KEY, at BIGINT, task_id TEXT, before TEXT, after TEXT
+);
 
-CREATE TRIGGER storm_create AFTER INSERT ON tasks FOR EACH ROW
+CREATE TRIGGER IF NOT EXISTS storm_create AFTER INSERT ON tasks FOR EACH ROW
 BEGIN
     INSERT INTO storm (at, task_id, before, after) VALUES (
         (SELECT now FROM clock), NEW.task_id,
@@ -17,7 +19,7 @@ BEGIN
 END;
 
 -- Renewals and deliveries are no changes.
-CREATE TRIGGER storm_change AFTER UPDATE ON tasks FOR EACH ROW WHEN (
+CREATE TRIGGER IF NOT EXISTS storm_change AFTER UPDATE ON tasks FOR EACH ROW WHEN (
     OLD.status, OLD.previous_status, OLD.revision, OLD.run, OLD.payload,
     OLD.previous_payload, OLD.queued_run, OLD.attempts, OLD.stop_requested
 ) IS NOT (
@@ -46,7 +48,7 @@ BEGIN
     );
 END;
 
-CREATE TRIGGER storm_delete AFTER DELETE ON tasks FOR EACH ROW
+CREATE TRIGGER IF NOT EXISTS storm_delete AFTER DELETE ON tasks FOR EACH ROW
 BEGIN
     INSERT INTO storm (at, task_id, before, after) VALUES (
         (SELECT now FROM clock), OLD.task_id,
@@ -63,7 +65,7 @@ BEGIN
 END;
 
 -- A client is quick: one in three updates is cancelled and queued again when it is delivered.
-CREATE TRIGGER storm_hurry AFTER UPDATE OF deliveries ON tasks FOR EACH ROW
+CREATE TRIGGER IF NOT EXISTS storm_hurry AFTER UPDATE OF deliveries ON tasks FOR EACH ROW
 BEGIN
     UPDATE tasks SET run = run + 1, revision = revision + 2, queued_run = run + 1, attempts = 0,
         stop_requested = NULL, deliveries = 0, payload = payload || ' ',

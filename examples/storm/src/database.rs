@@ -6,6 +6,7 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result};
 use rand::random_range;
 use serde_json::Value;
+use sqlx::any::AnyQueryResult;
 use sqlx::{AnyPool, raw_sql};
 use task_lifecycle::{Previous, Revision, Run, Snapshot};
 
@@ -14,10 +15,15 @@ use crate::storm::{Storm, nap};
 
 /// Keeps every change of a row, as the database sees it, whoever makes it. And whenever the message
 /// of an update is delivered, one in three, its client has just cancelled and queued it again.
-pub async fn watch(db: &AnyPool, is_sqlite: bool) -> Result<()> {
+pub async fn watch(db: &AnyPool, is_sqlite: bool) -> sqlx::Result<AnyQueryResult> {
     let sql = [include_str!("../sql/postgres.sql"), include_str!("../sql/sqlite.sql")];
-    raw_sql(sql[usize::from(is_sqlite)]).execute(db).await?;
-    Ok(())
+    raw_sql(sql[usize::from(is_sqlite)]).execute(db).await
+}
+
+/// Tests if nothing is to be done any more.
+pub async fn is_calm(db: &AnyPool) -> bool {
+    let sql = "SELECT count(*) FROM tasks WHERE status IN ('Starting', 'Processing')";
+    sqlx::query_scalar::<_, i64>(sql).fetch_one(db).await.is_ok_and(|count| count == 0)
 }
 
 pub async fn history(db: &AnyPool) -> Result<HashMap<String, Vec<Change>>> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use etcd_client::{Client, EventType, WatchOptions};
+use etcd_client::{Client, EventType, StatusResponse, WatchOptions};
 use rand::random_range;
 use task_lifecycle::{Event, Operation, Revision};
 use task_stores::engines::Engine;
@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 use crate::audit::{Actor, Answer, Asked, Change, Moment, Payload, Told};
 use crate::storm::{LOST, Player, Storm, Target, nap, now};
+
+const LEADERS: &str = "leaders killed";
 
 /// A connection to one node.
 #[derive(Clone)]
@@ -34,19 +36,24 @@ pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String,
         let db = etcd::open(address, Duration::from_secs(1)).await?;
         nodes.push(Caller { db, storm: storm.clone(), intents: intents.clone() });
     }
-    storm.begin(&[LOST]);
+    storm.begin(&[LOST, LEADERS]);
     for nth in 0..20 {
         let (storm, target, tasks) = (storm.clone(), nodes[nth % 3].clone(), tasks.clone());
         let name = format!("caller {nth}");
         players.spawn_local(Player { storm, target, name, tasks }.play());
     }
-    while !storm.is_over() {
+    for at in (0..3).cycle() {
+        if storm.is_over() {
+            break;
+        }
         nap(200..1000).await;
-        let leader = leader(&nodes).await;
-        engine.nodes[leader].kill();
+        let status = nodes[at].db.maintenance_client().status().await;
+        let is_leader =
+            |it: StatusResponse| it.header().is_some_and(|own| own.member_id() == it.leader());
+        engine.nodes[at].kill();
+        storm.count(LEADERS, status.is_ok_and(is_leader));
         nap(300..1500).await;
-        engine.nodes[leader].restart();
-        storm.count("leaders killed", true);
+        engine.nodes[at].restart();
         nap(200..1000).await;
         let node = &engine.nodes[random_range(0..3)];
         node.pause();
@@ -58,26 +65,13 @@ pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String,
     nodes[0].history().await
 }
 
-/// Waits for a leader.
-async fn leader(nodes: &[Caller]) -> usize {
-    loop {
-        for (at, node) in nodes.iter().enumerate() {
-            let status = node.db.maintenance_client().status().await;
-            let is_own = |own: u64, status: &etcd_client::StatusResponse| own == status.leader();
-            if status.is_ok_and(|it| it.header().is_some_and(|own| is_own(own.member_id(), &it))) {
-                return at;
-            }
-        }
-        nap(50..100).await;
-    }
-}
-
 impl Target for Caller {
     const STEPS: &[Operation] = {
-        use Operation::{Cancel, Delete, Fail, Retry, Start, Succeed, Update};
-        &[Start, Start, Cancel, Retry, Succeed, Fail, Update, Update, Update, Delete]
+        use Operation::{Cancel, Delete, Retry, Start, Succeed, Update};
+        // No `Fail`: what it reverts looks as if it were cancelled.
+        &[Start, Start, Start, Cancel, Retry, Succeed, Update, Update, Update, Update, Delete]
     };
-    const OTHER: Asked = Asked::Edit;
+    const OTHER: Asked = Asked::Show;
 
     async fn ask(&self, task: &mut String, ask: &Answer) -> Result<Told> {
         let id = task.parse().unwrap_or_else(|_| Uuid::new_v4());
@@ -85,60 +79,52 @@ impl Target for Caller {
             Asked::Create => {
                 let new = Task::new(document(ask));
                 *task = id.to_string();
-                self.intend(id, None, vec![], Some(&new));
+                self.intend(id, None, ask, Some(&new));
                 etcd::create(&self.db, id, &new).await?;
                 Told::Made(Some(new.revision()))
             }
-            Asked::Show => etcd::load(&self.db, id).await?.map_or(Told::Absent, |task| {
-                Told::Shown(task.revision(), task.status(), digest(task.payload()))
-            }),
             Asked::Step(Operation::Delete) => {
                 let Some(task) = etcd::load(&self.db, id).await? else { return Ok(Told::Absent) };
                 if ask.named.is_some_and(|named| task.check_revision(named).is_err()) {
                     return Ok(Told::Stale);
                 }
-                let (status, loaded) = (task.status(), task.revision());
-                if task.delete().is_err() {
-                    return Ok(Told::Refused(status));
+                if task.check(Operation::Delete).is_err() {
+                    return Ok(Told::Refused(task.status()));
                 }
-                self.intend(id, Some(loaded), vec![Operation::Delete], None);
-                let is_deleted = etcd::delete(&self.db, id, loaded).await?;
+                self.intend(id, Some(task.revision()), ask, None);
+                let is_deleted = etcd::delete(&self.db, id, task.revision()).await?;
                 if is_deleted { Told::Made(None) } else { Told::NotDone }
             }
-            Asked::Step(_) | Asked::Edit | Asked::Stop => self.change(id, ask).await,
+            Asked::Step(step) => self.change(id, ask, step).await,
+            Asked::Show | Asked::Stop => match etcd::load(&self.db, id).await? {
+                Some(it) => Told::Shown(it.revision(), it.status(), digest(it.payload())),
+                None => Told::Absent,
+            },
         })
     }
 }
 
 impl Caller {
-    fn intend(
-        &self,
-        id: Uuid,
-        loaded: Option<Revision>,
-        steps: Vec<Operation>,
-        task: Option<&Task>,
-    ) {
-        let (at, by, operations, before) = (now(), Actor::Client(None), steps, None);
+    fn intend(&self, id: Uuid, loaded: Option<Revision>, ask: &Answer, task: Option<&Task>) {
+        let operations = if let Asked::Step(step) = ask.asked { vec![step] } else { vec![] };
+        let (at, by, before) = (now(), Actor::Client(None), None);
         let change = Change { at, by, loaded, operations, before, after: task.map(moment) };
         self.intents.borrow_mut().entry(id).or_default().push(change);
     }
 
     /// Decides and commits, until the outcome is known.
-    async fn change(&self, id: Uuid, ask: &Answer) -> Told {
+    async fn change(&self, id: Uuid, ask: &Answer, step: Operation) -> Told {
         let decide = |draft: &mut Draft| {
             if ask.named.is_some_and(|named| draft.check_revision(named).is_err()) {
                 return Err(Told::Stale);
             }
-            let (status, mut steps) = (draft.status(), vec![]);
-            if let Asked::Step(step) = ask.asked {
-                let event = Event::new(step, document(ask)).expect("it is no delete");
-                draft.apply(event).map_err(|_| Told::Refused(status))?;
-                steps.push(step);
-            }
-            if !matches!(ask.asked, Asked::Step(Operation::Cancel | Operation::Fail)) {
+            let status = draft.status();
+            let event = Event::new(step, document(ask)).expect("it is no delete");
+            draft.apply(event).map_err(|_| Told::Refused(status))?;
+            if step != Operation::Cancel {
                 draft.edit(|it| *it = document(ask));
             }
-            self.intend(id, Some(draft.loaded()), steps, Some(&**draft));
+            self.intend(id, Some(draft.loaded()), ask, Some(&**draft));
             Ok(())
         };
         let commit = |draft: Draft| async move {

@@ -32,7 +32,7 @@ struct Options {
     #[arg(value_enum)]
     engines: Vec<Kind>,
     /// Seconds for which clients ask, of each
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, default_value_t = 20)]
     seconds: u64,
 }
 
@@ -59,17 +59,17 @@ async fn main() -> Result<ExitCode> {
     }
 }
 
-async fn run(Options { engines: wanted, seconds }: Options) -> Result<ExitCode> {
+async fn run(options: Options) -> Result<ExitCode> {
     let mut reports = Vec::new();
-    for kind in Kind::value_variants().iter().filter(|it| wanted.is_empty() || wanted.contains(it))
-    {
+    for kind in Kind::value_variants() {
         let engine = match kind {
+            _ if !(options.engines.is_empty() || options.engines.contains(kind)) => None,
             Kind::PostgreSQL => engines::postgres(),
             Kind::SQLite => engines::sqlite(),
             Kind::Etcd => engines::etcd(),
         };
         let Some(engine) = engine else { continue };
-        let storm = Storm { time: Duration::from_secs(seconds), ..Storm::default() };
+        let storm = Storm { time: Duration::from_secs(options.seconds), ..Storm::default() };
         let storm = Rc::new(storm);
         let bar = spawn_local(show(*kind, storm.clone()));
         let history = match kind {
@@ -79,21 +79,30 @@ async fn run(Options { engines: wanted, seconds }: Options) -> Result<ExitCode> 
         bar.abort();
         reports.push((*kind, judge(&storm, history)));
     }
-    print(&reports);
+    let row = |name: &str, cell: &dyn Fn(Kind, &Report) -> String| {
+        let cells = reports.iter().map(|(engine, it)| format!(" {:>10} |", cell(*engine, it)));
+        println!("| {name:50} |{}", cells.collect::<String>());
+    };
+    row("", &|engine, _| format!("{engine:?}"));
+    row("---", &|_, _| "---:".to_owned());
+    for figure in reports.iter().flat_map(|it| it.1.figures.keys()).collect::<BTreeSet<_>>() {
+        row(figure, &|_, it| it.figures.get(figure).map_or("–".to_owned(), u64::to_string));
+    }
+    row("violations", &|_, it| it.violations.len().to_string());
     let mut is_right = !reports.is_empty();
     for (engine, Report { violations, figures }) in &reports {
         for law in violations.iter().map(|it| it.law).collect::<BTreeSet<_>>() {
             let count = violations.iter().filter(|it| it.law == law).count();
             println!("{engine:?}: broken {count} times: {law}");
         }
+        for figure in figures.iter().filter(|it| *it.1 == 0).map(|it| it.0) {
+            println!("{engine:?}: it proves nothing, for it has not met {figure}");
+            is_right = false;
+        }
         if let Some(first) = violations.first() {
             println!("\n{}\n", first.story);
+            is_right = false;
         }
-        let missed: Vec<_> = figures.iter().filter(|it| *it.1 == 0).map(|it| it.0).collect();
-        if !missed.is_empty() {
-            println!("{engine:?}: it proves nothing, for these were not reached: {missed:?}");
-        }
-        is_right &= violations.is_empty() && missed.is_empty();
     }
     Ok(ExitCode::from(u8::from(!is_right)))
 }
@@ -110,34 +119,18 @@ async fn show(engine: Kind, storm: Rc<Storm>) {
 }
 
 fn judge(storm: &Storm, history: HashMap<String, Vec<Change>>) -> Report {
-    let of_task = |(task, history)| (task, Case { history, answers: Vec::new() });
-    let mut cases: BTreeMap<_, _> = history.into_iter().map(of_task).collect();
-    // A create without an answer is of the task that came of it.
-    let created = |(task, case): (&String, &Case)| {
-        let mark = &case.history.first()?.after.as_ref()?.task.payload().mark;
-        Some((mark.clone(), task.clone()))
-    };
-    let created: HashMap<_, _> = cases.iter().filter_map(created).collect();
+    let (mut cases, mut created) = (BTreeMap::<_, Case>::new(), HashMap::new());
+    for (task, history) in history {
+        let mark = history[0].after.as_ref().map(|it| it.task.payload().mark.clone());
+        created.insert(mark, task.clone());
+        cases.insert(task, Case { history, answers: vec![] });
+    }
     for (task, answer) in storm.answers.take() {
-        let task = created.get(&answer.request).cloned().unwrap_or(task);
+        // A create without an answer is of the task that came of it.
+        let task = created.remove(&Some(answer.request.clone())).unwrap_or(task);
         cases.entry(task).or_default().answers.push(answer);
     }
     let mut report = storm.report.take();
     audit(&mut report, &cases);
     report
-}
-
-/// A table of all figures, a column for each engine.
-fn print(reports: &[(Kind, Report)]) {
-    let row = |name: &str, cell: &dyn Fn(Kind, &Report) -> String| {
-        let cells = reports.iter().map(|(engine, it)| format!(" {:>10} |", cell(*engine, it)));
-        println!("| {name:50} |{}", cells.collect::<String>());
-    };
-    row("", &|engine, _| format!("{engine:?}"));
-    row("---", &|_, _| "---:".to_owned());
-    let figures = reports.iter().flat_map(|(_, it)| it.figures.keys());
-    for figure in figures.collect::<BTreeSet<_>>() {
-        row(figure, &|_, it| it.figures.get(figure).map_or("–".to_owned(), u64::to_string));
-    }
-    row("violations", &|_, it| it.violations.len().to_string());
 }

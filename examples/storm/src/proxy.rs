@@ -3,7 +3,6 @@
 //! kills the process in the middle of one.
 
 use std::cell::Cell;
-use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use crate::service::kill;
 use crate::storm::{KILLED, LOST, Storm, nap};
 
 pub const LATE: &str = "commits that came late";
@@ -60,7 +60,7 @@ impl Proxy {
                     let says = |by: &[u8]| asked.windows(by.len()).any(|part| part == by);
                     is_commit = says(b"request r") || says(b"worker ");
                     if is_commit && let Some(process) = self.doomed.take() {
-                        _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+                        kill("KILL", process);
                         self.storm.count(KILLED, true);
                     } else if is_commit && self.is_to(LOST) || asked.is_empty() {
                         return Ok(());

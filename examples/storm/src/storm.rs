@@ -21,7 +21,7 @@ pub const STOPS: &str = "stop requests accepted";
 const TASKS: usize = 10;
 
 /// The answers after which a storm may end.
-const ANSWERS: usize = 1500;
+const ANSWERS: usize = 1000;
 
 #[derive(Default)]
 pub struct Storm {
@@ -128,7 +128,9 @@ impl<T: Target> Player<T> {
             _ => {}
         }
         (answer.received, answer.told) = (now(), told.clone());
-        storm.answers.borrow_mut().push((task, answer));
+        if is_change || told != Told::Unknown {
+            storm.answers.borrow_mut().push((task, answer));
+        }
         told
     }
 }

@@ -39,7 +39,7 @@ impl Judge<'_> {
                 let is_refused = match answer.asked {
                     Asked::Step(operation) => !status.accepts(operation),
                     Asked::Stop => status.is_completed(),
-                    Asked::Show | Asked::Create | Asked::Edit => false,
+                    Asked::Show | Asked::Create => false,
                 };
                 let is_it = |it: &Moment| it.task.status() == *status;
                 (law::NO, is_refused && was(&|it| it.is_some_and(is_it)), "no, for the status")
@@ -160,7 +160,7 @@ fn revision(task: Option<&Moment>) -> Option<Revision> {
 fn is_of(change: &Change, answer: &Answer) -> bool {
     let is_it = match (answer.asked, change.operations.as_slice()) {
         (Asked::Create, []) => change.before.is_none(),
-        (Asked::Edit | Asked::Stop, []) => change.before.is_some(),
+        (Asked::Stop, []) => change.before.is_some(),
         (Asked::Stop, [Operation::Cancel]) => true,
         (Asked::Step(operation), [made]) => operation == *made,
         _ => false,

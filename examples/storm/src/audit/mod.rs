@@ -83,7 +83,6 @@ pub struct Change {
 pub enum Asked {
     Show,
     Create,
-    Edit,
     /// That the current run end.
     Stop,
     Step(Operation),

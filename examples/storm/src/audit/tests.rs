@@ -14,7 +14,6 @@ const LEASE: Time = 1000;
 struct Play {
     task: Option<Task<Payload>>,
     beside: Beside,
-    owner: String,
     now: Time,
     case: Case,
 }
@@ -23,8 +22,8 @@ impl Play {
     fn new() -> Self {
         let (queued_run, attempts, stop, lease) = (Run::new(0), 0, None, None);
         let beside = Beside { queued_run, attempts, stop, lease, has_message: true, deliveries: 1 };
-        let (task, owner) = (Some(Task::new(payload("request 0"))), String::new());
-        let mut play = Self { task, beside, owner, now: 0, case: Case::default() };
+        let task = Some(Task::new(payload("request 0")));
+        let mut play = Self { task, beside, now: 0, case: Case::default() };
         play.log(Actor::Client(None), &[], None);
         play.tell(Asked::Create, 0, Told::Made(Some(Revision::new(0))));
         play
@@ -67,7 +66,6 @@ impl Play {
                 (beside.queued_run, beside.attempts, beside.stop) = (draft.run(), 0, None);
             }
             ([Retry | Fail], Actor::Worker(name)) if name == "sweeper" => beside.attempts += 1,
-            ([Start], Actor::Worker(name)) => self.owner.clone_from(name),
             _ => {}
         }
         beside.lease = (draft.status() == Status::Processing).then_some(self.now + LEASE);
@@ -93,6 +91,7 @@ impl Play {
         let (number, now) = (self.case.history.len(), self.moment());
         let status = now.as_ref().map(|it| it.task.status());
         let is_to_stop = now.as_ref().is_some_and(Moment::is_to_stop);
+        let owner = worker(&now.as_ref().map_or(String::new(), |it| it.task.run().to_string()));
         match (step, status) {
             (Cancel | Update | Delete, Some(_)) => self.client(step, luck > 3),
             (_, Some(status)) if status.accepts(step) => match status {
@@ -101,16 +100,13 @@ impl Play {
                     self.act(Actor::Client(Some(format!("request {number}"))), "", &[]);
                     self.tell(Asked::Stop, number, Told::Noted);
                 }
-                Status::Processing if is_to_stop => {
-                    self.act(worker(&self.owner), "", &[Retry, Cancel]);
-                }
+                Status::Processing if is_to_stop => self.act(owner, "", &[Retry, Cancel]),
                 Status::Processing if step == Retry && luck > 1 => {
                     let is_last = self.beside.attempts + 1 == ATTEMPTS;
                     self.now += 2 * LEASE;
                     self.act(worker("sweeper"), "", &[if is_last { Fail } else { Retry }]);
                 }
-                Status::Processing => self.act(worker(&self.owner), "+", &[step]),
-                _ => self.act(worker(&format!("worker {}", number % 3)), "", &[step]),
+                _ => self.act(owner, if step == Start { "" } else { "+" }, &[step]),
             },
             _ => {
                 let told = now.map_or(Told::Absent, |Moment { task, .. }| {
@@ -212,7 +208,7 @@ const BREAKS: &[Break] = &[
     ("a revert that keeps the new payload",  law::REVERTED, |it| moment(it, 10, |it, _| it.payload = payload("request 9"))),
     ("a revert that clients see as another", law::REVERTED, |it| it.answers[9].told = Told::Shown(Revision::new(12), Status::Succeeded, "cut".to_owned())),
     ("a start without its message",          law::FENCED,   |it| moment(it, 5, |_, it| it.deliveries = 0)),
-    ("a result of another worker's run",     law::OWNED,    |it| it.history[2].by = worker("worker 0")),
+    ("a result of another worker's run",     law::OWNED,    |it| it.history[2].by = worker("another")),
     ("a living run is swept",                law::OWNED,    |it| it.history[5].at -= 2 * LEASE),
     ("a message acknowledged too early",     law::HELD,     |it| moment(it, 3, |_, it| it.has_message = false)),
     ("a lease that another renews",          law::HELD,     |it| { it.history[12].by = worker("hung"); moment(it, 13, |_, it| it.lease = Some(9999)); it.history.truncate(15); it.history[14].by = worker("hung"); }),
