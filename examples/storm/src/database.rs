@@ -1,12 +1,9 @@
 //! The service's database: what it kept, and what is done to it behind the service's back.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
-use rand::random_range;
 use serde_json::Value;
-use sqlx::any::AnyQueryResult;
 use sqlx::{AnyPool, raw_sql};
 use task_lifecycle::{Previous, Revision, Run, Snapshot};
 
@@ -15,7 +12,7 @@ use crate::storm::{Storm, nap};
 
 /// Keeps every change of a row, as the database sees it, whoever makes it. And whenever the message
 /// of an update is delivered, one in three, its client has just cancelled and queued it again.
-pub async fn watch(db: &AnyPool, is_sqlite: bool) -> sqlx::Result<AnyQueryResult> {
+pub async fn watch(db: &AnyPool, is_sqlite: bool) -> sqlx::Result<sqlx::any::AnyQueryResult> {
     let sql = [include_str!("../sql/postgres.sql"), include_str!("../sql/sqlite.sql")];
     raw_sql(sql[usize::from(is_sqlite)]).execute(db).await
 }
@@ -90,10 +87,10 @@ const MEDDLERS: [(&str, &str); 3] = [
     ("leases cut short", include_str!("../sql/hang.sql")),
 ];
 
-pub async fn meddle(db: AnyPool, storm: Rc<Storm>) {
+pub async fn meddle(db: AnyPool, storm: std::rc::Rc<Storm>) {
     while !storm.is_over() {
         nap(10..100).await;
-        let (figure, sql) = MEDDLERS[random_range(0..MEDDLERS.len())];
+        let (figure, sql) = MEDDLERS[rand::random_range(0..MEDDLERS.len())];
         // The database may be down, or refuse.
         if let Ok(done) = raw_sql(sql).execute(&db).await {
             storm.count(figure, done.rows_affected());

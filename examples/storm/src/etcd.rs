@@ -7,18 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use etcd_client::{Client, EventType, StatusResponse, WatchOptions};
-use rand::random_range;
 use task_lifecycle::{Event, Operation, Revision};
 use task_stores::engines::Engine;
 use task_stores::settle::{Settled, settle};
 use task_stores::{Document, Draft, Task, etcd};
-use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::audit::{Actor, Answer, Asked, Change, Moment, Payload, Told};
 use crate::storm::{LOST, Player, Storm, Target, nap, now};
-
-const LEADERS: &str = "leaders killed";
 
 /// A connection to one node.
 #[derive(Clone)]
@@ -30,13 +26,14 @@ struct Caller {
 }
 
 pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String, Vec<Change>>> {
-    let (mut nodes, mut players, tasks) = (Vec::new(), JoinSet::new(), Rc::<RefCell<_>>::default());
+    let (mut nodes, mut players, tasks) =
+        (Vec::new(), tokio::task::JoinSet::new(), Rc::<RefCell<_>>::default());
     let intents = Rc::<RefCell<HashMap<Uuid, Vec<_>>>>::default();
     for address in engine.address.split(',') {
         let db = etcd::open(address, Duration::from_secs(1)).await?;
         nodes.push(Caller { db, storm: storm.clone(), intents: intents.clone() });
     }
-    storm.begin(&[LOST, LEADERS]);
+    storm.begin(&[LOST, "leaders killed"]);
     for nth in 0..20 {
         let (storm, target, tasks) = (storm.clone(), nodes[nth % 3].clone(), tasks.clone());
         let name = format!("caller {nth}");
@@ -51,11 +48,11 @@ pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String,
         let is_leader =
             |it: StatusResponse| it.header().is_some_and(|own| own.member_id() == it.leader());
         engine.nodes[at].kill();
-        storm.count(LEADERS, status.is_ok_and(is_leader));
+        storm.count("leaders killed", status.is_ok_and(is_leader));
         nap(300..1500).await;
         engine.nodes[at].restart();
         nap(200..1000).await;
-        let node = &engine.nodes[random_range(0..3)];
+        let node = &engine.nodes[rand::random_range(0..3)];
         node.pause();
         nap(300..2000).await; // before and after the callers have run out of patience
         node.resume();
@@ -97,7 +94,7 @@ impl Target for Caller {
             }
             Asked::Step(step) => self.change(id, ask, step).await,
             Asked::Show | Asked::Stop => match etcd::load(&self.db, id).await? {
-                Some(it) => Told::Shown(it.revision(), it.status(), digest(it.payload())),
+                Some(it) => Told::Shown(it.revision(), it.status(), format!("{:?}", it.payload())),
                 None => Told::Absent,
             },
         })
@@ -162,12 +159,12 @@ impl Caller {
                 let changes = history.entry(id.to_string()).or_default();
                 let before = changes.last().and_then(|it| it.after.clone());
                 let found = before.as_ref().map(|it| it.task.revision());
-                let intents = intents.get(&id).into_iter().flatten().filter(|it| {
-                    it.after.as_ref().map(|it| &it.task) == after.as_ref().map(|it| &it.task)
-                });
+                let intents = intents.get(&id).into_iter().flatten().filter(|it| it.after == after);
                 // Reverts and deletes are equal, whoever made them.
                 let intent = intents.min_by_key(|it| (it.loaded != found, it.at)).cloned();
-                changes.push(Change { before, ..intent.context("nobody's change")? });
+                let (at, by, operations) = (0, Actor::Stranger, vec![]);
+                let nobodys = Change { at, by, loaded: None, operations, before: None, after };
+                changes.push(Change { before, ..intent.unwrap_or(nobodys) });
             }
         }
     }
@@ -178,11 +175,7 @@ fn document(ask: &Answer) -> Document {
     Document { message: ask.request.clone(), output: None, others }
 }
 
-fn digest(document: &Document) -> String {
-    serde_json::to_string(document).expect("a document")
-}
-
 fn moment(task: &Task) -> Moment {
-    let payload = |it: Document| Payload { digest: digest(&it), mark: it.message };
+    let payload = |it: Document| Payload { digest: format!("{it:?}"), mark: it.message };
     Moment { task: task.clone().map(payload), beside: None }
 }

@@ -17,10 +17,8 @@ use anyhow::{Result, bail};
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use task_stores::engines;
-use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::sleep;
 
 use audit::{Case, Change, Report, audit};
 use storm::Storm;
@@ -37,12 +35,11 @@ struct Options {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-#[value(rename_all = "lower")]
 enum Kind {
     /// The service on PostgreSQL
-    PostgreSQL,
+    Postgresql,
     /// The service on SQLite
-    SQLite,
+    Sqlite,
     /// The store in etcd, on three nodes
     Etcd,
 }
@@ -54,7 +51,7 @@ async fn main() -> Result<ExitCode> {
     let local = LocalSet::new();
     tokio::select! {
         done = local.run_until(run(options)) => done,
-        _ = ctrl_c() => bail!("interrupted"), // and all processes end
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"), // and all processes end
         _ = terminate.recv() => bail!("terminated"),
     }
 }
@@ -64,8 +61,8 @@ async fn run(options: Options) -> Result<ExitCode> {
     for kind in Kind::value_variants() {
         let engine = match kind {
             _ if !(options.engines.is_empty() || options.engines.contains(kind)) => None,
-            Kind::PostgreSQL => engines::postgres(),
-            Kind::SQLite => engines::sqlite(),
+            Kind::Postgresql => engines::postgres(),
+            Kind::Sqlite => engines::sqlite(),
             Kind::Etcd => engines::etcd(),
         };
         let Some(engine) = engine else { continue };
@@ -73,7 +70,7 @@ async fn run(options: Options) -> Result<ExitCode> {
         let storm = Rc::new(storm);
         let bar = spawn_local(show(*kind, storm.clone()));
         let history = match kind {
-            Kind::PostgreSQL | Kind::SQLite => service::run(storm.clone(), engine).await?,
+            Kind::Postgresql | Kind::Sqlite => service::run(storm.clone(), engine).await?,
             Kind::Etcd => etcd::run(storm.clone(), engine).await?,
         };
         bar.abort();
@@ -109,12 +106,11 @@ async fn run(options: Options) -> Result<ExitCode> {
 
 async fn show(engine: Kind, storm: Rc<Storm>) {
     let bar = ProgressBar::new(storm.time.as_secs()).with_prefix(format!("{engine:?}"));
-    let style = ProgressStyle::with_template("{prefix:10} {wide_bar} {msg}");
-    bar.set_style(style.expect("a template"));
+    bar.set_style(ProgressStyle::with_template("{prefix} {wide_bar} {msg}").expect("a template"));
     loop {
         bar.set_position(storm.passed().as_secs());
         bar.set_message(format!("{} answers", storm.answers.borrow().len()));
-        sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 

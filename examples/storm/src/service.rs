@@ -2,8 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::TcpListener;
-use std::path::Path;
 use std::process::Stdio;
 use std::rc::Rc;
 
@@ -16,11 +14,10 @@ use sqlx::any::AnyPoolOptions;
 use task_lifecycle::Operation;
 use task_stores::engines::Engine;
 use tokio::process::{Child, Command};
-use tokio::task::JoinSet;
 
 use crate::audit::{Answer, Asked, Change, Told};
 use crate::database;
-use crate::proxy::{LATE, Proxy};
+use crate::proxy::{self, Doomed, LATE};
 use crate::storm::{KILLED, LOST, Player, STOPS, Storm, Target, calm, nap};
 
 const DATABASES: &str = "databases killed";
@@ -32,7 +29,6 @@ const USERS: [&str; 3] = ["ann", "bob", "eve"];
 #[rustfmt::skip]
 const PROCESSES: [(&str, &str, &str); 5] =
     [("0", "0", "+0"), ("0", "0", "+120s"), ("3", "50", "+0"), ("3", "400", "-60s"), ("3", "1500", "+0")];
-const SERVERS: usize = 2;
 
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
@@ -40,7 +36,7 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 struct Process {
     command: Command,
     child: Child,
-    proxy: Option<Rc<Proxy>>,
+    doomed: Doomed,
     url: String,
 }
 
@@ -49,31 +45,30 @@ impl Process {
     async fn new(at: usize, engine: &Engine, storm: &Rc<Storm>) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("task-service");
         let (mut command, (workers, takes, clock)) = (Command::new(program), PROCESSES[at]);
-        let (mut proxy, mut database) = (None, url(engine));
+        let (mut database, doomed) = (url(engine), Doomed::default());
         if !engine.nodes.is_empty() {
             let to = engine.address.rsplit(['/', ':']).find_map(|it| it.parse().ok());
             let to: u16 = to.context("a port")?;
-            let (started, port) = Proxy::start(storm.clone(), to).await?;
+            let port = proxy::start(storm.clone(), doomed.clone(), to).await?;
             database = database.replace(&to.to_string(), &port.to_string()) + "?sslmode=disable";
-            proxy = Some(started);
-            if Path::new(FAKETIME).exists() {
+            if std::path::Path::new(FAKETIME).exists() {
                 command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock);
                 command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
             }
         }
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         command.args("--lease-seconds 1 --attempts 3 --poison --workers".split(' ')).arg(workers);
         command.args(["--work-millis", takes, "--database", &database, "--listen", &address]);
         command.args(USERS.map(|user| format!("--api-key=key-{user}={user}")));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.kill_on_drop(true).spawn().context("cargo build -p task-service")?;
-        Ok(Self { command, child, proxy, url: format!("http://{address}") })
+        Ok(Self { command, child, doomed, url: format!("http://{address}") })
     }
 
     /// Kills it, if it runs, and starts it again.
     async fn restart(&mut self) -> Result<()> {
         _ = self.child.kill().await;
-        _ = self.proxy.as_ref().map(|proxy| proxy.doomed.take());
+        self.doomed.take();
         self.child = self.command.spawn()?;
         Ok(())
     }
@@ -115,16 +110,14 @@ pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String,
     calm(async || database::watch(&db, is_sqlite).await.is_ok()).await; // there are tables
     let figures = [STOPS, KILLED, LOST, LATE, DATABASES];
     storm.begin(if is_sqlite { &figures[..2] } else { &figures });
-    let urls: Vec<_> = processes[..SERVERS].iter().map(|it| it.url.clone()).collect();
-    let mut players = JoinSet::new();
-    for user in USERS {
-        let tasks = Rc::<RefCell<_>>::default();
-        for nth in 0..5 {
-            let target = User { http: reqwest::Client::new(), urls: urls.clone(), name: user };
-            let (storm, tasks) = (storm.clone(), tasks.clone());
-            let player = Player { storm, target, name: format!("{user} {nth}"), tasks };
-            players.spawn_local(player.play());
-        }
+    let urls: Vec<_> = processes[..2].iter().map(|it| it.url.clone()).collect();
+    let mut players = tokio::task::JoinSet::new();
+    let pools = USERS.map(|_| Rc::<RefCell<_>>::default());
+    for nth in 0..15 {
+        let (user, tasks) = (USERS[nth % 3], pools[nth % 3].clone());
+        let target = User { http: reqwest::Client::new(), urls: urls.clone(), name: user };
+        let (storm, name) = (storm.clone(), format!("{user} {nth}"));
+        players.spawn_local(Player { storm, target, name, tasks }.play());
     }
     players.spawn_local(database::meddle(db.clone(), storm.clone()));
     for turn in 0.. {
@@ -159,11 +152,11 @@ async fn disturb(turn: usize, storm: &Storm, of: (&mut Engine, &mut [Process])) 
             process.restart().await?;
             storm.count("processes killed", true);
         }
-        (2 | 4, Some(_)) => process.proxy.iter().for_each(|it| it.doomed.set(process.child.id())),
+        (2 | 4, Some(_)) => process.doomed.set(process.child.id()),
         (2 | 4, None) => {
             // Someone waits for its answer, or for the other server's.
             storm.count(KILLED, storm.unanswered.get().min(1));
-            processes[random_range(0..SERVERS)].restart().await?;
+            processes[random_range(0..2)].restart().await?;
         }
         (3, Some(database)) => {
             database.kill();
@@ -216,14 +209,12 @@ impl Target for User {
             "target_length": random_range(1..9), "tokenizer": { tokenizer: "Word" },
         } });
         let base = self.urls.choose(&mut rng()).context("a server")?;
-        let mut sending = self.http.request(method, format!("{base}/tasks/{end}"));
-        sending = sending.header("authorization", format!("key-{}", self.name));
-        sending = sending.header("content-type", "application/json");
-        sending = sending.header("x-request-id", &ask.request).body(body.to_string());
-        if let Some(named) = ask.named {
-            sending = sending.header("if-match", format!("\"{named}\""));
-        }
-        let answer = sending.send().await?;
+        let seen = ask.named.map_or("*".to_owned(), |named| format!("\"{named}\""));
+        let request = self.http.request(method, format!("{base}/tasks/{end}"));
+        let request = request.header("authorization", format!("key-{}", self.name));
+        let request = request.header("x-request-id", &ask.request).header("if-match", seen);
+        let request = request.header("content-type", "application/json").body(body.to_string());
+        let answer = request.send().await?;
         let code = answer.status().as_u16();
         let tag = answer.headers().get("etag").and_then(|it| it.to_str().ok());
         let revision = tag.and_then(|tag| tag.trim_matches('"').parse().ok());

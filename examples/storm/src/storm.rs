@@ -1,7 +1,6 @@
 //! The common part of all storms: a time, figures, and players who ask and note their answers.
 
 use std::cell::{Cell, RefCell};
-use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -27,7 +26,6 @@ const ANSWERS: usize = 1000;
 pub struct Storm {
     pub time: Duration,
     pub begin: Cell<Option<Instant>>,
-    pub requests: Cell<u64>,
     /// The number of changes that are asked for and not yet answered.
     pub unanswered: Cell<u64>,
     /// With their tasks; those of creates without an answer have none.
@@ -106,7 +104,7 @@ impl<T: Target> Player<T> {
     pub async fn ask(&self, task: &str, asked: Asked, named: Option<Revision>) -> Told {
         let (storm, mut task, client) = (&self.storm, task.to_owned(), self.name.clone());
         // A name that nobody else has.
-        let request = format!("r{}", storm.requests.replace(storm.requests.get() + 1));
+        let request = format!("r{:x}", rand::random::<u64>());
         let (sent, received, told) = (now(), 0, Told::Unknown);
         let mut answer = Answer { client, request, asked, named, sent, received, told };
         let is_change = asked != Asked::Show;
@@ -148,6 +146,6 @@ pub async fn calm(mut is_calm: impl AsyncFnMut() -> bool) {
     }
 }
 
-pub async fn nap(millis: Range<u64>) {
+pub async fn nap(millis: std::ops::Range<u64>) {
     sleep(Duration::from_millis(random_range(millis))).await;
 }

@@ -19,36 +19,33 @@ impl Judge<'_> {
     /// An answer is true.
     fn judge_answer(&mut self, view: &View, answer: &Answer) {
         let (floor, place) = (view.floor(answer.sent), view.place(answer));
-        let was = |held: &dyn Fn(Option<&Moment>) -> bool| view.was(answer, held);
+        let was = |held: &dyn Fn(&Moment) -> bool| view.was(answer, &|it| it.is_some_and(held));
         let (law, is_true, figure) = match &answer.told {
             Told::Shown(revision, status, _) => {
-                let is_it =
-                    |it: &Moment| it.task.revision() == *revision && it.task.status() == *status;
-                (law::SEEN, was(&|it| it.is_some_and(is_it)), "answers that show a task")
+                let sight = (*revision, *status);
+                let was_so = was(&|it| (it.task.revision(), it.task.status()) == sight);
+                (law::SEEN, was_so, "answers that show a task")
             }
             Told::Made(_) => {
-                let in_time = |at: &usize| *at > floor && view.since[*at] <= answer.received;
-                let place = place.filter(in_time);
+                let place = place.filter(|at| *at > floor && view.since[*at] <= answer.received);
                 let change = place.and_then(|place| self.case.history.get(place - 1));
                 (law::YES, change.is_some_and(|change| is_of(change, answer)), "yes")
             }
-            Told::Noted => {
-                (law::YES, was(&|it| it.is_some_and(Moment::is_to_stop)), "yes, it is to stop")
-            }
+            Told::Noted => (law::YES, was(&Moment::is_to_stop), "yes, it is to stop"),
             Told::Refused(status) => {
                 let is_refused = match answer.asked {
                     Asked::Step(operation) => !status.accepts(operation),
                     Asked::Stop => status.is_completed(),
                     Asked::Show | Asked::Create => false,
                 };
-                let is_it = |it: &Moment| it.task.status() == *status;
-                (law::NO, is_refused && was(&|it| it.is_some_and(is_it)), "no, for the status")
+                let was_so = was(&|it| it.task.status() == *status);
+                (law::NO, is_refused && was_so, "no, for the status")
             }
             Told::Stale => {
-                let is_another = |it: Option<&Moment>| revision(it) != answer.named;
-                (law::NO, was(&is_another), "no, for the revision")
+                let was_another = view.was(answer, &|it| revision(it) != answer.named);
+                (law::NO, was_another, "no, for the revision")
             }
-            Told::Absent => (law::NO, was(&|it| it.is_none()), "no, for it is gone"),
+            Told::Absent => (law::NO, view.was(answer, &|it| it.is_none()), "no, for it is gone"),
             Told::NotDone => (law::NO, true, "no, for want of time"),
             Told::Unknown => (law::NO, true, "without an answer"),
         };
@@ -58,7 +55,7 @@ impl Judge<'_> {
 
     /// Each change of a client belongs to one who was told so, or who does not know.
     fn judge_authors(&mut self, view: &View) {
-        let mut unclaimed = HashMap::<_, usize>::new();
+        self.report.count("⋯ and made", false);
         for (at, change) in self.case.history.iter().enumerate() {
             let answers = || self.case.answers.iter().filter(|it| is_of(change, it));
             let is_noted = |it: &Answer| it.told == Told::Noted && change.operations.is_empty();
@@ -66,14 +63,11 @@ impl Judge<'_> {
             if is_claimed || !matches!(change.by, Actor::Client(_)) {
                 continue;
             }
-            // Each needs a request of its own, sent when it was not yet known.
-            let may_be = |it: &&Answer| it.told == Told::Unknown && view.floor(it.sent) <= at;
-            let before = unclaimed.entry((&change.operations, change.request())).or_default();
-            *before += 1;
-            let is_wanted = answers().filter(may_be).count() >= *before;
-            self.require(at, law::WANTED, is_wanted, "");
+            // Who asked for it did so when it was not yet known.
+            let may_be = |it: &Answer| it.told == Told::Unknown && view.floor(it.sent) <= at;
+            self.report.count("⋯ and made", true);
+            self.require(at, law::WANTED, answers().any(may_be), "");
         }
-        self.report.count("⋯ and made", unclaimed.len() as u64);
     }
 
     /// All clients see the same at a revision, and after a revert what was before the update.
@@ -85,22 +79,21 @@ impl Judge<'_> {
                 self.require(place - 1, law::SEEN, is_same, answer);
             }
         }
-        let (mut finished, mut compared) = (None, 0_u64);
-        let is_update = |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.task.is_update());
+        let mut finished = None;
+        self.report.count("reverts that clients compared", false);
         for (at, change) in self.case.history.iter().enumerate() {
-            match (is_update(&change.before), is_update(&change.after)) {
-                (false, true) => finished = seen.get(&at),
-                (true, false) if !change.has(Operation::Succeed) => {
-                    if let (Some(was), Some(is)) = (finished, seen.get(&(at + 1))) {
-                        compared += 1;
-                        let what = format!("clients saw {was}\nand then {is}");
-                        self.require(at, law::REVERTED, was == is, what);
-                    }
-                }
-                _ => {}
+            let is_update = |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.task.is_update());
+            let (was_update, is_update) = (is_update(&change.before), is_update(&change.after));
+            if is_update && !was_update {
+                finished = seen.get(&at);
+            }
+            let is_revert = was_update && !is_update && !change.has(Operation::Succeed);
+            if let (true, Some(was), Some(is)) = (is_revert, finished, seen.get(&(at + 1))) {
+                let what = format!("clients saw {was}\nand then {is}");
+                self.require(at, law::REVERTED, was == is, what);
+                self.report.count("reverts that clients compared", true);
             }
         }
-        self.report.count("reverts that clients compared", compared);
     }
 }
 
@@ -130,11 +123,12 @@ impl<'a> View<'a> {
 
     /// Finds the place at which the client saw the task, or to which it changed it.
     fn place(&self, answer: &Answer) -> Option<usize> {
-        match &answer.told {
-            Told::Shown(revision, ..) => self.places.get(&Some(*revision)).copied(),
-            Told::Made(revision) => self.places.get(revision).copied(),
-            _ => None,
-        }
+        let revision = match &answer.told {
+            Told::Shown(revision, ..) => Some(*revision),
+            Told::Made(revision) => *revision,
+            _ => return None,
+        };
+        self.places.get(&revision).copied()
     }
 
     /// The first place that an answer to this request can be about: what somebody knew before.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use task_lifecycle::{Event, Operation, Run, State, Status};
 
-use super::{ATTEMPTS, Actor, Beside, Change, HUNG, Judge, Moment, Payload, Time, law};
+use super::{ATTEMPTS, Actor, Change, HUNG, Judge, Moment, Payload, Time, law};
 
 impl Judge<'_> {
     pub(super) fn judge_history(&mut self) {
@@ -23,16 +23,11 @@ impl Judge<'_> {
                 self.require(at, law::STEP, begin == Some((0, State::NEW)), "");
                 continue;
             };
-            let owner = owners.get(&before.task.run()).copied();
-            let step = Step { at, change, before, after, owner };
-            self.judge_step(&step);
-            if let Some(beside) = &before.beside {
-                self.judge_run(&step, beside);
-                self.judge_lease(&step, beside);
-                self.judge_attempts(&step, beside);
-                self.judge_stop(&step, beside);
-            }
-            if let (Some(run), Actor::Worker(name)) = (step.taken(), &change.by) {
+            self.judge_step(at, change, before);
+            let run = at_work(before);
+            self.judge_run(at, change, run.and_then(|run| owners.get(&run).copied()));
+            let taken = after.and_then(at_work).filter(|taken| run != Some(*taken));
+            if let (Some(run), Actor::Worker(name)) = (taken, &change.by) {
                 let lease = after.and_then(|it| it.beside.as_ref()?.lease);
                 owners.insert(run, (name.as_str(), lease));
             }
@@ -45,8 +40,8 @@ impl Judge<'_> {
 
     /// Asks the machine what the operations make of the task. A payload is `None` where only the
     /// program knows it, for it edited or updated.
-    fn judge_step(&mut self, step: &Step) {
-        let Step { at, change, before, after, .. } = *step;
+    fn judge_step(&mut self, at: usize, change: &Change, before: &Moment) {
+        let after = change.after.as_ref();
         let mut task = before.task.clone().map(Some);
         let steps = after.map_or(1, |after| after.task.revision().since(task.revision()));
         let operations = change.operations.len() as u64;
@@ -76,115 +71,73 @@ impl Judge<'_> {
         self.require(at, if reverted { law::REVERTED } else { law::KEPT }, is_kept, "");
     }
 
-    /// A worker has the message of a run that it takes, and has taken what it ends, unless the lease
-    /// of who had is over.
-    fn judge_run(&mut self, step: &Step, beside: &Beside) {
-        let Step { at, change, before, owner, .. } = *step;
-        if let Actor::Worker(_) = change.by {
-            let is_delivered = beside.lease.is_some() || beside.deliveries > 0;
-            let is_right = is_delivered && before.task.status().is_active();
-            self.require(at, law::FENCED, is_right, "");
-        }
-        let is_taken_away = step.ends_run() && !step.is_by_owner();
+    /// Judges what lies beside the task, and who has its run: the owner took it, with this lease.
+    fn judge_run(&mut self, at: usize, change: &Change, owner: Option<(&str, Option<Time>)>) {
+        let Change { by, before: Some(before), after, .. } = change else { return };
+        let Some(was) = &before.beside else { return };
+        let worker = if let Actor::Worker(name) = by { Some(name.as_str()) } else { None };
+        let is_over = was.lease.is_some_and(|lease| lease <= change.at);
+        let run = at_work(before);
+        let ends_run = run.is_some() && after.as_ref().and_then(at_work) != run;
+        let is_by_owner = worker.is_some() && owner.map(|it| it.0) == worker;
+
+        // A worker has the message of the run that it takes, and has taken what it ends, unless the
+        // lease of who had is over.
+        let is_told = was.lease.is_some() || was.deliveries > 0;
+        let is_fenced = is_told && before.task.status().is_active();
+        self.require(at, law::FENCED, worker.is_none() || is_fenced, "");
+        let is_taken_away = ends_run && !is_by_owner;
+        let is_owned = !is_taken_away || worker.is_some() && is_over;
+        self.require(at, law::OWNED, is_owned, format!("the run was {owner:?}'s"));
         self.report.count("runs ended by others than their workers", is_taken_away);
-        let is_over = matches!(change.by, Actor::Worker(_)) && beside.lease <= Some(change.at);
-        let what = format!("the run was {owner:?}'s");
-        self.require(at, law::OWNED, is_over || !is_taken_away, what);
-    }
 
-    /// A message waits until a lease follows it, and nobody renews another's.
-    fn judge_lease(&mut self, step: &Step, before: &Beside) {
-        let is_held = |task: &Moment| {
-            task.beside.as_ref().is_none_or(|beside| match task.task.status() {
-                Status::Starting => beside.has_message && beside.lease.is_none(),
-                Status::Processing => beside.lease.is_some(),
-                _ => beside.lease.is_none(),
-            })
-        };
-        let is_right = is_held(step.before) && step.after.is_none_or(is_held);
-        let renewed = step.owner.filter(|owner| before.lease > owner.1).map(|owner| owner.0);
-        let is_own = renewed.is_none_or(|name| name != HUNG);
-        self.require(step.at, law::HELD, is_right && is_own, "");
-        let is_hung = step.ends_run() && step.owner.is_some_and(|it| it.0 == HUNG);
-        self.report.count("runs whose leases were renewed", step.ends_run() && renewed.is_some());
+        // A message waits until a lease follows it, and nobody renews another's.
+        let renewed = owner.filter(|it| ends_run && was.lease > it.1).map(|it| it.0);
+        let is_held = is_held(before) && after.as_ref().is_none_or(is_held);
+        self.require(at, law::HELD, is_held && renewed != Some(HUNG), "");
+        self.report.count("runs whose leases were renewed", renewed.is_some());
+        let is_hung = ends_run && owner.is_some_and(|it| it.0 == HUNG);
         self.report.count("runs of a worker that hung", is_hung);
-    }
 
-    /// An expired lease is counted, and nothing else. (Whose own lease is over may give the run
-    /// back, which is not counted, or sweep it.)
-    fn judge_attempts(&mut self, step: &Step, before: &Beside) {
-        let Step { at, change, .. } = *step;
-        let Some((task, after)) = step.after.and_then(|it| Some((it, it.beside.as_ref()?))) else {
-            return;
-        };
-        let (lapses, is_update) = (after.attempts.wrapping_sub(before.attempts), step.is_update());
-        let is_right = match lapses {
-            _ if is_update => after.attempts == 0,
-            0 => !step.ends_run() || step.is_by_owner(),
-            1 => step.ends_run() && before.lease.is_some_and(|lease| lease <= change.at),
-            _ => false,
-        };
-        let is_given_up = lapses == 1 && change.has(Operation::Fail);
-        let is_due = lapses == 1 && after.attempts >= ATTEMPTS;
-        let is_right = is_right && (is_given_up == is_due || step.before.is_to_stop());
-        let queued = if is_update { task.task.run() } else { before.queued_run };
-        self.require(at, law::ATTEMPTS, is_right && after.queued_run == queued, "");
-        self.report.count("expired leases", lapses == 1);
-        self.report.count("updates given up at the limit", is_given_up);
-    }
-
-    /// A request that holds is obeyed by the next who does more than edit, and nobody else is
-    /// stopped.
-    fn judge_stop(&mut self, step: &Step, before: &Beside) {
-        let Step { at, change, before: was, after, .. } = *step;
-        let (is_asked, stops) = (was.is_to_stop(), change.has(Operation::Cancel));
-        let is_stopped = stops && matches!(change.by, Actor::Worker(_));
-        let is_obeyed = !is_asked || stops || change.operations.is_empty();
+        // A request to stop is obeyed by the next who does more than edit, and nobody else is
+        // stopped.
+        let (is_asked, is_cancel) = (before.is_to_stop(), change.has(Operation::Cancel));
+        let is_stopped = is_cancel && worker.is_some();
+        let is_obeyed = !is_asked || is_cancel || change.operations.is_empty();
         self.require(at, law::STOPPED, is_obeyed && (is_asked || !is_stopped), "");
         self.report.count("stop requests obeyed", is_stopped);
-        let Some(after) = after.and_then(|it| it.beside.as_ref()) else { return };
-        let is_new = after.stop == Some(was.task.run())
-            && was.task.status().is_active()
-            && matches!(change.by, Actor::Client(_));
-        let is_right = match after.stop {
-            None => before.stop.is_none() || step.is_update(),
-            Some(_) => is_new || after.stop == before.stop && !step.is_update(),
-        };
-        self.require(at, law::STOPPED, is_right, "");
-    }
-}
 
-/// A change of a task that there was.
-struct Step<'a> {
-    at: usize,
-    change: &'a Change,
-    before: &'a Moment,
-    after: Option<&'a Moment>,
-    /// The name of the one that took the run, and its lease then.
-    owner: Option<(&'a str, Option<Time>)>,
-}
+        let Some(Moment { task, beside: Some(now) }) = after else { return };
+        if change.has(Operation::Update) {
+            let is_new = now.attempts == 0 && now.queued_run == task.run();
+            self.require(at, law::ATTEMPTS, is_new, "");
+            return self.require(at, law::STOPPED, now.stop.is_none(), "");
+        }
+        let is_new = matches!(by, Actor::Client(_)) && before.task.status().is_active();
+        let is_asked_now = is_new && now.stop == Some(before.task.run());
+        self.require(at, law::STOPPED, is_asked_now || now.stop == was.stop, "");
 
-impl Step<'_> {
-    fn is_update(&self) -> bool {
-        self.change.has(Operation::Update)
-    }
-
-    /// The run that has a worker from now on.
-    fn taken(&self) -> Option<Run> {
-        at_work(self.after?).filter(|run| at_work(self.before) != Some(*run))
-    }
-
-    /// Tests if a worker's run is over with this change.
-    fn ends_run(&self) -> bool {
-        at_work(self.before).is_some_and(|run| self.after.and_then(at_work) != Some(run))
-    }
-
-    fn is_by_owner(&self) -> bool {
-        matches!(&self.change.by, Actor::Worker(name) if self.owner.is_some_and(|it| it.0 == name))
+        // An expired lease is counted, and nothing else. (Whose own lease is over may give the run
+        // back, which is not counted, or sweep it.)
+        let lapses = now.attempts.wrapping_sub(was.attempts);
+        let is_expired = lapses == 1 && ends_run && is_over;
+        let is_counted = is_expired || lapses == 0 && !is_taken_away;
+        let is_given_up = lapses == 1 && change.has(Operation::Fail);
+        let is_due = lapses == 1 && now.attempts >= ATTEMPTS;
+        let is_right = is_counted && (is_given_up == is_due || is_asked);
+        self.require(at, law::ATTEMPTS, is_right && now.queued_run == was.queued_run, "");
+        self.report.count("expired leases", lapses == 1);
+        self.report.count("updates given up at the limit", is_given_up);
     }
 }
 
 /// The run that somebody works on.
 fn at_work(moment: &Moment) -> Option<Run> {
     (moment.task.status() == Status::Processing).then(|| moment.task.run())
+}
+
+fn is_held(Moment { task, beside }: &Moment) -> bool {
+    let Some(beside) = beside else { return true };
+    let has_message = task.status() != Status::Starting || beside.has_message;
+    has_message && beside.lease.is_some() == (task.status() == Status::Processing)
 }

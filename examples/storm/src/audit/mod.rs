@@ -11,7 +11,7 @@ mod history;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter, Write as _};
+use std::fmt::{self, Display, Formatter};
 
 use task_lifecycle::{Operation, Revision, Run, Status, Task};
 
@@ -28,7 +28,7 @@ pub struct Payload {
 }
 
 /// A task as it stood between two changes.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Moment {
     pub task: Task<Payload>,
     /// Absent where a store keeps tasks alone, and no workers.
@@ -36,7 +36,7 @@ pub struct Moment {
 }
 
 /// The part of a task's row that does not revert. Leases and messages may change between changes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct Beside {
     /// The run that a client queued last; those since are repeats of it.
     pub queued_run: Run,
@@ -216,14 +216,12 @@ impl Judge<'_> {
         let told = told.map(|answer| (answer.received, format!("    {answer}")));
         let mut lines: Vec<_> = changes.chain(told).collect();
         lines.sort_by_key(|line| line.0);
-        let mut text = String::new();
-        for (time, line) in lines {
-            _ = write!(text, "\n{:>6} ms {line}", (time - begin.max(0)) / 1000);
-        }
-        if let Some(Change { before, after, .. }) = history.get(at) {
-            _ = write!(text, "\nbefore: {before:?}\nafter:  {after:?}");
-        }
-        text
+        let line = |(time, line)| format!("\n{:>6} ms {line}", (time - begin.max(0)) / 1000);
+        let lines = lines.into_iter().map(line).collect::<String>();
+        lines
+            + &history
+                .get(at)
+                .map_or(String::new(), |it| format!("\n{:?}\n{:?}", it.before, it.after))
     }
 }
 
@@ -260,25 +258,19 @@ impl Moment {
 
 impl Display for Change {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let steps = self.operations.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
-        let steps = if steps.is_empty() { "edit" } else { &steps };
-        write!(f, "{steps} of {:?} by {:?}: ", self.loaded.map(Revision::get), self.by)?;
-        match &self.after {
-            Some(Moment { task, .. }) => {
-                let (revision, run, state) = (task.revision(), task.run(), task.state());
-                write!(f, "{revision}, run {run}, {state}, {:?}", task.payload().mark)
-            }
-            None => f.write_str("gone"),
-        }
+        let loaded = self.loaded.map(Revision::get);
+        write!(f, "{:?} of {loaded:?} by {:?}: ", self.operations, self.by)?;
+        let Some(Moment { task, .. }) = &self.after else { return f.write_str("gone") };
+        let (revision, run, state) = (task.revision(), task.run(), task.state());
+        write!(f, "{revision}, run {run}, {state}, {:?}", task.payload().mark)
     }
 }
 
 impl Display for Answer {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Self { client, request, asked, named, told, sent, received } = self;
-        let named = named.map(Revision::get);
-        write!(f, "{client} asked {asked:?} of {named:?} in {request:?}, and was told ")?;
+        let (named, millis) = (named.map(Revision::get), (received - sent) / 1000);
         let told: String = format!("{told:?}").chars().take(80).collect();
-        write!(f, "{told} after {} ms", (received - sent) / 1000)
+        write!(f, "{client} asked {asked:?} of {named:?} in {request:?}: {told} after {millis} ms")
     }
 }
