@@ -36,8 +36,8 @@ pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String,
     storm.begin(&[LOST, "leaders killed"]);
     for nth in 0..20 {
         let (storm, target, tasks) = (storm.clone(), nodes[nth % 3].clone(), tasks.clone());
-        let name = format!("caller {nth}");
-        players.spawn_local(Player { storm, target, name, tasks }.play());
+        let player = Player { storm, target, name: format!("caller {nth}"), tasks };
+        players.spawn_local(player.play());
     }
     for at in (0..3).cycle() {
         if storm.is_over() {

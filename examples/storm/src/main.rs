@@ -66,8 +66,8 @@ async fn run(options: Options) -> Result<ExitCode> {
             Kind::Etcd => engines::etcd(),
         };
         let Some(engine) = engine else { continue };
-        let storm = Storm { time: Duration::from_secs(options.seconds), ..Storm::default() };
-        let storm = Rc::new(storm);
+        let time = Duration::from_secs(options.seconds);
+        let storm = Rc::new(Storm { time, ..Storm::default() });
         let bar = spawn_local(show(*kind, storm.clone()));
         let history = match kind {
             Kind::Postgresql | Kind::Sqlite => service::run(storm.clone(), engine).await?,

@@ -179,7 +179,6 @@ async fn disturb(turn: usize, storm: &Storm, of: (&mut Engine, &mut [Process])) 
 }
 
 /// The clients' means to ask as one user.
-#[derive(Clone)]
 struct User {
     http: reqwest::Client,
     urls: Vec<String>,

@@ -69,7 +69,6 @@ pub trait Target {
 }
 
 /// Somebody who asks for one thing after the other.
-#[derive(Clone)]
 pub struct Player<T> {
     pub storm: Rc<Storm>,
     pub target: T,
