@@ -79,7 +79,7 @@ fn moment(row: &Value) -> Result<Moment> {
     })
 }
 
-/// Who meddles until the storm is over: a hand that edits; a queue that delivers again what somebody
+/// Meddlers, until the storm is over: a hand that edits; a queue that delivers again what somebody
 /// has; and a worker that takes runs from others, for their leases are cut short, and then hangs.
 const MEDDLERS: [(&str, &str); 3] = [
     ("edits by hand", include_str!("../sql/edit.sql")),

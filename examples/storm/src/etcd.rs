@@ -39,10 +39,7 @@ pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String,
         let player = Player { storm, target, name: format!("caller {nth}"), tasks };
         players.spawn_local(player.play());
     }
-    for at in (0..3).cycle() {
-        if storm.is_over() {
-            break;
-        }
+    for at in (0..3).cycle().take_while(|_| !storm.is_over()) {
         nap(200..1000).await;
         let status = nodes[at].db.maintenance_client().status().await;
         let is_leader =

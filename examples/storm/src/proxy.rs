@@ -37,7 +37,7 @@ async fn carry(mut client: TcpStream, storm: Rc<Storm>, doomed: Doomed, to: u16)
     server.set_nodelay(true)?;
     let (mut asked, mut told, mut is_commit) = (vec![0; 1 << 16], vec![0; 1 << 16], false);
     let is_to = |fault| {
-        let is_so = !storm.is_over() && rand::random_bool(0.015);
+        let is_so = !storm.is_over() && rand::random_bool(0.025);
         storm.count(fault, is_so);
         is_so
     };

@@ -120,10 +120,7 @@ pub async fn run(storm: Rc<Storm>, mut engine: Engine) -> Result<HashMap<String,
         players.spawn_local(Player { storm, target, name, tasks }.play());
     }
     players.spawn_local(database::meddle(db.clone(), storm.clone()));
-    for turn in 0.. {
-        if storm.is_over() {
-            break;
-        }
+    for turn in (0..).take_while(|_| !storm.is_over()) {
         disturb(turn, &storm, (&mut engine, &mut processes)).await?;
     }
     players.join_all().await;
@@ -147,13 +144,13 @@ async fn disturb(turn: usize, storm: &Storm, of: (&mut Engine, &mut [Process])) 
     }
     let at = random_range(0..processes.len());
     let process = &mut processes[at];
-    match (turn % 6, engine.nodes.first_mut()) {
-        (0, _) => {
+    match (turn % 12, engine.nodes.first_mut()) {
+        (0 | 6, _) => {
             process.restart().await?;
             storm.count("processes killed", true);
         }
-        (2 | 4, Some(_)) => process.doomed.set(process.child.id()),
-        (2 | 4, None) => {
+        (2 | 4 | 8 | 10, Some(_)) => process.doomed.set(process.child.id()),
+        (2 | 4 | 8 | 10, None) => {
             // Someone waits for its answer, or for the other server's.
             storm.count(KILLED, storm.unanswered.get().min(1));
             processes[random_range(0..2)].restart().await?;

@@ -19,8 +19,8 @@ pub const STOPS: &str = "stop requests accepted";
 /// The tasks that the players of a pool have at a time: few, so that they meet.
 const TASKS: usize = 10;
 
-/// The answers after which a storm may end.
-const ANSWERS: usize = 1000;
+/// A storm may end after so many: fewer could miss anything.
+const MADE: (&str, u64) = ("changes acknowledged", 300);
 
 #[derive(Default)]
 pub struct Storm {
@@ -37,8 +37,7 @@ impl Storm {
     /// Its time begins, for all engines have started. It must reach these figures.
     pub fn begin(&self, figures: &[&'static str]) {
         self.begin.set(Some(Instant::now()));
-        let mut report = self.report.borrow_mut();
-        report.figures.extend(figures.iter().map(|figure| (*figure, 0)));
+        self.report.borrow_mut().figures.extend(figures.iter().map(|figure| (*figure, 0)));
     }
 
     pub fn passed(&self) -> Duration {
@@ -48,8 +47,8 @@ impl Storm {
     /// Tests if its time has passed and it has met everything. A busy machine may need three times
     /// as long.
     pub fn is_over(&self) -> bool {
-        let has_met = self.answers.borrow().len() >= ANSWERS
-            && self.report.borrow().figures.values().all(|count| *count > 0);
+        let figures = &self.report.borrow().figures;
+        let has_met = figures.values().all(|it| *it > 0) && figures.get(MADE.0) >= Some(&MADE.1);
         self.passed() > self.time * if has_met { 1 } else { 3 }
     }
 
@@ -87,7 +86,7 @@ impl<T: Target> Player<T> {
             };
             let shown = self.ask(&task, Asked::Show, None).await;
             let Told::Shown(revision, status, _) = shown else { continue };
-            let is_wise = random_bool(0.9);
+            let is_wise = random_bool(0.85);
             let steps = T::STEPS.iter().filter(|step| !is_wise || status.accepts(**step));
             let step = steps.choose(&mut rng()).copied().unwrap_or(Operation::Cancel);
             let asked = if random_bool(0.1) { T::OTHER } else { Asked::Step(step) };
@@ -108,13 +107,14 @@ impl<T: Target> Player<T> {
         let mut answer = Answer { client, request, asked, named, sent, received, told };
         let is_change = asked != Asked::Show;
         let is_killed = is_change && random_bool(0.1);
-        let patience = if is_killed { random_range(1..80) } else { 4000 };
+        let millis = if is_killed { random_range(1..80) } else { 4000 };
         storm.unanswered.update(|it| it + u64::from(is_change));
         let asking = self.target.ask(&mut task, &answer);
-        let told = timeout(Duration::from_millis(patience), asking).await;
+        let told = timeout(Duration::from_millis(millis), asking).await;
         storm.unanswered.update(|it| it - u64::from(is_change));
         storm.count("clients killed in the middle of a change", is_killed && told.is_err());
         let told = told.ok().and_then(Result::ok).unwrap_or(Told::Unknown);
+        storm.count(MADE.0, matches!(told, Told::Made(_)));
         let mut tasks = self.tasks.borrow_mut();
         match told {
             Told::Made(_) | Told::Unknown if asked == Asked::Create && !task.is_empty() => {

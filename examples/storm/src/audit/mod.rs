@@ -47,7 +47,7 @@ pub struct Beside {
     pub lease: Option<Time>,
     /// Set if somebody will get the message of this run if whoever has it dies.
     pub has_message: bool,
-    /// How often the message of this run was delivered.
+    /// The deliveries of the message of this run.
     pub deliveries: u64,
 }
 
@@ -168,7 +168,7 @@ pub struct Violation {
 pub struct Report {
     /// Those of a task's history before those of what its clients were told.
     pub violations: Vec<Violation>,
-    /// How often what a law is about was met. One of zero: the law was not tried.
+    /// Counts of what the laws are about. One of zero: the law was not tried.
     pub figures: BTreeMap<&'static str, u64>,
 }
 
