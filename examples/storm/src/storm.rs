@@ -88,8 +88,8 @@ impl<T: Target> Player<T> {
             let Told::Shown(revision, status, _) = shown else { continue };
             let is_wise = random_bool(0.85);
             let steps = T::STEPS.iter().filter(|step| !is_wise || status.accepts(**step));
-            let step = steps.choose(&mut rng()).copied().unwrap_or(Operation::Cancel);
-            let asked = if random_bool(0.1) { T::OTHER } else { Asked::Step(step) };
+            let step = steps.choose(&mut rng()).or(T::STEPS.choose(&mut rng())).expect("a step");
+            let asked = if random_bool(0.1) { T::OTHER } else { Asked::Step(*step) };
             tokio::join!(self.ask(&task, asked, random_bool(0.2).then_some(revision)), async {
                 if random_bool(0.2) {
                     self.ask(&task, Asked::Step(Operation::Cancel), None).await;
