@@ -19,8 +19,8 @@ pub const STOPS: &str = "stop requests accepted";
 /// The tasks that the players of a pool have at a time: few, so that they meet.
 const TASKS: usize = 10;
 
-/// A storm may end after so many: fewer could miss anything.
-const MADE: (&str, u64) = ("changes acknowledged", 300);
+/// A storm may end after so many acknowledged changes: fewer could miss anything.
+pub const MADE: (&str, u64) = ("yes", 300);
 
 #[derive(Default)]
 pub struct Storm {
