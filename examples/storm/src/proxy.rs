@@ -36,8 +36,8 @@ async fn carry(mut client: TcpStream, storm: Rc<Storm>, doomed: Doomed, to: u16)
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (mut asked, mut told, mut is_commit) = (vec![0; 1 << 16], vec![0; 1 << 16], false);
-    let is_to = |fault| {
-        let is_so = !storm.is_over() && rand::random_bool(0.025);
+    let is_to = |fault, often| {
+        let is_so = !storm.is_over() && rand::random_bool(often);
         storm.count(fault, is_so);
         is_so
     };
@@ -51,9 +51,9 @@ async fn carry(mut client: TcpStream, storm: Rc<Storm>, doomed: Doomed, to: u16)
                 if is_commit && let Some(process) = doomed.take() {
                     kill("KILL", process);
                     storm.count(KILLED, true);
-                } else if is_commit && is_to(LOST) || asked.is_empty() {
+                } else if is_commit && is_to(LOST, 0.02) || asked.is_empty() {
                     return Ok(());
-                } else if is_commit && is_to(LATE) {
+                } else if is_commit && is_to(LATE, 0.02) {
                     drop(client);
                     nap(20..600).await;
                     server.write_all(asked).await?;
@@ -63,7 +63,7 @@ async fn carry(mut client: TcpStream, storm: Rc<Storm>, doomed: Doomed, to: u16)
             }
             read = server.read(&mut told) => {
                 let told = &told[..read?];
-                if told.is_empty() || is_commit && is_to(LOST) {
+                if told.is_empty() || is_commit && is_to(LOST, 0.06) {
                     return Ok(());
                 }
                 client.write_all(told).await?;
