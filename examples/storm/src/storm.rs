@@ -1,150 +1,73 @@
-//! The common part of all storms: a time, a fault perhaps, players who ask and note their answers.
+//! The common part of all storms: a time, figures, and players who ask and note their answers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::Result;
-use clap::ValueEnum;
-use rand::seq::IndexedRandom;
+use rand::seq::{IndexedRandom as _, IteratorRandom as _};
 use rand::{random_bool, random_range, rng};
-use task_lifecycle::{Operation, Revision, Status};
+use task_lifecycle::{Operation, Revision};
 use tokio::time::{sleep, timeout};
 
-use crate::audit::{Answer, Asked, Change, Time, Told};
+use crate::audit::{Answer, Asked, Report, Time, Told};
 
 pub const LOST: &str = "commits lost, or their answers";
-pub const LATE: &str = "commits that came late";
-pub const DATABASES: &str = "databases killed";
 pub const KILLED: &str = "processes killed in the middle of a change";
 pub const STOPS: &str = "stop requests accepted";
-pub const CLIENTS: &str = "clients killed in the middle of a change";
 
 /// The tasks that the players of a pool have at a time: few, so that they meet.
 const TASKS: usize = 10;
 
-/// A fault that can be built in, and must be found.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Fault {
-    /// A client takes a change without an answer for one that was not made
-    TimeoutCountedAsNo,
-    /// A client takes a change without an answer for one that was made
-    TimeoutCountedAsYes,
-    /// A worker ends whatever run it finds
-    NoCheckRun,
-    /// etcd: a commit compares nothing
-    UnconditionalWrite,
-    /// etcd: a commit reads, compares, and writes whatever has come between
-    CheckThenWrite,
-    /// etcd: a load asks one node for what it has
-    StaleRead,
-    /// Service: SQL cancels updates, and keeps their payloads
-    BulkCancelKeepsPayload,
-    /// Service: SQL cancels updates as if they were new tasks
-    BulkCancelEndsUpdates,
-    /// Service: without its trigger, payloads are changed by hand and nothing is counted
-    TriggerDropped,
-    /// Service: runs are taken away whose workers live, as if nobody renewed their leases
-    NoRenewal,
-    /// Service: a sweeper counts no expired leases
-    AttemptsNotCounted,
-    /// Service: a run that is to stop is given to another worker
-    StopIgnored,
-    /// Service: a request to stop is noted for the next update
-    StopOutlivesItsRun,
-    /// Service: deleted tasks are put back
-    DeletedComesBack,
-    /// Service: messages are lost
-    MessageLost,
-}
+/// A storm may end after so many acknowledged changes: fewer could miss anything.
+pub const MADE: (&str, u64) = ("yes", 300);
 
-impl Fault {
-    pub const OF_ETCD: [Self; 3] =
-        [Self::UnconditionalWrite, Self::CheckThenWrite, Self::StaleRead];
-}
-
+#[derive(Default)]
 pub struct Storm {
-    pub fault: Option<Fault>,
-    time: Duration,
-    wanted: Vec<&'static str>,
-    begin: Cell<Option<Instant>>,
-    marks: Cell<u64>,
+    pub time: Duration,
+    pub begin: Cell<Option<Instant>>,
     /// The number of changes that are asked for and not yet answered.
-    pub unanswered: Cell<usize>,
-    pub answers: RefCell<BTreeMap<String, Vec<Answer>>>,
-    pub figures: RefCell<BTreeMap<&'static str, u64>>,
+    pub unanswered: Cell<u64>,
+    /// With their tasks; those of creates without an answer have none.
+    pub answers: RefCell<Vec<(String, Answer)>>,
+    pub report: RefCell<Report>,
 }
 
 impl Storm {
-    pub fn new(time: Duration, fault: Option<Fault>, wanted: Vec<&'static str>) -> Self {
-        let (begin, marks, unanswered) = Default::default();
-        let (answers, figures) = Default::default();
-        Self { fault, time, wanted, begin, marks, unanswered, answers, figures }
-    }
-
-    pub fn is(&self, fault: Fault) -> bool {
-        self.fault == Some(fault)
-    }
-
-    /// Its time begins, for all engines have started.
-    pub fn begin(&self) {
+    /// Its time begins, for all engines have started. It must reach these figures.
+    pub fn begin(&self, figures: &[&'static str]) {
         self.begin.set(Some(Instant::now()));
+        self.report.borrow_mut().figures.extend(figures.iter().map(|figure| (*figure, 0)));
     }
 
     pub fn passed(&self) -> Duration {
         self.begin.get().map_or(Duration::ZERO, |begin| begin.elapsed())
     }
 
-    /// Tests if its time has passed and everything was met that it wants to meet. A busy machine
-    /// may need three times as long.
+    /// Tests if its time has passed and it has met everything. A busy machine may need three times
+    /// as long.
     pub fn is_over(&self) -> bool {
-        let figures = self.figures.borrow();
-        let is_met = self.wanted.iter().all(|it| figures.get(it).is_some_and(|count| *count > 0));
-        self.passed() > self.time * if is_met { 1 } else { 3 }
+        let figures = &self.report.borrow().figures;
+        let has_met = figures.values().all(|it| *it > 0) && figures.get(MADE.0) >= Some(&MADE.1);
+        self.passed() > self.time * if has_met { 1 } else { 3 }
     }
 
-    pub fn count(&self, figure: &'static str, count: usize) {
-        *self.figures.borrow_mut().entry(figure).or_default() += count as u64;
-    }
-
-    /// A name that nobody else has.
-    pub fn request(&self) -> String {
-        let mark = self.marks.replace(self.marks.get() + 1);
-        format!("r{mark}")
-    }
-
-    /// Gives creates without an answer to the tasks that came of them.
-    pub fn name_tasks(&self, history: &HashMap<String, Vec<Change>>) {
-        let mut answers = self.answers.borrow_mut();
-        let mut lost = answers.remove("").unwrap_or_default();
-        for (task, changes) in history {
-            let mark = changes.first().and_then(|it| Some(&it.after.as_ref()?.payload.mark));
-            let own = lost.extract_if(.., |it| Some(&it.request) == mark);
-            answers.entry(task.clone()).or_default().extend(own);
-        }
+    pub fn count(&self, figure: &'static str, count: impl Into<u64>) {
+        self.report.borrow_mut().count(figure, count);
     }
 }
 
 /// An engine, as its clients see it.
 pub trait Target {
-    const STOPS: bool;
+    /// The steps that clients take, those that they prefer several times; and a wish that is none.
+    const STEPS: &[Operation];
+    const OTHER: Asked;
 
     /// Returns what the answer tells; an error tells nothing. A create names its task.
-    async fn ask(&self, task: &mut String, ask: &Ask) -> Result<Told>;
-}
-
-/// A request, but for its task.
-pub struct Ask {
-    pub request: String,
-    pub asked: Asked,
-    pub named: Option<Revision>,
+    async fn ask(&self, task: &mut String, ask: &Answer) -> Result<Told>;
 }
 
 /// Somebody who asks for one thing after the other.
-#[derive(Clone)]
 pub struct Player<T> {
     pub storm: Rc<Storm>,
     pub target: T,
@@ -161,62 +84,50 @@ impl<T: Target> Player<T> {
                 self.ask("", Asked::Create, None).await;
                 continue;
             };
-            let Some((revision, status)) = self.show(&task).await else { continue };
-            let named = random_bool(0.2).then_some(revision);
-            let asked = match (status, random_range(0..10)) {
-                (Status::Processing, 0..2) | (Status::Starting, 0) if T::STOPS => Asked::Stop,
-                (_, 0) if !T::STOPS => Asked::Edit,
-                (Status::Processing | Status::Starting, _) => Asked::Step(Operation::Cancel),
-                (Status::Succeeded | Status::Failed, 1..) => Asked::Step(Operation::Update),
-                (Status::Succeeded | Status::Failed | Status::Cancelled, _) => {
-                    Asked::Step(Operation::Delete)
-                }
-            };
-            let other = random_bool(0.2).then_some(Asked::Step(Operation::Cancel));
-            tokio::join!(self.ask(&task, asked, named), async {
-                if let Some(other) = other {
-                    self.ask(&task, other, None).await;
+            let shown = self.ask(&task, Asked::Show, None).await;
+            let Told::Shown(revision, status, _) = shown else { continue };
+            let is_wise = random_bool(0.85);
+            let steps = T::STEPS.iter().filter(|step| !is_wise || status.accepts(**step));
+            let step = steps.choose(&mut rng()).or(T::STEPS.choose(&mut rng())).expect("a step");
+            let asked = if random_bool(0.1) { T::OTHER } else { Asked::Step(*step) };
+            tokio::join!(self.ask(&task, asked, random_bool(0.2).then_some(revision)), async {
+                if random_bool(0.2) {
+                    self.ask(&task, Asked::Step(Operation::Cancel), None).await;
                 }
             });
-            self.show(&task).await;
-        }
-    }
-
-    pub async fn show(&self, task: &str) -> Option<(Revision, Status)> {
-        match self.ask(task, Asked::Show, None).await {
-            Told::Shown(revision, status, _) => Some((revision, status)),
-            _ => None,
+            self.ask(&task, Asked::Show, None).await;
         }
     }
 
     pub async fn ask(&self, task: &str, asked: Asked, named: Option<Revision>) -> Told {
-        let (is_change, storm) = (asked != Asked::Show, &self.storm);
-        let ask = Ask { request: storm.request(), asked, named };
-        let (sent, mut task) = (now(), task.to_owned());
-        let is_killed = is_change && random_bool(0.08);
-        let patience = if is_killed { random_range(1..80) } else { 4000 };
-        storm.unanswered.set(storm.unanswered.get() + usize::from(is_change));
-        let asking = self.target.ask(&mut task, &ask);
-        let told = timeout(Duration::from_millis(patience), asking).await;
-        storm.unanswered.set(storm.unanswered.get() - usize::from(is_change));
-        storm.count(CLIENTS, usize::from(is_killed && told.is_err()));
-        let is_stop = asked == Asked::Stop && matches!(told, Ok(Ok(Told::Made(_))));
-        storm.count(STOPS, is_stop.into());
-        let told = match told {
-            Ok(Ok(told)) => told,
-            _ if is_change && storm.is(Fault::TimeoutCountedAsNo) => Told::NotDone,
-            _ if is_change && storm.is(Fault::TimeoutCountedAsYes) => Told::Made(named),
-            _ => Told::Unknown,
-        };
+        let (storm, mut task, client) = (&self.storm, task.to_owned(), self.name.clone());
+        // A name that nobody else has.
+        let request = format!("r{:x}", rand::random::<u64>());
+        let (sent, received, told) = (now(), 0, Told::Unknown);
+        let mut answer = Answer { client, request, asked, named, sent, received, told };
+        let is_change = asked != Asked::Show;
+        let is_killed = is_change && random_bool(0.1);
+        let millis = if is_killed { random_range(1..80) } else { 4000 };
+        storm.unanswered.update(|it| it + u64::from(is_change));
+        let asking = self.target.ask(&mut task, &answer);
+        let told = timeout(Duration::from_millis(millis), asking).await;
+        storm.unanswered.update(|it| it - u64::from(is_change));
+        storm.count("clients killed in the middle of a change", is_killed && told.is_err());
+        let told = told.ok().and_then(Result::ok).unwrap_or(Told::Unknown);
+        storm.count(MADE.0, matches!(told, Told::Made(_)));
         let mut tasks = self.tasks.borrow_mut();
         match told {
-            Told::Made(_) if asked == Asked::Create && T::STOPS => tasks.push(task.clone()),
+            Told::Made(_) | Told::Unknown if asked == Asked::Create && !task.is_empty() => {
+                tasks.push(task.clone());
+            }
             Told::Absent => tasks.retain(|it| *it != task),
+            Told::Noted => storm.count(STOPS, true),
             _ => {}
         }
-        let (client, request, received) = (self.name.clone(), ask.request, now());
-        let answer = Answer { client, request, asked, named, sent, received, told: told.clone() };
-        storm.answers.borrow_mut().entry(task).or_default().push(answer);
+        (answer.received, answer.told) = (now(), told.clone());
+        if is_change || told != Told::Unknown {
+            storm.answers.borrow_mut().push((task, answer));
+        }
         told
     }
 }
@@ -226,11 +137,14 @@ pub fn now() -> Time {
     since.as_micros().try_into().expect("a clock before the year 290,000")
 }
 
-/// Until when the runs that are left may take to end.
-pub fn calm() -> Instant {
-    Instant::now() + Duration::from_mins(1)
+/// Waits until all tasks are completed; not for ever, for one may have been lost.
+pub async fn calm(mut is_calm: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_mins(2);
+    while !is_calm().await && Instant::now() < end {
+        nap(50..100).await;
+    }
 }
 
-pub async fn nap(millis: Range<u64>) {
+pub async fn nap(millis: std::ops::Range<u64>) {
     sleep(Duration::from_millis(random_range(millis))).await;
 }

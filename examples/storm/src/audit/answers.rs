@@ -4,12 +4,7 @@ use std::collections::HashMap;
 
 use task_lifecycle::{Operation, Revision};
 
-use super::history::is_to_stop;
-use super::{Actor, Answer, Asked, Case, Change, Judge, Law, Moment, Time, Told};
-
-pub const UNKNOWN: &str = "without an answer";
-pub const MADE: &str = "⋯ and made";
-pub const COMPARED: &str = "reverts that clients compared";
+use super::{Actor, Answer, Asked, Case, Change, Judge, Moment, Time, Told, law};
 
 impl Judge<'_> {
     pub(super) fn judge_answers(&mut self) {
@@ -24,60 +19,54 @@ impl Judge<'_> {
     /// An answer is true.
     fn judge_answer(&mut self, view: &View, answer: &Answer) {
         let (floor, place) = (view.floor(answer.sent), view.place(answer));
-        let was = |held: &dyn Fn(Option<&Moment>) -> bool| view.was(answer, held);
+        let was = |held: &dyn Fn(&Moment) -> bool| view.was(answer, &|it| it.is_some_and(held));
         let (law, is_true, figure) = match &answer.told {
             Told::Shown(revision, status, _) => {
-                let is_it = |it: &Moment| it.revision == *revision && it.state.status() == *status;
-                (Law::Seen, was(&|it| it.is_some_and(is_it)), "answers that show a task")
+                let sight = (*revision, *status);
+                let was_so = was(&|it| (it.task.revision(), it.task.status()) == sight);
+                (law::SEEN, was_so, "answers that show a task")
             }
             Told::Made(_) => {
-                let in_time = |at: &usize| *at > floor && view.since[*at] <= answer.received;
-                let place = place.filter(in_time);
+                let place = place.filter(|at| *at > floor && view.since[*at] <= answer.received);
                 let change = place.and_then(|place| self.case.history.get(place - 1));
-                // Another's request to stop the same run is as good as one's own.
-                let is_found = answer.asked == Asked::Stop && was(&|it| it.is_some_and(is_to_stop));
-                (Law::Yes, is_found || change.is_some_and(|change| is_of(change, answer)), "yes")
+                (law::YES, change.is_some_and(|change| is_of(change, answer)), "yes")
             }
+            Told::Noted => (law::YES, was(&Moment::is_to_stop), "yes, it is to stop"),
             Told::Refused(status) => {
                 let is_refused = match answer.asked {
                     Asked::Step(operation) => !status.accepts(operation),
                     Asked::Stop => status.is_completed(),
-                    Asked::Show | Asked::Create | Asked::Edit => false,
+                    Asked::Show | Asked::Create => false,
                 };
-                let is_it = |it: &Moment| it.state.status() == *status;
-                (Law::No, is_refused && was(&|it| it.is_some_and(is_it)), "no, for the status")
+                let was_so = was(&|it| it.task.status() == *status);
+                (law::NO, is_refused && was_so, "no, for the status")
             }
             Told::Stale => {
-                let is_another = |it: Option<&Moment>| it.map(|it| it.revision) != answer.named;
-                (Law::No, was(&is_another), "no, for the revision")
+                let was_another = view.was(answer, &|it| revision(it) != answer.named);
+                (law::NO, was_another, "no, for the revision")
             }
-            Told::Absent => (Law::No, was(&|it| it.is_none()), "no, for it is gone"),
-            Told::NotDone => (Law::No, true, "no, for want of time"),
-            Told::Unknown => (Law::No, true, UNKNOWN),
+            Told::Absent => (law::NO, view.was(answer, &|it| it.is_none()), "no, for it is gone"),
+            Told::NotDone => (law::NO, true, "no, for want of time"),
+            Told::Unknown => (law::NO, true, "without an answer"),
         };
-        self.report.count(figure, 1);
+        self.report.count(figure, 1_u64);
         self.require(place.unwrap_or(floor).saturating_sub(1), law, is_true, answer);
     }
 
-    /// Each change of a client belongs to one who was told so, or who does not know, and is the only
-    /// one of whoever asked for it.
+    /// Each change of a client belongs to one who was told so, or who does not know.
     fn judge_authors(&mut self, view: &View) {
-        let mut unclaimed = HashMap::<_, usize>::new();
+        self.report.count("⋯ and made", false);
         for (at, change) in self.case.history.iter().enumerate() {
             let answers = || self.case.answers.iter().filter(|it| is_of(change, it));
-            let told: Vec<_> = answers().filter(|it| view.place(it) == Some(at + 1)).collect();
-            // Nothing tells a cancel or a delete from another's: whoever finds it holds it for theirs.
-            self.require(at, Law::Once, told.len() < 2 || change.mark().is_none(), "");
-            if told.is_empty() && matches!(change.by, Actor::Client(_)) {
-                let key = (&change.operations, request(change));
-                // Each needs a request of its own, sent when it was not yet known.
-                let may_be = |it: &&Answer| it.told == Told::Unknown && view.floor(it.sent) <= at;
-                let before = unclaimed.entry(key).or_default();
-                *before += 1;
-                let is_wanted = answers().filter(may_be).count() >= *before;
-                self.report.count(MADE, 1);
-                self.require(at, Law::Wanted, is_wanted, "");
+            let is_noted = |it: &Answer| it.told == Told::Noted && change.operations.is_empty();
+            let is_claimed = answers().any(|it| view.place(it) == Some(at + 1) || is_noted(it));
+            if is_claimed || !matches!(change.by, Actor::Client(_)) {
+                continue;
             }
+            // Who asked for it did so when it was not yet known.
+            let may_be = |it: &Answer| it.told == Told::Unknown && view.floor(it.sent) <= at;
+            self.report.count("⋯ and made", true);
+            self.require(at, law::WANTED, answers().any(may_be), "");
         }
     }
 
@@ -87,22 +76,22 @@ impl Judge<'_> {
         for answer in &self.case.answers {
             if let (Told::Shown(_, _, sight), Some(place)) = (&answer.told, view.place(answer)) {
                 let is_same = seen.entry(place).or_insert(sight) == &sight;
-                self.require(place - 1, Law::Seen, is_same, answer);
+                self.require(place - 1, law::SEEN, is_same, answer);
             }
         }
         let mut finished = None;
-        let is_update = |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.state.is_update());
+        self.report.count("reverts that clients compared", false);
         for (at, change) in self.case.history.iter().enumerate() {
-            match (is_update(&change.before), is_update(&change.after)) {
-                (false, true) => finished = seen.get(&at),
-                (true, false) if !change.operations.contains(&Operation::Succeed) => {
-                    if let (Some(was), Some(is)) = (finished, seen.get(&(at + 1))) {
-                        self.report.count(COMPARED, 1);
-                        let what = format!("clients saw {was}\nand then {is}");
-                        self.require(at, Law::Reverted, was == is, what);
-                    }
-                }
-                _ => {}
+            let is_update = |it: &Option<Moment>| it.as_ref().is_some_and(|it| it.task.is_update());
+            let (was_update, is_update) = (is_update(&change.before), is_update(&change.after));
+            if is_update && !was_update {
+                finished = seen.get(&at);
+            }
+            let is_revert = was_update && !is_update && !change.has(Operation::Succeed);
+            if let (true, Some(was), Some(is)) = (is_revert, finished, seen.get(&(at + 1))) {
+                let what = format!("clients saw {was}\nand then {is}");
+                self.require(at, law::REVERTED, was == is, what);
+                self.report.count("reverts that clients compared", true);
             }
         }
     }
@@ -115,7 +104,7 @@ struct View<'a> {
     since: Vec<Time>,
     /// The place of each revision, `None` being that the task is gone.
     places: HashMap<Option<Revision>, usize>,
-    /// From when on somebody knew of a place, each later than the one before.
+    /// The places that clients knew of, and when.
     known: Vec<(Time, usize)>,
 }
 
@@ -123,21 +112,12 @@ impl<'a> View<'a> {
     fn new(case: &'a Case) -> Self {
         let (mut since, mut places) = (vec![Time::MIN], HashMap::new());
         for change in &case.history {
-            places.insert(change.after.as_ref().map(|it| it.revision), since.len());
+            places.insert(revision(change.after.as_ref()), since.len());
             since.push(change.at.max(since[since.len() - 1]));
         }
         let mut view = Self { case, since, places, known: Vec::new() };
         let told = case.answers.iter().filter_map(|it| Some((it.received, view.place(it)?)));
-        let mut known: Vec<_> = told.collect();
-        known.sort_unstable();
-        let mut newest = 0;
-        known.retain(|(_, place)| {
-            *place > newest && {
-                newest = *place;
-                true
-            }
-        });
-        view.known = known;
+        view.known = told.collect();
         view
     }
 
@@ -148,15 +128,13 @@ impl<'a> View<'a> {
             Told::Made(revision) => *revision,
             _ => return None,
         };
-        let place = self.places.get(&revision).copied()?;
-        let is_own = || request(&self.case.history[place - 1]) == Some(&answer.request);
-        (answer.asked != Asked::Stop || is_own()).then_some(place)
+        self.places.get(&revision).copied()
     }
 
     /// The first place that an answer to this request can be about: what somebody knew before.
     fn floor(&self, sent: Time) -> usize {
-        let known = self.known.partition_point(|(told, _)| *told < sent);
-        known.checked_sub(1).map_or(0, |last| self.known[last].1)
+        let known = self.known.iter().filter(|(told, _)| *told < sent);
+        known.map(|(_, place)| *place).max().unwrap_or_default()
     }
 
     /// Tests if this held of the task at some time between request and answer.
@@ -167,19 +145,16 @@ impl<'a> View<'a> {
     }
 }
 
-/// The request that a change was made for, as far as the store tells.
-fn request(change: &Change) -> Option<&str> {
-    match &change.by {
-        Actor::Client(request) => request.as_deref().or(change.mark()),
-        Actor::Worker(..) | Actor::Sweeper | Actor::Stranger => None,
-    }
+fn revision(task: Option<&Moment>) -> Option<Revision> {
+    task.map(|it| it.task.revision())
 }
 
-/// Tests if the change is what the client asked for. One that it may not have made, it has found.
+/// Tests if the change is what the client asked for. One that leaves no mark in the task may be
+/// another's: whoever wanted the same and finds it holds it for theirs.
 fn is_of(change: &Change, answer: &Answer) -> bool {
     let is_it = match (answer.asked, change.operations.as_slice()) {
         (Asked::Create, []) => change.before.is_none(),
-        (Asked::Edit | Asked::Stop, []) => change.before.is_some(),
+        (Asked::Stop, []) => change.before.is_some(),
         (Asked::Stop, [Operation::Cancel]) => true,
         (Asked::Step(operation), [made]) => operation == *made,
         _ => false,
@@ -187,6 +162,6 @@ fn is_of(change: &Change, answer: &Answer) -> bool {
     let is_found = matches!(answer.told, Told::Made(_)) && change.mark().is_none();
     is_it
         && matches!(change.by, Actor::Client(_))
-        && (is_found || request(change).is_none_or(|request| request == answer.request))
+        && (is_found || change.request().is_none_or(|request| request == answer.request))
         && answer.named.is_none_or(|named| change.loaded == Some(named))
 }

@@ -2,69 +2,48 @@
 
 use std::collections::{HashMap, HashSet};
 
-use task_lifecycle::{Event, Operation, Previous, Run, Snapshot, State, Status, Task};
+use task_lifecycle::{Event, Operation, Run, State, Status};
 
-use super::{Actor, Beside, Change, Judge, Law, Moment, Payload, Time};
-
-pub const REVERTS: &str = "reverts, each exact";
-pub const TAKEN_AWAY: &str = "runs ended by others than their workers";
-pub const RENEWED: &str = "runs whose leases were renewed";
-pub const EXPIRED: &str = "expired leases";
-pub const GIVEN_UP: &str = "updates given up at the limit";
-pub const STOPPED: &str = "stop requests obeyed";
+use super::{ATTEMPTS, Actor, Change, HUNG, Judge, Moment, Payload, Time, law};
 
 impl Judge<'_> {
     pub(super) fn judge_history(&mut self) {
-        let (mut owners, mut marks) = (HashMap::new(), HashSet::new());
+        let (mut owners, mut requests) = (HashMap::new(), HashSet::new());
         let mut last: Option<&Moment> = None;
         for (at, change) in self.case.history.iter().enumerate() {
-            let replaced = change.before.as_ref();
-            let task = |moment: &Moment| Moment { beside: None, ..moment.clone() };
-            self.require(at, Law::Gone, at == 0 || last.is_some(), "");
-            self.require(at, Law::Chain, replaced.map(|it| it.revision) == change.loaded, "");
-            self.require(at, Law::Counted, replaced.map(task) == last.map(task), "");
-            if let Some(before) = replaced {
-                let (after, owner) = (change.after.as_ref(), owners.get(&before.run).copied());
-                let step = Step { at, change, before, after, owner };
-                self.judge_step(&step);
-                self.judge_run(&step);
-                if let Some(beside) = &before.beside {
-                    self.judge_attempts(&step, beside);
-                    self.judge_stop(&step, beside);
-                }
-                if let (Some(run), Actor::Worker(name, _)) = (step.taken(), &change.by) {
-                    owners.insert(run, (name.as_str(), lease(after)));
-                }
-            } else {
-                let begin =
-                    change.after.as_ref().map(|it| (it.revision.get(), it.run.get(), it.state));
-                self.require(at, Law::Step, begin == Some((0, 0, State::NEW)), "");
+            let (before, after) = (change.before.as_ref(), change.after.as_ref());
+            let is_next = before.map(|it| &it.task) == last.map(|it| &it.task);
+            let is_current = before.map(|it| it.task.revision()) == change.loaded;
+            self.require(at, law::CHAIN, is_next && is_current && (at == 0 || last.is_some()), "");
+            let is_once = change.request().is_none_or(|request| requests.insert(request));
+            self.require(at, law::ONCE, is_once, "");
+            last = after;
+            let Some(before) = before else {
+                let begin = after.map(|it| (it.task.revision().get(), it.task.state()));
+                self.require(at, law::STEP, begin == Some((0, State::NEW)), "");
+                continue;
+            };
+            self.judge_step(at, change, before);
+            let run = at_work(before);
+            self.judge_run(at, change, run.and_then(|run| owners.get(&run).copied()));
+            let taken = after.and_then(at_work).filter(|taken| run != Some(*taken));
+            if let (Some(run), Actor::Worker(name)) = (taken, &change.by) {
+                let lease = after.and_then(|it| it.beside.as_ref()?.lease);
+                owners.insert(run, (name.as_str(), lease));
             }
-            let is_once = change.mark().is_none_or(|mark| marks.insert(mark));
-            self.require(at, Law::Once, is_once, "");
-            last = change.after.as_ref();
         }
-        let is_stuck = last.is_some_and(|last| last.state.status().is_active());
+        let is_settled = |it: &Moment| it.beside.is_none() || it.task.status().is_completed();
         let end = self.case.history.len();
-        self.require(end.saturating_sub(1), Law::Settled, !(self.rules.is_calm && is_stuck), "");
-        self.report.count("changes", end);
+        self.require(end.saturating_sub(1), law::SETTLED, last.is_none_or(is_settled), "");
+        self.report.count("changes", end as u64);
     }
 
     /// Asks the machine what the operations make of the task. A payload is `None` where only the
     /// program knows it, for it edited or updated.
-    fn judge_step(&mut self, step: &Step) {
-        let Step { at, change, before, after, .. } = *step;
-        let previous = before.previous.as_ref().zip(before.state.previous());
-        let Ok(mut task) = Task::try_from(Snapshot {
-            status: before.state.status(),
-            revision: before.revision,
-            run: before.run,
-            payload: Some(&before.payload),
-            previous: previous.map(|(it, status)| Previous { status, payload: Some(it) }),
-        }) else {
-            return;
-        };
-        let steps = after.map_or(1, |after| after.revision.since(before.revision));
+    fn judge_step(&mut self, at: usize, change: &Change, before: &Moment) {
+        let after = change.after.as_ref();
+        let mut task = before.task.clone().map(Some);
+        let steps = after.map_or(1, |after| after.task.revision().since(task.revision()));
         let operations = change.operations.len() as u64;
         if steps > operations {
             task.edit(|payload| *payload = None);
@@ -73,145 +52,92 @@ impl Judge<'_> {
         for event in change.operations.iter().filter_map(|it| Event::new(*it, None)) {
             match task.apply(event) {
                 Ok(made) => reverted |= made.reverted(),
-                Err(refused) => self.require(at, Law::Step, false, refused),
+                Err(refused) => self.require(at, law::STEP, false, refused),
             }
         }
-        self.report.count(REVERTS, reverted.into());
-        let Some(after) = after else {
-            let is_deleted = step.has(Operation::Delete) && task.check(Operation::Delete).is_ok();
-            return self.require(at, Law::Step, is_deleted, "");
+        self.report.count("reverts, each exact", reverted);
+        self.report.count("runs queued again", change.has(Operation::Retry));
+        let Some(Moment { task: after, .. }) = after else {
+            let is_deleted = change.has(Operation::Delete) && task.check(Operation::Delete).is_ok();
+            return self.require(at, law::STEP, is_deleted, "");
         };
-        self.require(at, Law::Step, task.state() == after.state, "");
         let is_counted = steps >= operations.max(1) && steps < u64::MAX / 2;
-        self.require(at, Law::Counted, is_counted && task.run() == after.run, "");
-        let is = |payload: Option<&Payload>, found: &Payload| payload.is_none_or(|it| it == found);
-        let is_kept = is(*task.payload(), &after.payload)
-            && match (task.previous(), &after.previous) {
-                (Some(previous), Some(after)) => is(*previous.payload, after),
-                (previous, after) => previous.is_none() && after.is_none(),
-            };
-        self.require(at, if reverted { Law::Reverted } else { Law::Kept }, is_kept, "");
+        let is_step = is_counted && task.state() == after.state() && task.run() == after.run();
+        self.require(at, law::STEP, is_step, "");
+        let is = |it: &Option<Payload>, found| it.as_ref().is_none_or(|it| it == found);
+        let previous = task.previous().zip(after.previous());
+        let is_kept = is(task.payload(), after.payload())
+            && previous.is_none_or(|(it, found)| is(it.payload, found.payload));
+        self.require(at, if reverted { law::REVERTED } else { law::KEPT }, is_kept, "");
     }
 
-    /// A worker holds the run that it acts for, and has taken what it ends, unless the lease of who
-    /// had is over.
-    fn judge_run(&mut self, step: &Step) {
-        let Step { at, change, before, after, owner } = *step;
-        if let Actor::Worker(_, held) = &change.by {
-            let is_current = before.run == *held && before.state.status().is_active();
-            self.require(at, Law::Fenced, is_current, "");
-        }
-        if step.ends_run() && !step.is_by_owner() {
-            let lease = before.beside.as_ref().map(|beside| beside.lease);
-            let is_over = match (&change.by, lease) {
-                (Actor::Sweeper, None) => true,
-                (Actor::Sweeper | Actor::Worker(..), Some(Some(lease))) => lease <= change.at,
-                (Actor::Sweeper | Actor::Worker(..) | Actor::Client(_) | Actor::Stranger, _) => {
-                    false
-                }
-            };
-            self.require(at, Law::Owned, is_over, format!("the run was {owner:?}'s"));
-            self.report.count(TAKEN_AWAY, 1);
-        }
-        let is_renewed = owner.is_some_and(|owner| lease(Some(before)) > owner.1);
-        self.report.count(RENEWED, usize::from(step.ends_run() && is_renewed));
-        if let Some((after, beside)) = after.and_then(|it| Some((it, it.beside.as_ref()?))) {
-            let is_at_work = after.state.status() == Status::Processing;
-            self.require(at, Law::Leased, beside.lease.is_some() == is_at_work, "");
-        }
-    }
+    /// Judges what lies beside the task, and who has its run: the owner took it, with this lease.
+    fn judge_run(&mut self, at: usize, change: &Change, owner: Option<(&str, Option<Time>)>) {
+        let Change { by, before: Some(before), after, .. } = change else { return };
+        let Some(was) = &before.beside else { return };
+        let worker = if let Actor::Worker(name) = by { Some(name.as_str()) } else { None };
+        let is_over = was.lease.is_some_and(|lease| lease <= change.at);
+        let run = at_work(before);
+        let ends_run = run.is_some() && after.as_ref().and_then(at_work) != run;
+        let is_by_owner = worker.is_some() && owner.map(|it| it.0) == worker;
 
-    /// An expired lease is counted, and nothing else. (Whose own lease is over may give the run
-    /// back, which is not counted, or sweep it.)
-    fn judge_attempts(&mut self, step: &Step, before: &Beside) {
-        let at = step.at;
-        let Some((task, after)) = step.after.and_then(|it| Some((it, it.beside.as_ref()?))) else {
-            return;
-        };
-        let lapses = after.attempts.wrapping_sub(before.attempts);
-        let is_right = match lapses {
-            _ if step.has(Operation::Update) => after.attempts == 0,
-            0 => !step.ends_run() || step.is_by_owner(),
-            1 => step.ends_run() && before.lease.is_some_and(|lease| lease <= step.change.at),
-            _ => false,
-        };
-        let queued = if step.has(Operation::Update) { task.run } else { before.queued_run };
-        self.require(at, Law::Attempts, is_right && after.queued_run == queued, "");
-        if lapses == 1 && !is_to_stop(step.before) {
-            let is_given_up = step.has(Operation::Fail);
-            let is_due = after.attempts >= self.rules.attempts;
-            self.require(at, Law::Attempts, is_given_up == is_due, "");
-            self.report.count(GIVEN_UP, is_given_up.into());
-        }
-        self.report.count(EXPIRED, usize::from(lapses == 1));
-    }
+        // A worker has the message of the run that it takes, and has taken what it ends, unless the
+        // lease of who had is over.
+        let is_told = was.lease.is_some() || was.deliveries > 0;
+        let is_fenced = is_told && before.task.status().is_active();
+        self.require(at, law::FENCED, worker.is_none() || is_fenced, "");
+        let is_taken_away = ends_run && !is_by_owner;
+        let is_owned = !is_taken_away || worker.is_some() && is_over;
+        self.require(at, law::OWNED, is_owned, format!("the run was {owner:?}'s"));
+        self.report.count("runs ended by others than their workers", is_taken_away);
 
-    /// A request that holds is obeyed by the next who does more than edit, and nobody else is
-    /// stopped.
-    fn judge_stop(&mut self, step: &Step, before: &Beside) {
-        let Step { at, change, before: was, after, .. } = *step;
-        let (is_asked, stops) = (is_to_stop(was), step.has(Operation::Cancel));
-        let is_by_client = matches!(change.by, Actor::Client(_));
-        let is_stopped = stops && (step.was_processing() || !is_by_client);
-        let is_obeyed = !is_asked || stops || change.operations.is_empty();
-        self.require(at, Law::Stopped, is_obeyed && (is_asked || !is_stopped), "");
-        self.report.count(STOPPED, is_stopped.into());
-        let Some(after) = after.and_then(|it| it.beside.as_ref()) else { return };
-        let is_new = after.stop == Some(was.run) && was.state.status().is_active() && is_by_client;
-        let is_right = match after.stop {
-            None => before.stop.is_none() || step.has(Operation::Update),
-            Some(_) => is_new || after.stop == before.stop && !step.has(Operation::Update),
-        };
-        self.require(at, Law::Stopped, is_right, "");
+        // A message waits until a lease follows it, and nobody renews another's.
+        let renewed = owner.filter(|it| ends_run && was.lease > it.1).map(|it| it.0);
+        let is_held = is_held(before) && after.as_ref().is_none_or(is_held);
+        self.require(at, law::HELD, is_held && renewed != Some(HUNG), "");
+        self.report.count("runs whose leases were renewed", renewed.is_some());
+        let is_hung = ends_run && owner.is_some_and(|it| it.0 == HUNG);
+        self.report.count("runs of a worker that hung", is_hung);
+
+        // A request to stop is obeyed by the next who does more than edit, and nobody else is
+        // stopped.
+        let (is_asked, is_cancel) = (before.is_to_stop(), change.has(Operation::Cancel));
+        let is_stopped = is_cancel && worker.is_some();
+        let is_obeyed = !is_asked || is_cancel || change.operations.is_empty();
+        self.require(at, law::STOPPED, is_obeyed && (is_asked || !is_stopped), "");
+        self.report.count("stop requests obeyed", is_stopped);
+
+        let Some(Moment { task, beside: Some(now) }) = after else { return };
+        if change.has(Operation::Update) {
+            let is_new = now.attempts == 0 && now.queued_run == task.run();
+            self.require(at, law::ATTEMPTS, is_new, "");
+            return self.require(at, law::STOPPED, now.stop.is_none(), "");
+        }
+        let is_new = matches!(by, Actor::Client(_)) && before.task.status().is_active();
+        let is_asked_now = is_new && now.stop == Some(before.task.run());
+        self.require(at, law::STOPPED, is_asked_now || now.stop == was.stop, "");
+
+        // An expired lease is counted, and nothing else. (Whose own lease is over may give the run
+        // back, which is not counted, or sweep it.)
+        let lapses = now.attempts.wrapping_sub(was.attempts);
+        let is_expired = lapses == 1 && ends_run && is_over;
+        let is_counted = is_expired || lapses == 0 && !is_taken_away;
+        let is_given_up = lapses == 1 && change.has(Operation::Fail);
+        let is_due = lapses == 1 && now.attempts >= ATTEMPTS;
+        let is_right = is_counted && (is_given_up == is_due || is_asked);
+        self.require(at, law::ATTEMPTS, is_right && now.queued_run == was.queued_run, "");
+        self.report.count("expired leases", lapses == 1);
+        self.report.count("updates given up at the limit", is_given_up);
     }
 }
 
-fn lease(task: Option<&Moment>) -> Option<Time> {
-    task?.beside.as_ref()?.lease
+/// The run that somebody works on.
+fn at_work(moment: &Moment) -> Option<Run> {
+    (moment.task.status() == Status::Processing).then(|| moment.task.run())
 }
 
-/// Tests if the task is to be stopped: a request holds until a client queues the task again.
-pub(super) fn is_to_stop(task: &Moment) -> bool {
-    let Some(Beside { stop: Some(stop), queued_run, .. }) = task.beside else { return false };
-    task.state.status().is_active() && !queued_run.is_after(stop)
-}
-
-/// A change of a task that there was.
-struct Step<'a> {
-    at: usize,
-    change: &'a Change,
-    before: &'a Moment,
-    after: Option<&'a Moment>,
-    /// The name of the one that took the run, and its lease then.
-    owner: Option<(&'a str, Option<Time>)>,
-}
-
-impl Step<'_> {
-    fn has(&self, operation: Operation) -> bool {
-        self.change.operations.contains(&operation)
-    }
-
-    fn was_processing(&self) -> bool {
-        self.before.state.status() == Status::Processing
-    }
-
-    /// The run that somebody works on afterwards.
-    fn run_after(&self) -> Option<Run> {
-        let after = self.after.filter(|after| after.state.status() == Status::Processing);
-        after.map(|after| after.run)
-    }
-
-    /// The run that has a worker from now on.
-    fn taken(&self) -> Option<Run> {
-        self.run_after().filter(|run| !self.was_processing() || *run != self.before.run)
-    }
-
-    /// Tests if a worker's run is over with this change.
-    fn ends_run(&self) -> bool {
-        self.was_processing() && self.run_after() != Some(self.before.run)
-    }
-
-    fn is_by_owner(&self) -> bool {
-        matches!(&self.change.by, Actor::Worker(name, _) if self.owner.is_some_and(|it| it.0 == name))
-    }
+fn is_held(Moment { task, beside }: &Moment) -> bool {
+    let Some(beside) = beside else { return true };
+    let has_message = task.status() != Status::Starting || beside.has_message;
+    has_message && beside.lease.is_some() == (task.status() == Status::Processing)
 }

@@ -10,13 +10,10 @@ mod history;
 #[cfg(test)]
 mod tests;
 
-pub use answers::{COMPARED, MADE};
-pub use history::{EXPIRED, GIVEN_UP, RENEWED, REVERTS, STOPPED, TAKEN_AWAY};
-
 use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter, Write as _};
+use std::fmt::{self, Display, Formatter};
 
-use task_lifecycle::{Operation, Revision, Run, State, Status};
+use task_lifecycle::{Operation, Revision, Run, Status, Task};
 
 /// Microseconds by a clock that the history and the clients share.
 pub type Time = i64;
@@ -31,19 +28,15 @@ pub struct Payload {
 }
 
 /// A task as it stood between two changes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Moment {
-    pub revision: Revision,
-    pub run: Run,
-    pub state: State,
-    pub payload: Payload,
-    pub previous: Option<Payload>,
-    /// Absent where a store keeps tasks alone.
+    pub task: Task<Payload>,
+    /// Absent where a store keeps tasks alone, and no workers.
     pub beside: Option<Beside>,
 }
 
-/// The part of a task's row that does not revert.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// The part of a task's row that does not revert. Leases and messages may change between changes.
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct Beside {
     /// The run that a client queued last; those since are repeats of it.
     pub queued_run: Run,
@@ -52,6 +45,10 @@ pub struct Beside {
     /// The run of which somebody asked to stop.
     pub stop: Option<Run>,
     pub lease: Option<Time>,
+    /// Set if somebody will get the message of this run if whoever has it dies.
+    pub has_message: bool,
+    /// The deliveries of the message of this run.
+    pub deliveries: u64,
 }
 
 /// The author of a change.
@@ -59,10 +56,8 @@ pub struct Beside {
 pub enum Actor {
     /// Someone who is owed an answer; and the name of the request, where a store notes it.
     Client(Option<String>),
-    /// Someone who acts for a run: the one that it holds.
-    Worker(String, Run),
-    /// Someone who ends runs that have no living worker.
-    Sweeper,
+    /// Someone who takes runs and ends them.
+    Worker(String),
     /// Someone who edits by hand, and is owed no answer.
     Stranger,
 }
@@ -88,7 +83,6 @@ pub struct Change {
 pub enum Asked {
     Show,
     Create,
-    Edit,
     /// That the current run end.
     Stop,
     Step(Operation),
@@ -101,6 +95,8 @@ pub enum Told {
     Shown(Revision, Status, String),
     /// Yes, and the revision that it led to; `None`: the task is gone.
     Made(Option<Revision>),
+    /// Yes: the run is asked to stop, by this client or another.
+    Noted,
     /// No, for the task is in this status.
     Refused(Status),
     /// No, for the task is not at the revision that the client named.
@@ -127,59 +123,43 @@ pub struct Answer {
     pub told: Told,
 }
 
-/// Everything that is known of one task.
+/// Everything that is known of one task, when all is calm.
 #[derive(Clone, Default, Debug)]
 pub struct Case {
     pub history: Vec<Change>,
     pub answers: Vec<Answer>,
 }
 
-/// The expectations of an audit of all tasks.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    /// The number of expired leases that ends an update.
-    pub attempts: u64,
-    /// Set if there was time enough to end every run.
-    pub is_calm: bool,
-}
+/// The number of expired leases that ends an update.
+pub const ATTEMPTS: u64 = 3;
 
-macro_rules! laws {
-    ($($Law:ident $text:literal)*) => {
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-        pub enum Law { $(#[doc = $text] $Law),* }
+/// The worker that takes runs, and does nothing more.
+pub const HUNG: &str = "hung";
 
-        impl Display for Law {
-            fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-                f.write_str(match self { $(Self::$Law => $text),* })
-            }
-        }
-    };
-}
-
-laws! {
-    Chain "a change is decided on what it replaces"
-    Step "a change is a step of the machine, or an edit"
-    Counted "a change counts the revision, and an operation that queues counts the run"
-    Kept "a payload changes only by an edit or an update"
-    Reverted "a revert brings back exactly what there was"
-    Gone "what was deleted stays gone"
-    Fenced "a worker acts only for the run that it holds"
-    Owned "only who took a run ends it, unless its lease is over"
-    Leased "a run has a lease from its start to its end"
-    Attempts "exactly the expired leases are counted, up to the limit"
-    Stopped "a stop request is obeyed, and touches no other update"
-    Settled "nothing stays active when all is calm"
-    Wanted "a client's change was asked for, and nobody who asked was told no"
-    Once "a change is made once, and belongs to one client"
-    Yes "what was acknowledged was made"
-    No "what a refusal says was so while the client waited"
-    Seen "what was shown was so, and is not older than what was known"
+/// The laws.
+#[rustfmt::skip]
+mod law {
+    pub const CHAIN: &str = "a change is decided on what it replaces, and replaces what the last one left";
+    pub const ONCE: &str = "a request is made once";
+    pub const STEP: &str = "a change is a step of the machine, and counted";
+    pub const KEPT: &str = "a payload changes only by an edit or an update";
+    pub const REVERTED: &str = "a revert brings back exactly what there was";
+    pub const FENCED: &str = "a worker acts only for a run of which it has the message";
+    pub const OWNED: &str = "only who took a run ends it, unless its lease is over";
+    pub const HELD: &str = "what waits has a message, and what is worked on a lease that its worker alone renews";
+    pub const ATTEMPTS: &str = "exactly the expired leases are counted, up to the limit";
+    pub const STOPPED: &str = "a stop request is obeyed, and touches no other update";
+    pub const SETTLED: &str = "nothing stays active when all is calm";
+    pub const WANTED: &str = "a client's change was asked for, and nobody who asked was told no";
+    pub const YES: &str = "what was acknowledged was made";
+    pub const NO: &str = "what a refusal says was so while the client waited";
+    pub const SEEN: &str = "what was shown was so, and is not older than what was known";
 }
 
 /// A law that was broken, and what led to it.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    pub law: Law,
+    pub law: &'static str,
     pub story: String,
 }
 
@@ -188,30 +168,28 @@ pub struct Violation {
 pub struct Report {
     /// Those of a task's history before those of what its clients were told.
     pub violations: Vec<Violation>,
+    /// Counts of what the laws are about. One of zero: the law was not tried.
     pub figures: BTreeMap<&'static str, u64>,
 }
 
 impl Report {
-    pub fn count(&mut self, figure: &'static str, count: usize) {
-        *self.figures.entry(figure).or_default() += count as u64;
+    pub fn count(&mut self, figure: &'static str, count: impl Into<u64>) {
+        *self.figures.entry(figure).or_default() += count.into();
     }
 }
 
 /// Judges all tasks, by their ids.
-pub fn audit(rules: Rules, cases: &BTreeMap<String, Case>) -> Report {
-    let mut report = Report::default();
+pub fn audit(report: &mut Report, cases: &BTreeMap<String, Case>) {
+    report.count("tasks", cases.len() as u64);
     for (id, case) in cases {
-        let mut judge = Judge { rules, id, case, report: &mut report };
+        let mut judge = Judge { id, case, report };
         judge.judge_history();
         judge.judge_answers();
-        judge.report.count("tasks", 1);
     }
-    report
 }
 
 /// The judge of one task.
 struct Judge<'a> {
-    rules: Rules,
     id: &'a str,
     case: &'a Case,
     report: &'a mut Report,
@@ -219,7 +197,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// Tells of a violation at the change of this number, unless it `is_so` as the law wants it.
-    fn require(&mut self, at: usize, law: Law, is_so: bool, what: impl Display) {
+    fn require(&mut self, at: usize, law: &'static str, is_so: bool, what: impl Display) {
         if !is_so {
             let story = format!("task {}: {law}\n{what}{}", self.id, self.story(at));
             self.report.violations.push(Violation { law, story });
@@ -238,54 +216,61 @@ impl Judge<'_> {
         let told = told.map(|answer| (answer.received, format!("    {answer}")));
         let mut lines: Vec<_> = changes.chain(told).collect();
         lines.sort_by_key(|line| line.0);
-        let mut text = String::new();
-        for (time, line) in lines {
-            let millis = (time - begin.max(0)) / 1000;
-            _ = write!(text, "\n{millis:>6} ms {line}");
-        }
-        if let Some(Change { before, after, .. }) = history.get(at) {
-            _ = write!(text, "\nbefore: {before:?}\nafter:  {after:?}");
-        }
-        text
+        let line = |(time, line)| format!("\n{:>6} ms {line}", (time - begin.max(0)) / 1000);
+        let lines = lines.into_iter().map(line).collect::<String>();
+        lines
+            + &history
+                .get(at)
+                .map_or(String::new(), |it| format!("\n{:?}\n{:?}", it.before, it.after))
     }
 }
 
 impl Change {
-    /// The request that it brought in, if it brought one.
+    /// The request whose payload came in: one that was not there before.
     fn mark(&self) -> Option<&str> {
-        let mark = &self.after.as_ref()?.payload.mark;
-        let before = self.before.iter();
-        let held = before.flat_map(|it| [Some(&it.payload), it.previous.as_ref()]);
-        held.flatten().all(|held| held.mark != *mark).then_some(mark)
+        let mark = &self.after.as_ref()?.task.payload().mark;
+        let task = self.before.as_ref().map(|before| &before.task);
+        let previous = task.and_then(|task| Some(task.previous()?.payload));
+        let mut held = task.map(Task::payload).into_iter().chain(previous);
+        held.all(|held| held.mark != *mark).then_some(mark)
+    }
+
+    /// The request that it was made for, as far as the store tells.
+    fn request(&self) -> Option<&str> {
+        match &self.by {
+            Actor::Client(Some(request)) => Some(request),
+            _ => self.mark(),
+        }
+    }
+
+    fn has(&self, operation: Operation) -> bool {
+        self.operations.contains(&operation)
+    }
+}
+
+impl Moment {
+    /// Tests if the task is to be stopped: a request holds until a client queues the task again.
+    fn is_to_stop(&self) -> bool {
+        let Some(Beside { stop: Some(stop), queued_run, .. }) = self.beside else { return false };
+        self.task.status().is_active() && !queued_run.is_after(stop)
     }
 }
 
 impl Display for Change {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let steps = self.operations.iter().map(|it| it.as_str()).collect::<Vec<_>>().join(", ");
-        let steps = match (steps.as_str(), &self.before) {
-            ("", None) => "create",
-            ("", Some(_)) => "edit",
-            (steps, _) => steps,
-        };
-        let loaded = self.loaded.map_or("nothing".to_owned(), |loaded| loaded.to_string());
-        write!(f, "{steps} of {loaded} by {:?}: ", self.by)?;
-        match &self.after {
-            Some(Moment { revision, run, state, payload, beside, .. }) => {
-                write!(f, "{revision}, run {run}, {state}, {:?}", payload.mark)?;
-                beside.as_ref().map_or(Ok(()), |beside| write!(f, ", {beside:?}"))
-            }
-            None => f.write_str("gone"),
-        }
+        let loaded = self.loaded.map(Revision::get);
+        write!(f, "{:?} of {loaded:?} by {:?}: ", self.operations, self.by)?;
+        let Some(Moment { task, .. }) = &self.after else { return f.write_str("gone") };
+        let (revision, run, state) = (task.revision(), task.run(), task.state());
+        write!(f, "{revision}, run {run}, {state}, {:?}", task.payload().mark)
     }
 }
 
 impl Display for Answer {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Self { client, request, asked, named, told, sent, received } = self;
-        write!(f, "{client} asked {asked:?} in {request:?}")?;
-        named.iter().try_for_each(|named| write!(f, " of {named}"))?;
+        let (named, millis) = (named.map(Revision::get), (received - sent) / 1000);
         let told: String = format!("{told:?}").chars().take(80).collect();
-        write!(f, ", and was told {told} after {} ms", (received - sent) / 1000)
+        write!(f, "{client} asked {asked:?} of {named:?} in {request:?}: {told} after {millis} ms")
     }
 }
