@@ -156,10 +156,6 @@ impl Draw {
 
     fn given_up(&mut self) -> Event {
         let ask = GIVEN_UP[usize::from(self.below(12))];
-        self.call_given_up(ask)
-    }
-
-    fn call_given_up(&mut self, ask: Ask) -> Event {
         let mut event = self.event(ask);
         event[FATE] = Fate::GivenUp as u8;
         event[WAITS] = PART + self.below(PART);
@@ -175,8 +171,9 @@ impl Draw {
             events.insert(at.min(events.len()), often);
         }
         // The first task is still there.
-        let mut given_up = self.call_given_up(Commit);
-        (given_up[TASK], given_up[AGAIN]) = (0, 20 + self.below(80));
+        let mut given_up = self.given_up();
+        (given_up[ASK], given_up[TASK]) = (Commit as u8, 0);
+        given_up[AGAIN] = 20 + self.below(80);
         events.insert(1, given_up);
         events
     }

@@ -64,24 +64,16 @@ pub(crate) enum Fate {
     GivenUp,
 }
 
-macro_rules! read {
-    ($byte:expr, $($kind:expr),+) => {{
-        let kinds = [$($kind),+];
-        kinds[usize::from($byte) % kinds.len()]
-    }};
-}
-
 /// Reads what an event asks.
-#[rustfmt::skip]
 pub(crate) fn ask(event: &Event) -> Ask {
-    read!(event[ASK], Ask::Create, Ask::Commit, Ask::Load, Ask::Delete, Ask::Leap, Ask::CreateAs,
-        Ask::Reopen)
+    use Ask::{Commit, Create, CreateAs, Delete, Leap, Load, Reopen};
+    [Create, Commit, Load, Delete, Leap, CreateAs, Reopen][usize::from(event[ASK] % 7)]
 }
 
 /// Reads what becomes of an event's call.
-#[rustfmt::skip]
 pub(crate) fn fate(event: &Event) -> Fate {
-    read!(event[FATE], Fate::Alone, Fate::Held, Fate::HeldOnOneHandle, Fate::Together, Fate::GivenUp)
+    use Fate::{Alone, GivenUp, Held, HeldOnOneHandle, Together};
+    [Alone, Held, HeldOnOneHandle, Together, GivenUp][usize::from(event[FATE] % 5)]
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -132,11 +124,9 @@ impl History {
         let deletes = (0..all).filter(move |&at| ask(&self.events[at]) == Ask::Delete);
         let failed = deletes.map(move |at| {
             let mut failed = self.clone();
-            let [client, task] = [CLIENT, TASK].map(|byte| self.events[at][byte]);
             let event = &mut failed.events[at];
-            *event = Event::default();
             (event[ASK], event[CHANGE]) = (Ask::Commit as u8, Operation::Fail as u8);
-            (event[CLIENT], event[TASK]) = (client, task);
+            event[FATE] = Fate::Alone as u8;
             failed
         });
         let watched = (0..self.watch).map(|watch| Self { watch, ..self.clone() });

@@ -361,17 +361,13 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
             (_, Answer::Error(_)) if row.is_gone() && !row.disturbed => Law::AbsenceIsNoError,
             _ => Law::NoError,
         };
-        let due = match from {
-            Some(from) if row.is_at(from) => "accepted, for ",
-            Some(_) => "refused, for ",
-            None => "",
-        };
-        let expected = format!("{due}task {} is: {}", call.row + 1, show(row.task()));
+        let due = |from| if row.is_at(from) { "accepted, for " } else { "refused, for " };
+        let (due, is) = (from.map_or("", due), show(row.task()));
+        let expected = format!("{due}task {} is: {is}", call.row + 1);
         let mut breach = self.found(law, expected, answer.words());
-        if self.disturbed && !matches!(answer, Answer::None(_)) {
-            // What went wrong may have gone wrong before, and unseen.
-            breach.rank = VAGUE;
-        }
+        // What went wrong may have gone wrong before, and unseen.
+        let is_vague = self.disturbed && !matches!(answer, Answer::None(_));
+        breach.rank = if is_vague { VAGUE } else { breach.rank };
         breach
     }
 

@@ -72,7 +72,7 @@ impl<S: Store> Known<S> {
             slow: 0,
         };
         for _ in 0..3 * MOST_TASKS {
-            let request = Request::Create(strange_task::<S>());
+            let request = Request::Create(Task::new(S::payload(TEXTS[0])));
             let call = call::ask(&store, &request);
             match alone(&known.clock, call, known.patience).await.answer() {
                 Ok(Answer::Created(id)) => known.free_name = Some(id),
@@ -116,10 +116,6 @@ impl<S: Store> Known<S> {
         }
         u32::from(event[WAITS]) + 1
     }
-}
-
-fn strange_task<S: Store>() -> Task<S::Payload> {
-    Task::new(S::payload(TEXTS[0]))
 }
 
 /// Plays a history. What of it depends on the store is written into the history.
@@ -333,7 +329,7 @@ impl<S: Store> Play<'_, S> {
         let known = &self.ledger.rows[row];
         let is_current = known.is_certain() && copy.as_ref() == known.task();
         if known.is_free() {
-            return Ok(Some(strange_task::<S>()));
+            return Ok(Some(Task::new(S::payload(TEXTS[0]))));
         }
         if copy.is_some() && (as_held || is_current) {
             return Ok(copy);

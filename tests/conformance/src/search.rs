@@ -50,10 +50,9 @@ pub(crate) async fn search<S: Store>(
         return Ok(known.report);
     }
     let began = Instant::now();
-    let mut best: Option<Shown> = None;
     // Until when more is looked for after that.
     let mut last = (u32::MAX, began + time);
-    let (mut silent, mut round) = (0, 0);
+    let (mut silent, mut round, mut best) = (0, 0, None::<Shown>);
     while round < last.0.min(ROUNDS) {
         if Instant::now() > last.1 {
             if round > MARATHONS || best.is_some() {
