@@ -207,7 +207,7 @@ impl SqlStore {
 
     /// A user's newest tasks.
     pub async fn list(&self, owner: &str) -> Result<Vec<Row>> {
-        let sql = "SELECT * FROM loads WHERE owner = $1 ORDER BY created_at DESC LIMIT 100";
+        let sql = "SELECT * FROM loads WHERE owner || '' = $1 ORDER BY created_at DESC LIMIT 100";
         on!(&self.readers, db => query_as(sql).bind(owner).fetch_all(db))
     }
 

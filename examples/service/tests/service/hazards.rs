@@ -1,17 +1,21 @@
 //! Messages, workers and payloads.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use task_lifecycle::Run;
 use task_service::store::SqlStore;
 use tokio_util::sync::CancellationToken;
 
+use crate::postgres::{Postgres, skipped};
+use crate::program::Process;
 use crate::{Service, worker};
 
 everywhere! {
     lost_race_answered_200 wrote_before_queue lifo_queue edit_lost_the_message edit_lost_the_result
     stale_message_ran_the_next_update redelivered_for_nobody no_renewal_at_work poison_task
     crashed_before_the_first_renewal deploys_used_up_the_attempts result_cannot_be_stored
-    older_binary_dropped_fields one_row_hid_the_list one_row_stopped_the_queue
+    older_binary_dropped_fields one_row_hid_the_list one_row_stopped_the_queue clock_set_back
 }
 
 /// Of a cancel and a start of the same revision exactly one wins, and both are told the truth.
@@ -102,7 +106,7 @@ async fn redelivered_for_nobody(service: Service) {
 /// The lease is renewed at work, which stops when the run is another's.
 async fn no_renewal_at_work(service: Service) {
     let key = service.create("one").await;
-    let lease = std::time::Duration::from_secs(1);
+    let lease = Duration::from_secs(1);
     let mut slow = worker(SqlStore { lease, ..service.store.clone() }, "slow");
     (slow.options.lease_seconds, slow.options.work_millis) = (1, 3_600_000);
     let (message, stop) = (service.receive().await, CancellationToken::new());
@@ -194,23 +198,6 @@ async fn result_cannot_be_stored(service: Service) {
     assert_eq!(service.log(&key).await.last().unwrap()["reason"], "The task cannot be read");
 }
 
-#[tokio::test]
-async fn documents_that_fail() {
-    let service = Service::on(None).await;
-    let large = "YSBh".repeat(450_000);
-    for (file, chunking, reason) in [
-        ("/w==", json!({}), "The file is not UTF-8 text"),
-        ("YQ==", json!({ "tokenizer": { "String": "m" } }), "Tokenizer \"m\" cannot be loaded"),
-        ("YQ==", json!({ "target_length": -1 }), "target_length is not a number of words"),
-        (&large, json!({ "target_length": 0 }), "The output is too large"),
-    ] {
-        let key = service.post(&json!({ "file": file, "chunk_processing": chunking })).await;
-        service.work().await;
-        let shown = service.show(&key).await.json;
-        assert_eq!((&shown["status"], &shown["message"]), (&json!("Failed"), &json!(reason)));
-    }
-}
-
 /// What this program does not know is kept, when a worker writes the payload, too.
 async fn older_binary_dropped_fields(service: Service) {
     let key = service.succeeded().await;
@@ -265,4 +252,40 @@ async fn one_row_stopped_the_queue(service: Service) {
     tokio::join!(worker.work(&stop), watched);
     assert_eq!(service.number("SELECT count(*) FROM tasks WHERE due_at IS NULL").await, Some(1));
     assert!(service.load(&first).await.task().is_err());
+}
+
+/// A lease that ends further ahead than it is long is over, and a message that is hidden for longer
+/// than any is due: the clock was set back since. A lease lasts as long as it was taken for, though.
+async fn clock_set_back(service: Service) {
+    let key = service.create("one").await;
+    let short = SqlStore { lease: Duration::from_secs(1), ..service.store.clone() };
+    service.receive().await;
+    assert!(service.store.receive().await.unwrap().is_none());
+    service.sql("UPDATE tasks SET due_at = due_at + 3600000000").await.unwrap();
+    service.worker("long").start(&service.receive().await).await.unwrap().unwrap();
+    let other = worker(short, "short");
+    other.sweep().await;
+    assert_eq!(service.status(&key).await, "Processing");
+    service.sql("UPDATE tasks SET lease_until = lease_until + 3600000000").await.unwrap();
+    other.sweep().await;
+    assert_eq!(service.status(&key).await, "Starting");
+    service.work().await;
+    assert_eq!(service.status(&key).await, "Succeeded");
+}
+
+/// A worker whose clock is slow keeps its runs, and one whose clock is fast takes nobody's.
+#[tokio::test]
+async fn clocks_disagreed() {
+    let Some(postgres) = Postgres::shared() else { return };
+    if !Process::can_shift_clocks() {
+        return skipped("libfaketime is not installed (Debian: faketime)");
+    }
+    let service = Service::on(Some(postgres)).await;
+    let key = service.create("one").await;
+    let slow = ["--lease-seconds", "60", "--work-millis", "3000"];
+    let _slow = Process::start(&service.database, &slow, Some("-1h"));
+    while service.status(&key).await != "Processing" {}
+    let _fast = Process::start(&service.database, &slow, Some("+1h"));
+    while service.status(&key).await == "Processing" {}
+    assert_eq!(service.operations(&key).await, ["create", "edit, start", "edit, succeed"]);
 }

@@ -14,7 +14,6 @@ macro_rules! everywhere {
 }
 
 mod clients;
-mod clock;
 mod hazards;
 mod postgres;
 mod program;
@@ -24,7 +23,6 @@ mod statements;
 mod suite;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -132,17 +130,11 @@ impl Service {
     }
 
     async fn send(&self, key: &str, method: &str, path: &str, body: &str) -> Answer {
-        self.request(key, method, path, body, None).await
+        self.request([key, method, path, body], None).await
     }
 
-    async fn request(
-        &self,
-        key: &str,
-        method: &str,
-        path: &str,
-        body: &str,
-        tag: Option<&str>,
-    ) -> Answer {
+    async fn request(&self, asked: [&str; 4], tag: Option<&str>) -> Answer {
+        let [key, method, path, body] = asked;
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = Client::new().request(method, format!("{}{path}", self.url));
         request = request.header(AUTHORIZATION, key).body(body.to_owned());
@@ -180,16 +172,18 @@ impl Service {
         self.send("a", "PATCH", &format!("/tasks/{}/parse", key.id), &settings.to_string()).await
     }
 
-    async fn cancel(&self, key: &Key) -> Answer {
-        self.get(&format!("/tasks/{}/cancel", key.id)).await
+    /// `cancel`, `log`; `` shows the task.
+    async fn ask(&self, key: &Key, what: &str) -> Answer {
+        let method = if what == "stop" { "POST" } else { "GET" };
+        self.send("a", method, format!("/tasks/{}/{what}", key.id).trim_end_matches('/'), "").await
     }
 
-    async fn stop(&self, key: &Key) -> Answer {
-        self.send("a", "POST", &format!("/tasks/{}/stop", key.id), "").await
+    async fn cancel(&self, key: &Key) -> Answer {
+        self.ask(key, "cancel").await
     }
 
     async fn show(&self, key: &Key) -> Answer {
-        self.get(&format!("/tasks/{}", key.id)).await
+        self.ask(key, "").await
     }
 
     async fn status(&self, key: &Key) -> String {
@@ -197,7 +191,7 @@ impl Service {
     }
 
     async fn log(&self, key: &Key) -> Vec<Value> {
-        self.get(&format!("/tasks/{}/log", key.id)).await.json.as_array().unwrap().clone()
+        self.ask(key, "log").await.json.as_array().unwrap().clone()
     }
 
     /// The operations that were done on a task.
@@ -267,10 +261,4 @@ fn worker<T: Tasks>(tasks: T, name: &str) -> Worker<T> {
 
 fn alices(id: &str) -> Key {
     Key { id: id.to_owned(), owner: "alice".to_owned() }
-}
-
-/// A name that nothing else has.
-fn fresh(name: &str) -> String {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    format!("{name}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

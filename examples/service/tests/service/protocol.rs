@@ -1,12 +1,12 @@
 //! Commits without an answer, and loads that are behind.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::json;
 use sqlx::{Error, Result};
 use task_lifecycle::{Revision, Run};
-use task_service::commit::{Decision, Refusal, change};
+use task_service::commit::{Refusal, change};
 use task_service::database::{Meaning, meaning};
 use task_service::document::Document;
 use task_service::store::{Draft, Key, Note, Row, SqlStore, Tasks};
@@ -20,10 +20,9 @@ everywhere! {
     stop_request_outlived_its_run stop_request_without_an_answer
 }
 
-/// What becomes of a commit. Of the last three there is no answer.
+/// What becomes of a commit; without an answer, but for `Fails`.
 #[derive(Clone, Copy)]
 enum Fate {
-    /// The statement fails, and nothing is done.
     Fails(fn() -> Error),
     Lost,
     AnswerLost,
@@ -38,7 +37,7 @@ struct Troubled(SqlStore, Arc<Mutex<Trouble>>);
 #[derive(Default)]
 struct Trouble {
     fates: VecDeque<Fate>,
-    /// What somebody else does after a commit without an answer.
+    /// What somebody else does after the first commit without an answer.
     meanwhile: Option<&'static str>,
     late: Vec<(Key, Draft, Note)>,
     /// What the next load returns instead.
@@ -53,22 +52,19 @@ impl Troubled {
         Self(service.store.clone(), Arc::new(Mutex::new(trouble)))
     }
 
-    fn behind(service: &Service, row: Row) -> Self {
-        let troubled = Self::new(service, &[], None);
-        troubled.1.lock().unwrap().behind = Some(row);
-        troubled
+    fn behind(service: &Service, row: &Row) -> Self {
+        let trouble = Trouble { behind: Some(row.clone()), ..Trouble::default() };
+        Self(service.store.clone(), Arc::new(Mutex::new(trouble)))
     }
 
-    async fn change(
-        &self,
-        key: &Key,
-        decide: impl Fn(&mut Draft, &Row, &mut Note) -> Decision,
-    ) -> Result<(), Refusal> {
-        change(self, key, "request", 3, decide).await.map(drop)
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.1.lock().unwrap()
     }
 
     async fn cancel(&self, key: &Key) -> Result<(), Refusal> {
-        self.change(key, |draft, _, _| Ok(draft.cancel().map(|_| "cancel")?)).await
+        let cancel =
+            |draft: &mut Draft, _: &Row, _: &mut Note| Ok(draft.cancel().map(|_| "cancel")?);
+        change(self, key, "request", 3, cancel).await.map(drop)
     }
 }
 
@@ -78,34 +74,28 @@ impl Tasks for Troubled {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
-        let behind = self.1.lock().unwrap().behind.take();
+        let behind = self.trouble().behind.take();
         if behind.is_some() { Ok(behind) } else { self.0.load(key).await }
     }
 
     async fn commit(&self, key: &Key, draft: &Draft, note: &Note) -> Result<bool> {
-        let (fate, meanwhile) = {
-            let mut trouble = self.1.lock().unwrap();
-            trouble.sent.push(draft.clone());
-            let fate = trouble.fates.pop_front();
-            if let Some(Fate::Late) = fate {
-                trouble.late.push((key.clone(), draft.clone(), note.clone()));
-            }
-            (fate, trouble.meanwhile.take())
-        };
+        self.trouble().sent.push(draft.clone());
+        let (fate, late) =
+            (self.trouble().fates.pop_front(), (key.clone(), draft.clone(), note.clone()));
         match fate {
             None => return self.0.commit(key, draft, note).await,
             Some(Fate::Fails(fault)) => return Err(fault()),
             Some(Fate::AnswerLost) => drop(self.0.commit(key, draft, note).await?),
-            Some(Fate::Lost | Fate::Late) => {}
+            Some(Fate::Late) => self.trouble().late.push(late),
+            Some(Fate::Lost) => {}
         }
-        if let Some(sql) = meanwhile {
-            sql_on(&self.0.writers, sql).await?;
-        }
+        let meanwhile = self.trouble().meanwhile.take();
+        sql_on(&self.0.writers, meanwhile.unwrap_or_default()).await?;
         Err(no_answer())
     }
 
     async fn pause(&self, _: u32) {
-        let late = std::mem::take(&mut self.1.lock().unwrap().late);
+        let late = std::mem::take(&mut self.trouble().late);
         for (key, draft, note) in late {
             self.0.commit(&key, &draft, &note).await.unwrap();
         }
@@ -125,16 +115,8 @@ async fn late_commit_decided_again(service: Service) {
     let troubled = Troubled::new(&service, &[Fate::Late], None);
     troubled.cancel(&key).await.unwrap();
     assert_eq!(service.status(&key).await, "Succeeded");
-    let sent = troubled.1.lock().unwrap().sent.clone();
+    let sent = troubled.trouble().sent.clone();
     assert_eq!(sent[0], sent[1]);
-
-    let troubled = Troubled::new(&service, &[Fate::Late], None);
-    let updated = troubled.change(&key, |draft, _, _| {
-        draft.update("{}".to_owned())?;
-        Ok("update")
-    });
-    updated.await.unwrap();
-    assert_eq!(service.task(&key).await.run(), Run::new(2));
 }
 
 /// Without an answer it is looked, and not guessed; what came to nothing is made then.
@@ -201,7 +183,7 @@ async fn migration_failed_the_queue(service: Service) {
     let (run, _) = worker.start(&service.receive().await).await.unwrap().unwrap();
     worker.finish(&key, run, Ok(&[])).await.unwrap();
     assert_eq!(service.status(&key).await, "Succeeded");
-    assert_eq!(worker.tasks.1.lock().unwrap().sent.len(), 10);
+    assert_eq!(worker.tasks.trouble().sent.len(), 10);
 }
 
 /// The errors of the databases themselves.
@@ -232,7 +214,7 @@ async fn early_message(service: Service) {
     for delivery in 1..=5 {
         let message = service.receive().await;
         assert_eq!(message.deliveries, delivery);
-        let worker = worker(Troubled::behind(&service, behind.clone()), "one");
+        let worker = worker(Troubled::behind(&service, &behind), "one");
         worker.deliver(&message, &CancellationToken::new()).await;
         assert_eq!(service.status(&key).await, "Starting");
         assert_eq!(service.number("SELECT due_at FROM tasks").await.is_none(), delivery == 5);
@@ -249,9 +231,9 @@ async fn stop_request_outlived_its_run(service: Service) {
     // The result has not seen the request, and loses its commit.
     let (key, run) = service.started(&one).await;
     let row = service.load(&key).await;
-    assert_eq!(service.stop(&key).await.code, 202);
+    assert_eq!(service.ask(&key, "stop").await.code, 202);
     assert!(!service.store.renew(&key, run).await.unwrap());
-    let behind = worker(Troubled::behind(&service, row.clone()), "one");
+    let behind = worker(Troubled::behind(&service, &row), "one");
     behind.finish(&key, run, Ok(&[])).await.unwrap();
     assert_eq!(last(&key).await, "retry, cancel");
     assert_eq!(Some(service.load(&key).await.payload), row.previous_payload);
@@ -262,13 +244,13 @@ async fn stop_request_outlived_its_run(service: Service) {
     assert!(service.store.renew(&key, run).await.unwrap());
 
     // It survives a death of the worker, and is obeyed by the sweeper, or by the next worker.
-    service.stop(&key).await;
+    service.ask(&key, "stop").await;
     service.sql("UPDATE tasks SET lease_until = 0").await.unwrap();
     one.sweep().await;
     assert_eq!(last(&key).await, "retry, cancel");
     service.update(&key, &json!({})).await;
     let (run, _) = one.start(&service.receive().await).await.unwrap().unwrap();
-    service.stop(&key).await;
+    service.ask(&key, "stop").await;
     let retried = change(&service.store, &key, "engine", 1, |draft, _, _| {
         draft.retry()?;
         Ok("retry")
@@ -277,7 +259,7 @@ async fn stop_request_outlived_its_run(service: Service) {
     assert_eq!(one.start(&service.receive().await).await.unwrap(), None);
     assert_eq!(last(&key).await, "cancel");
     assert!(one.finish(&key, run, Ok(&[])).await.is_err());
-    service.stop(&key).await.refuses(400, "task cannot be cancelled: status is Succeeded");
+    service.ask(&key, "stop").await.refuses(400, "task cannot be cancelled: status is Succeeded");
 }
 
 /// Without an answer, a request to stop counts exactly if it is found; an edit of somebody else is
@@ -286,13 +268,13 @@ async fn stop_request_without_an_answer(service: Service) {
     let (key, _) = service.started(&service.worker("one")).await;
     for (fate, sent) in [(Fate::Lost, 2), (Fate::AnswerLost, 1)] {
         let troubled = Troubled::new(&service, &[fate], Some(EDIT));
-        let asked = troubled.change(&key, |draft, _, note| {
+        let asked = change(&troubled, &key, "request", 3, |draft, _, note| {
             note.stop = Some(draft.run());
             draft.edit(|_| ());
             Ok("stop")
         });
         asked.await.unwrap();
         assert!(service.load(&key).await.is_stopped());
-        assert_eq!(troubled.1.lock().unwrap().sent.len(), sent);
+        assert_eq!(troubled.trouble().sent.len(), sent);
     }
 }

@@ -41,24 +41,14 @@ async fn cancel_of_a_new_task_and_of_an_update(service: Service) {
 async fn cancel_answers_what_is_listed(service: Service) {
     let key = service.create("one").await;
     let missing = "00000000-0000-4000-8000-000000000000";
-    for id in [
-        &*key.id,
-        missing,
-        "",
-        "%00",
-        "%FF",
-        "..%2F",
-        "a/b",
-        "?",
-        "%27%20OR%201=1",
-        &"x".repeat(9000),
-    ] {
+    let hostile = "%00 %FF ..%2F a/b ? %27%20OR%201=1 ";
+    let long = "x".repeat(9000);
+    for id in hostile.split(' ').chain([&*key.id, missing, &long]) {
         for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] {
-            for (user, tag) in
-                [("a", Some("\"7\"")), ("a", Some("é")), ("b", None), ("", None), ("é", None)]
+            for (user, tag) in [("a", Some("\"7\"")), ("a", Some("é")), ("b", None), ("é", None)]
             {
                 let path = format!("/tasks/{id}/cancel");
-                let answer = service.request(user, method, &path, "{", tag).await;
+                let answer = service.request([user, method, &path, "{"], tag).await;
                 let is_listed = [400, 401, 404, 405, 412].contains(&answer.code);
                 assert!(is_listed, "{method} {path} {user} {tag:?}: {answer:?}");
             }
@@ -136,13 +126,13 @@ async fn stale_click_cancelled_the_next(service: Service) {
     let [cancel, stop] = ["cancel", "stop"].map(|word| format!("{path}/{word}"));
     for tag in ["\"0\"", "\"+1\"", "\"01\"", "1", "W/\"1\"", "\"1", "\" 1\"", "\"2\"", "", "é"] {
         for (method, path) in [("GET", &cancel), ("POST", &stop), ("DELETE", &path)] {
-            let refused = service.request("a", method, path, "", Some(tag)).await;
+            let refused = service.request(["a", method, path, ""], Some(tag)).await;
             refused.refuses(412, "If-Match: the task is at \"1\"");
         }
     }
-    let answer = service.request("a", "GET", &cancel, "", Some("\"0\", \"1\"")).await;
+    let answer = service.request(["a", "GET", &cancel, ""], Some("\"0\", \"1\"")).await;
     assert_eq!((answer.code, &*answer.etag), (200, "\"2\""));
-    assert_eq!(service.request("a", "DELETE", &path, "", Some("*")).await.code, 200);
+    assert_eq!(service.request(["a", "DELETE", &path, ""], Some("*")).await.code, 200);
 }
 
 async fn update_answered_the_old_task(service: Service) {
