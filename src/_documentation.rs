@@ -3,11 +3,28 @@
 #[doc = include_str!("documentation/embedding.md")]
 pub mod embedding {}
 
-#[doc = include_str!("documentation/stored_form.md")]
+#[doc = include_str!("documentation/integration.md")]
+pub mod integration {}
+
+#[cfg_attr(feature = "serde", doc = include_str!("documentation/stored_form.md"))]
+#[cfg_attr(not(feature = "serde"), doc = "The stored form takes feature `serde`.")]
 pub mod stored_form {}
 
+// Where the page's links lead in the docs: of two definitions, the first counts.
+/// [stories]: stories
+/// [bank]: https://docs.rs/task-lifecycle-conformance
+/// [service]: embedding#to-copy
+/// [Embedding]: embedding
+/// [`vectors/`]: vectors
+///
 #[doc = include_str!("../tests/README.md")]
 pub mod verification {}
+
+#[doc = include_str!("../tests/model/STORIES.md")]
+pub mod stories {}
+
+#[doc = include_str!("../tests/vectors/README.md")]
+pub mod vectors {}
 
 #[doc = include_str!("../benches/README.md")]
 pub mod benchmarks {}

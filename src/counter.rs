@@ -5,8 +5,8 @@ use core::num::ParseIntError;
 use core::str::FromStr;
 
 macro_rules! counter {
-    ($(#[$doc:meta])* $Counter:ident) => {
-        $(#[$doc])*
+    ($(#[$attribute:meta])* $Counter:ident) => {
+        $(#[$attribute])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
         #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
         pub struct $Counter(u64);
@@ -81,14 +81,12 @@ macro_rules! counter {
         }
 
         impl From<u64> for $Counter {
-            #[inline]
             fn from(number: u64) -> Self {
                 Self(number)
             }
         }
 
         impl From<$Counter> for u64 {
-            #[inline]
             fn from(counter: $Counter) -> Self {
                 counter.0
             }
@@ -117,6 +115,7 @@ counter! {
     /// assert_eq!((last.to_i64(), Revision::from_i64(-1)), (-1, last));
     /// assert!("-1".parse::<Revision>().is_err());
     /// ```
+    #[doc(alias("version", "etag", "compare-and-swap"))]
     Revision
 }
 
@@ -146,5 +145,6 @@ counter! {
     /// assert!(task.check_run(message).is_err(), "another run has taken its place");
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
+    #[doc(alias("fencing token", "token", "attempt", "generation"))]
     Run
 }

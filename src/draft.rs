@@ -7,8 +7,8 @@ use crate::{Revision, Run, Snapshot, State, Status, Task};
 /// Operations and edits are called on it as on the task. It remembers what was loaded, so that
 /// nobody else has to: a store's commit takes the whole draft, compares [`loaded`](Self::loaded)
 /// and learns what else changes [in the same
-/// transaction](crate::_documentation::embedding#commit). Committed, or dropped with the decision:
-/// if one operation was accepted and the next is refused, drop the draft.
+/// transaction](crate::_documentation::embedding#commit). If one operation was accepted and the next
+/// is refused, drop the draft.
 ///
 /// ```
 /// use task_lifecycle::{Draft, Revision, Run, Task};
@@ -25,6 +25,7 @@ use crate::{Revision, Run, Snapshot, State, Status, Task};
 /// assert_eq!(draft.loaded(), Revision::new(1));
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
+#[doc(alias("compare-and-swap", "cas", "optimistic concurrency"))]
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Draft<T> {
     // law: drafted
@@ -78,19 +79,13 @@ impl<T> Draft<T> {
     #[must_use]
     #[inline]
     pub const fn queued(&self) -> Option<Run> {
-        match self.task.status() {
-            Status::Starting if self.is_another_run() => Some(self.task.run()),
-            Status::Starting
-            | Status::Processing
-            | Status::Succeeded
-            | Status::Failed
-            | Status::Cancelled => None,
-        }
+        let is_queued = matches!(self.task.status(), Status::Starting) && self.is_another_run();
+        if is_queued { Some(self.task.run()) } else { None }
     }
 
     /// Returns the run that this commit takes: whoever makes it is the worker of that run, and its
-    /// lease begins in the same transaction. `Some` if the task is `Processing` and was not, or
-    /// the run is another than was loaded.
+    /// lease begins in the same transaction. `Some` if the task is `Processing`, and was not when
+    /// it was loaded or is in another run.
     ///
     /// ```
     /// # use task_lifecycle::{Draft, Run, Task};
@@ -108,14 +103,9 @@ impl<T> Draft<T> {
     #[inline]
     pub const fn taken(&self) -> Option<Run> {
         let was_processing = matches!(self.before.status(), Status::Processing);
-        match self.task.status() {
-            Status::Processing if !was_processing || self.is_another_run() => Some(self.task.run()),
-            Status::Processing
-            | Status::Starting
-            | Status::Succeeded
-            | Status::Failed
-            | Status::Cancelled => None,
-        }
+        let is_taken = matches!(self.task.status(), Status::Processing)
+            && (!was_processing || self.is_another_run());
+        if is_taken { Some(self.task.run()) } else { None }
     }
 
     #[inline]
@@ -151,18 +141,12 @@ impl<T> Draft<T> {
     where
         T: PartialEq,
     {
-        let Some(found) = found else {
-            return Outcome::Unknown;
-        };
-        let steps = found.revision().since(self.loaded);
-        if *found == self.task {
-            Outcome::Made
-        } else if steps == 0 {
-            Outcome::Open
-        } else if steps <= self.task.revision().since(self.loaded) {
-            Outcome::Lost
-        } else {
-            Outcome::Unknown
+        let steps = |task: &Task<T>| task.revision().since(self.loaded);
+        match found {
+            Some(found) if *found == self.task => Outcome::Made,
+            Some(found) if steps(found) == 0 => Outcome::Open,
+            Some(found) if steps(found) <= steps(&self.task) => Outcome::Lost,
+            Some(_) | None => Outcome::Unknown,
         }
     }
 

@@ -58,6 +58,7 @@ impl TransitionError {
     /// statuses and nothing else: it cannot see that the cancel of an *update* is repeated (that
     /// task is finished again, so compare revisions), and it never proves that the caller's own
     /// run counted (workers use [`Task::check_run`]). Never true for `update` and `delete`.
+    #[doc(alias("idempotent"))]
     #[must_use]
     #[inline]
     pub const fn is_repeat(self) -> bool {
@@ -235,15 +236,11 @@ pub(crate) struct AnyOf<W: 'static>(pub(crate) &'static [W]);
 
 impl<W: fmt::Display> fmt::Display for AnyOf<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut left = self.0.len();
-        for word in self.0 {
-            left = left.saturating_sub(1);
-            let separator = match left {
-                0 => "",
-                1 => " or ",
-                _ => ", ",
-            };
-            write!(f, "{word}{separator}")?;
+        for (word, place) in self.0.iter().zip(1..) {
+            let is_last = place == self.0.len();
+            let separator = if is_last { " or " } else { ", " };
+            let separator = if place == 1 { "" } else { separator };
+            write!(f, "{separator}{word}")?;
         }
         Ok(())
     }

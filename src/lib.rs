@@ -1,15 +1,10 @@
-// Where the README's links lead in the docs. The README defines them too, as files of the
-// repository; the first definition counts.
+// Where the README's links lead in the docs. The README defines them too; the first definition
+// counts, and this one is checked.
 //! [Embedding]: _documentation::embedding
-//! [the stores]: _documentation::embedding#to-copy
-//! [the service]: _documentation::embedding#to-copy
+//! [Integration]: _documentation::integration
 //! [Stored form]: _documentation::stored_form
-//! [the grid]: _documentation::verification#enumeration
-//! [the laws]: _documentation::verification
-//! [the hazards]: _documentation::verification
-//! [model checker]: _documentation::verification#races
-//! [links]: _documentation::verification#no-panic-no-allocation-no-unsafe-no-io
-//! [Benchmarks]: _documentation::benchmarks
+//! [verification]: _documentation::verification
+//! [benchmarks]: _documentation::benchmarks
 //!
 #![doc = include_str!("../README.md")]
 #![no_std]

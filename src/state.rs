@@ -85,7 +85,7 @@ impl State {
     /// ```
     ///
     /// Over a column of states, store the answer whether or not the operation is accepted: without
-    /// a branch around the store the loop becomes vector code, some eighty times as fast.
+    /// a branch around the store the loop becomes vector code, sixty to a hundred times as fast.
     ///
     /// ```
     /// # use task_lifecycle::{Operation, State};

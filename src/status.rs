@@ -16,6 +16,9 @@ use crate::{Operation, State};
 /// | `Failed` | | yes | yes | a client updates or deletes it |
 /// | `Cancelled` | | yes | | a client deletes it |
 ///
+/// To keep it in a column, a schema or an answer, see the page about
+/// [integration](crate::_documentation::integration).
+///
 /// ```
 /// use task_lifecycle::Status;
 ///
@@ -86,6 +89,7 @@ impl Status {
     /// assert!(Status::Cancelled.is_completed());
     /// assert!(!Status::Starting.is_completed());
     /// ```
+    #[doc(alias("terminal"))]
     #[must_use]
     #[inline]
     pub const fn is_completed(self) -> bool {

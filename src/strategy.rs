@@ -32,23 +32,23 @@ use proptest::arbitrary::{Arbitrary, any, any_with};
 use proptest::collection::{SizeRange, vec};
 use proptest::option;
 use proptest::prop_oneof;
-use proptest::sample::{Select, select};
+use proptest::sample::select;
 use proptest::strategy::{BoxedStrategy, Strategy};
 
 use crate::{Draft, Event, Operation, Previous, Revision, Run, Snapshot, State, Status, Task};
 
 /// Any status.
-pub fn status() -> Select<Status> {
+pub fn status() -> impl Strategy<Value = Status> + Clone {
     select(Status::ALL)
 }
 
 /// Any operation.
-pub fn operation() -> Select<Operation> {
+pub fn operation() -> impl Strategy<Value = Operation> + Clone {
     select(Operation::ALL)
 }
 
 /// Any of the nine states. Shrinks towards a new task's.
-pub fn state() -> Select<State> {
+pub fn state() -> impl Strategy<Value = State> + Clone {
     select(State::ALL)
 }
 
@@ -108,8 +108,9 @@ pub fn draft<T: Debug>(
     })
 }
 
-/// What a history is like.
+/// The kind of history to make.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Aim {
     /// Three of four events are accepted.
     Legal,
@@ -130,8 +131,8 @@ pub fn history<T: Debug>(
     length: impl Into<SizeRange>,
     payload: impl Strategy<Value = T> + Clone,
 ) -> impl Strategy<Value = Vec<Event<T>>> {
-    // Never `None` to speak of: it lets a second round of shrinking leave events out.
-    let choice = option::weighted(0.999_999, (0..4_u8, 0..EVENTS.len(), payload.clone()));
+    // `None` is hardly ever drawn: it is there for shrinking, which can then leave an event out.
+    let choice = option::weighted(0.999_999, (0..4_u8, 0..Operation::ALL.len(), payload.clone()));
     let choices = vec(choice, length);
     (choices, payload).prop_map(move |(choices, last)| {
         let mut state = from;
@@ -144,8 +145,12 @@ pub fn history<T: Debug>(
             };
             // The next that is wanted, and not one of those that are: so that what is left out in
             // shrinking does not change what follows.
-            let mut turns = EVENTS.iter().copied().cycle().skip(first).take(EVENTS.len());
-            let operation = turns.find(wanted).unwrap_or(EVENTS[first]);
+            let turns =
+                Operation::ALL.iter().copied().cycle().skip(first).take(Operation::ALL.len());
+            let operation = turns
+                .filter(|turn| *turn != Operation::Delete)
+                .find(wanted)
+                .unwrap_or(Operation::Start);
             if let Ok(Some(next)) = state.apply(operation) {
                 state = next;
             }
@@ -183,60 +188,20 @@ pub fn broken_snapshot<T: Debug>(
     )
 }
 
-/// The operations that are events.
-const EVENTS: &[Operation] = &[
-    Operation::Start,
-    Operation::Retry,
-    Operation::Succeed,
-    Operation::Fail,
-    Operation::Cancel,
-    Operation::Update,
-];
+macro_rules! arbitrary {
+    ($($Type:ident: $strategy:ident),*) => {$(
+        impl Arbitrary for $Type {
+            type Parameters = ();
+            type Strategy = BoxedStrategy<Self>;
 
-impl Arbitrary for Status {
-    type Parameters = ();
-    type Strategy = Select<Self>;
-
-    fn arbitrary_with((): ()) -> Self::Strategy {
-        status()
-    }
+            fn arbitrary_with((): ()) -> Self::Strategy {
+                $strategy().boxed()
+            }
+        }
+    )*};
 }
 
-impl Arbitrary for Operation {
-    type Parameters = ();
-    type Strategy = Select<Self>;
-
-    fn arbitrary_with((): ()) -> Self::Strategy {
-        operation()
-    }
-}
-
-impl Arbitrary for State {
-    type Parameters = ();
-    type Strategy = Select<Self>;
-
-    fn arbitrary_with((): ()) -> Self::Strategy {
-        state()
-    }
-}
-
-impl Arbitrary for Revision {
-    type Parameters = ();
-    type Strategy = BoxedStrategy<Self>;
-
-    fn arbitrary_with((): ()) -> Self::Strategy {
-        revision().boxed()
-    }
-}
-
-impl Arbitrary for Run {
-    type Parameters = ();
-    type Strategy = BoxedStrategy<Self>;
-
-    fn arbitrary_with((): ()) -> Self::Strategy {
-        run().boxed()
-    }
-}
+arbitrary!(Status: status, Operation: operation, State: state, Revision: revision, Run: run);
 
 impl<T: Arbitrary + 'static> Arbitrary for Event<T> {
     type Parameters = T::Parameters;

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// An operation is refused with a [`TransitionError`] and the task is unchanged, or it is
 /// accepted, the revision grows by one, and a [`Transition`] tells what was done. Nothing here
-/// panics or allocates.
+/// panics or allocates. The layout in memory is no promise.
 ///
 /// ```
 /// use task_lifecycle::{Status, Task};
@@ -29,7 +29,13 @@ use crate::{
 /// assert_eq!(refused.to_string(), "task cannot be started: status is Cancelled");
 /// # Ok::<(), task_lifecycle::TransitionError>(())
 /// ```
+///
+/// How a server and a worker use it with a database is told on the page about
+/// [embedding](crate::_documentation::embedding).
+// In this order what every operation reads and writes lies in the first cache line, whatever the
+// payload.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[repr(C)]
 pub struct Task<T> {
     revision: Revision,
     run: Run,
@@ -299,6 +305,7 @@ impl<T> Task<T> {
     /// assert_eq!((task.status(), task.run().get()), (Status::Starting, 1));
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
+    #[doc(alias("requeue", "rerun", "re-run", "attempt"))]
     #[inline]
     pub fn retry(&mut self) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Retry)?;
@@ -385,6 +392,7 @@ impl<T> Task<T> {
     /// assert_eq!((task.status(), task.payload()), (Status::Succeeded, &"first"));
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
+    #[doc(alias("abort", "rollback", "undo"))]
     #[inline]
     pub fn cancel(&mut self) -> Result<Transition<T>, TransitionError> {
         self.step_back(Operation::Cancel)
@@ -408,6 +416,7 @@ impl<T> Task<T> {
     /// assert_eq!((task.status(), task.run().get()), (Status::Starting, 1));
     /// # Ok::<(), task_lifecycle::TransitionError>(())
     /// ```
+    #[doc(alias("requeue", "resubmit", "rerun", "re-run"))]
     #[inline]
     pub fn update(&mut self, payload: T) -> Result<Transition<T>, TransitionError> {
         let from = self.step(Operation::Update)?;

@@ -41,6 +41,7 @@ pub struct Transition<T> {
 
 impl<T> Transition<T> {
     /// Returns whether the task got its previous state back.
+    #[doc(alias("rollback", "undo"))]
     #[must_use]
     #[inline]
     pub const fn reverted(&self) -> bool {

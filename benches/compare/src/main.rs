@@ -1,116 +1,69 @@
-//! Measures everything and writes `benches/README.md` and `benches/growth.svg`.
+//! Counts and times for `report.py`, which writes `benches/README.md`.
 
-mod bulk;
-mod callgrind;
+mod by_hand;
 mod check;
-mod cold;
-mod machines;
+mod counts;
+mod machine;
 mod payload;
-mod plot;
-mod probe;
-mod report;
-mod stored;
-mod task;
-mod wrapped;
+mod peers;
+mod times;
 
-use std::error::Error;
-use std::path::Path;
-use std::sync::Arc;
-use std::{env, fs};
+use std::{env, sync::Arc};
 
-use bulk::Sweep;
-use callgrind::{Count, Counter};
-use machines::{byte, finny, fsmentry, obvious, rust_fsm, smlang, statig};
-use payload::{Document, Payload};
-use probe::SHAPES;
-use report::Report;
-use task::{Family, Kind, Ours};
-use wrapped::Wrap;
+use task_lifecycle::Task;
 
-/// The crate, a peer, or code by hand, with all that is asked of it.
-struct Implementation {
-    name: &'static str,
-    kind: Kind,
-    check: fn() -> Result<(), String>,
-    payloads: [OfPayload; 5],
-}
+use by_hand::Obvious;
+use payload::Document;
+use peers::{ByByte, Finny, Fsmentry, RustFsm, Smlang, Statig};
 
-struct OfPayload {
-    name: &'static str,
-    shapes: fn(&mut Counter) -> [Vec<Count>; SHAPES.len()],
-    sweep: Sweep,
-}
-
-/// In the order of the report: the crate first.
-fn suite() -> Vec<Implementation> {
-    vec![
-        of::<Ours>(),
-        of::<Wrap<byte::Byte>>(),
-        of::<obvious::Obvious>(),
-        of::<Wrap<finny::Frontend>>(),
-        of::<Wrap<fsmentry::Machine>>(),
-        of::<Wrap<rust_fsm::StateMachine>>(),
-        of::<Wrap<smlang::Machine>>(),
-        of::<Wrap<statig::Machine>>(),
-    ]
-}
-
-fn of<F: Family>() -> Implementation {
-    fn with<F: Family, T: Payload>() -> OfPayload {
-        let (shapes, sweep) = (probe::shapes::<F, T>, bulk::sweep::<F, T>);
-        OfPayload { name: T::NAME, shapes, sweep }
-    }
-    let payloads = [
-        with::<F, ()>(),
-        with::<F, u64>(),
-        with::<F, Document>(),
-        with::<F, Box<[u8; 500]>>(),
-        with::<F, Arc<[u8; 500]>>(),
-    ];
-    Implementation { name: F::NAME, kind: F::KIND, check: check::check::<F>, payloads }
-}
-
-fn main() -> Result<(), Box<dyn Error>> {
-    if cfg!(debug_assertions) {
-        return Err("a debug build measures nothing: use --release".into());
-    }
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let scratch = package.join("target/scratch");
-    let suite = suite();
-    let counted = callgrind::count(&scratch.join("profiles"), |counter| {
-        let shapes = suite.iter().map(|it| it.payloads.each_ref().map(|it| (it.shapes)(counter)));
-        let shapes = shapes.collect();
-        let (decisions, stored) = (probe::decisions(counter), stored::count(counter));
-        Report { suite: &suite, shapes, decisions, stored, bulk: Vec::new(), cold: [0.0; 2] }
-    });
-    let Some(mut report) = counted else {
-        return Ok(()); // this is the run that is counted
+/// Calls a function for each payload; of `$Task` too, if one is named.
+macro_rules! payloads {
+    ($of:ident :: $call:ident $(<$Task:ident>)? ($($name:expr)?)) => {
+        $of::$call::<$($Task<()>,)? ()>($($name,)? "`()`");
+        $of::$call::<$($Task<u64>,)? u64>($($name,)? "`u64`");
+        $of::$call::<$($Task<Document>,)? Document>($($name,)? "struct");
+        $of::$call::<$($Task<Box<[u8; 500]>>,)? Box<[u8; 500]>>($($name,)? "`Box`");
+        $of::$call::<$($Task<Arc<[u8; 500]>>,)? Arc<[u8; 500]>>($($name,)? "`Arc`");
     };
-    if env::args().any(|argument| argument == "instructions") {
-        println!("{}", report.instructions());
-        return Ok(());
-    }
-    for implementation in &suite {
-        (implementation.check)()?;
-    }
-    eprintln!("all do the same work, and their instructions are counted; times follow");
-    for payload in 0..suite[0].payloads.len() {
-        let sweeps: Vec<_> = suite.iter().map(|it| it.payloads[payload].sweep).collect();
-        report.bulk.push(bulk::quartiles(&sweeps));
-    }
-    report.bulk.push(bulk::quartiles(&[bulk::sweep_states, bulk::sweep_bytes]));
-    eprintln!("times taken; cold builds follow");
-    report.cold = cold::build(&package.join("../.."), &scratch);
-
-    let benches = package.join("..");
-    plot::draw(&suite, &report.bulk, &benches.join("growth.svg"))?;
-    fs::write(benches.join("README.md"), report.text())?;
-    Ok(())
 }
 
-#[test]
-fn all_do_the_same_work() {
-    for implementation in suite() {
-        assert_eq!((implementation.check)(), Ok(()));
+macro_rules! implementations {
+    ($($name:literal $Task:ident)*) => {
+        fn counts() {
+            $(payloads!(counts::shapes<$Task>($name));)*
+            payloads!(counts::drafts());
+            counts::decisions();
+            counts::stored();
+        }
+
+        fn times() {
+            $(payloads!(times::bulk<$Task>($name));)*
+            payloads!(times::growth());
+            times::columns();
+        }
+
+        #[cfg_attr(test, test)]
+        fn all_do_the_same_work() {
+            check::all(&[$(check::play::<$Task<_>>),*]);
+        }
+    };
+}
+
+implementations! {
+    "task-lifecycle" Task
+    "by hand, a byte" ByByte
+    "by hand, obvious" Obvious
+    "finny" Finny
+    "fsmentry" Fsmentry
+    "rust-fsm" RustFsm
+    "smlang" Smlang
+    "statig" Statig
+}
+
+fn main() {
+    match env::args().nth(1).as_deref() {
+        Some("counts") => counts(),
+        Some("times") => times(),
+        _ => all_do_the_same_work(),
     }
 }

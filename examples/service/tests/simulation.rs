@@ -456,7 +456,7 @@ fn play((runtime, pool): &Opened, seed: u64, without: Without) -> Result<(), Str
                     drive(runtime, world.arrive(&draft, &note, request))
                 });
             }
-            9..12 if who < 6 && who % 2 == 0 && turn < EPISODE => {
+            9..12 if who < 6 && who.is_multiple_of(2) && turn < EPISODE => {
                 actors[who] = Box::pin(work(world.clone(), format!("worker {turn}")));
             }
             _ if drive(runtime, actors[who].as_mut()).is_some() => drop(actors.remove(who)),

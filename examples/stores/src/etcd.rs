@@ -1,12 +1,6 @@
-//! Tasks in etcd, on one node or on a cluster.
-//!
-//! | key | value |
-//! |---|---|
-//! | `task/ID` | the stored form in JSON |
-//! | `revision/ID` | the task's revision in decimal |
-//!
-//! A commit is a transaction that compares `revision/ID` and puts both: the caller's revision is
-//! enough, and nothing is read first.
+//! Tasks in etcd: the stored form in JSON under `task/ID`, its revision in decimal under
+//! `revision/ID`. A commit is a transaction that compares the one and puts both: nothing is read
+//! first.
 //!
 //! etcd promises strict serializability for transactions, and linearizable reads unless a read asks
 //! for less; what was acknowledged survives as long as a majority of the nodes does. A call that
@@ -19,51 +13,51 @@
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, ConnectOptions, Txn, TxnOp};
+use task_lifecycle::Revision;
 use uuid::Uuid;
 
-use crate::{Result, Task};
+use crate::{Draft, Result, Task};
 
-/// Connects to the nodes at `http://HOST:PORT`, with commas between them. A call goes to one of them,
-/// and is not sent again: if that node is stuck, it ends in a time-out.
-pub async fn open(endpoints: &str) -> Result<Client> {
-    let (second, endpoints) = (Duration::from_secs(1), endpoints.split(',').collect::<Vec<_>>());
-    let options = ConnectOptions::new().with_connect_timeout(second).with_timeout(2 * second);
-    Ok(Client::connect(endpoints, Some(options)).await?)
+/// Connects to the nodes at `http://HOST:PORT`, with commas between them. A call goes to one of
+/// them, and is not sent again: if that node is stuck, it is an error after `patience`.
+pub async fn open(nodes: &str, patience: Duration) -> Result<Client> {
+    let options = ConnectOptions::new().with_connect_timeout(patience).with_timeout(patience);
+    Ok(Client::connect(nodes.split(',').collect::<Vec<_>>(), Some(options)).await?)
 }
 
 /// Stores a new task; false if the id is taken.
 pub async fn create(db: &Client, id: Uuid, task: &Task) -> Result<bool> {
-    let absent = Compare::version(revision(id), CompareOp::Equal, 0);
+    let [_, revision] = keys(id);
+    let absent = Compare::version(revision, CompareOp::Equal, 0);
     swap(db, absent, puts(id, task)?).await
 }
 
 pub async fn load(db: &Client, id: Uuid) -> Result<Option<Task>> {
-    let answer = db.kv_client().get(key(id), None).await?;
+    let [key, _] = keys(id);
+    let answer = db.kv_client().get(key, None).await?;
     Ok(answer.kvs().first().map(|it| serde_json::from_slice(it.value())).transpose()?)
 }
 
-/// Stores a changed task that was loaded at revision `loaded`; false if the stored revision is
-/// another, or the task is gone.
-pub async fn commit(db: &Client, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
-    swap(db, is_at(id, loaded), puts(id, task)?).await
+/// Stores what was decided; false if the task is no longer as it was loaded, or is gone.
+pub async fn commit(db: &Client, id: Uuid, draft: &Draft) -> Result<bool> {
+    swap(db, is_at(id, draft.loaded()), puts(id, draft)?).await
 }
 
-/// Removes a task that was loaded at revision `loaded`; false as for [`commit`].
-pub async fn delete(db: &Client, id: Uuid, loaded: u64) -> Result<bool> {
-    let gone = [key(id), revision(id)].map(|key| TxnOp::delete(key, None));
-    swap(db, is_at(id, loaded), gone).await
+/// Removes a task; false as for [`commit`].
+pub async fn delete(db: &Client, id: Uuid, loaded: Revision) -> Result<bool> {
+    swap(db, is_at(id, loaded), keys(id).map(|key| TxnOp::delete(key, None))).await
 }
 
-/// False for a task that is not there, whatever the revision.
-fn is_at(id: Uuid, loaded: u64) -> Compare {
-    Compare::value(revision(id), CompareOp::Equal, loaded.to_string())
+/// Holds for no task that is not there.
+fn is_at(id: Uuid, loaded: Revision) -> Compare {
+    let [_, revision] = keys(id);
+    Compare::value(revision, CompareOp::Equal, loaded.to_string())
 }
 
 fn puts(id: Uuid, task: &Task) -> Result<[TxnOp; 2]> {
-    let put = |key, value| TxnOp::put(key, value, None);
-    let task =
-        [(key(id), serde_json::to_string(task)?), (revision(id), task.revision().to_string())];
-    Ok(task.map(|(key, value)| put(key, value)))
+    let ([key, revision], stored) = (keys(id), serde_json::to_string(task)?);
+    let revision = TxnOp::put(revision, task.revision().to_string(), None);
+    Ok([TxnOp::put(key, stored, None), revision])
 }
 
 async fn swap(db: &Client, condition: Compare, then: [TxnOp; 2]) -> Result<bool> {
@@ -71,10 +65,6 @@ async fn swap(db: &Client, condition: Compare, then: [TxnOp; 2]) -> Result<bool>
     Ok(db.kv_client().txn(transaction).await?.succeeded())
 }
 
-fn key(id: Uuid) -> String {
-    format!("task/{id}")
-}
-
-fn revision(id: Uuid) -> String {
-    format!("revision/{id}")
+fn keys(id: Uuid) -> [String; 2] {
+    ["task", "revision"].map(|kind| format!("{kind}/{id}"))
 }

@@ -1,23 +1,20 @@
-//! Where tasks are kept, one file an engine: read one, copy it, put your payload in the place of
-//! [`Document`]. `README.md` tells which engine when; [`suite`] proves each with the conformance
-//! suite of `task-lifecycle`.
+//! Stores for tasks, one file an engine: read one, copy it, put your payload in the place of
+//! [`Document`]. `README.md` tells which engine when.
 
 pub mod engines;
 pub mod etcd;
 pub mod postgres;
 pub mod queue;
 pub mod redis;
-pub mod report;
 pub mod s3;
 pub mod settle;
 pub mod sqlite;
-pub mod suite;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use task_lifecycle::{SnapshotError, UnknownStatus};
 
-/// What this program keeps about a task: yours has other fields.
+/// The payload of this program: yours has other fields.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
 pub struct Document {
     pub message: String,
@@ -28,36 +25,29 @@ pub struct Document {
 }
 
 pub type Task = task_lifecycle::Task<Document>;
+pub type Draft = task_lifecycle::Draft<Document>;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a store has no answer. A lost race is not an error.
+/// An outage, or a task that cannot be read. After an outage, a create, a commit or a delete may
+/// have happened all the same: [`settle`](crate::settle::settle) finds out.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The engine failed, refused, or did not answer in time. A create, a commit or a delete may
-    /// have happened all the same: [`settle`](crate::settle::settle) finds out.
     #[error("SQLite has no answer")]
     Sqlite(#[from] rusqlite::Error),
-    /// As `Sqlite`.
     #[error("PostgreSQL has no answer")]
     Postgres(#[from] sqlx::Error),
-    /// As `Sqlite`.
     #[error("etcd has no answer")]
     Etcd(#[from] etcd_client::Error),
-    /// As `Sqlite`.
     #[error("Redis has no answer")]
     Redis(#[from] ::redis::RedisError),
-    /// As `Sqlite`.
     #[error("the object store has no answer")]
     S3(#[from] object_store::Error),
-    /// What is stored is not a valid task, and will not become one; or the payload cannot be
-    /// written, and nothing happened.
+    /// The stored text is not a valid task; or the payload cannot be written, and nothing happened.
     #[error("not a task in JSON")]
     Json(#[from] serde_json::Error),
-    /// What is stored is not a valid task.
     #[error("the stored task cannot be read")]
     Status(#[from] UnknownStatus),
-    /// As `Status`.
     #[error("the stored task cannot be read")]
     Previous(#[from] SnapshotError),
 }

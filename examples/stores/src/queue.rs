@@ -1,158 +1,203 @@
 //! A queue engine beside the tasks: `graphile_worker`, in the same PostgreSQL.
 //!
-//! A row and its message are stored in one transaction, both or neither. A message carries the run;
-//! the handler checks it before it starts, and again before everything that it stores in the run's
-//! name. It acknowledges (`Ok`) whatever is over, and gives back (`Err`) only what the database did
-//! not answer: when that message comes again, the run tells what is left to do, so a commit whose
-//! answer was lost needs no [`settle`](crate::settle). README.md has the recipe for any engine.
+//! A row and its message are stored in one transaction, both or neither. A message carries the run,
+//! and the handler checks it before everything that it stores in the run's name. It acknowledges
+//! (`Ok`) whatever is over, and gives back (`Err`) what cannot be done yet ([`Back`]). README.md has
+//! the recipe for any engine.
+
+use std::pin::Pin;
+use std::time::Duration;
 
 use graphile_worker::{IntoTaskHandlerResult, TaskHandler, WorkerContext};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sqlx::postgres::{PgConnection, PgPool};
-use task_lifecycle::{Status, Transition, TransitionError};
+use task_lifecycle::{Run, StaleRun, Status};
+use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::{Document, Error, Result, Task, postgres};
+use crate::settle::{Settled, settle};
+use crate::{Document, Draft, Error, Result, Task, postgres};
 
-/// How often a document is tried: one that kills its workers would be tried without end.
-pub const ATTEMPTS: u64 = 3;
+/// The limit of attempts: a document that kills its workers would be tried without end.
+pub const ATTEMPTS: i32 = 3;
+
+const NAP: Duration = Duration::from_millis(200);
 
 /// The message: do this run of this task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[allow(clippy::unsafe_derive_deserialize)] // it is tokio's, in `select!`
 pub struct Process {
     pub id: Uuid,
-    pub run: u64,
-    /// The run of the first attempt.
-    pub first: u64,
+    pub run: Run,
+}
+
+/// The work, as an extension of the worker: an output, or why there will be none.
+pub type Parser = fn(Document) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+
+/// A reason to give a message back to the engine, which delivers it again, later each time.
+#[derive(Debug, thiserror::Error)]
+pub enum Back {
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// It knows more than the database: its commit is under way, or lost, or from before a restore.
+    #[error(transparent)]
+    Ahead(StaleRun),
+    /// It was delivered before, and whoever has the run may be alive; or it changed hands just now.
+    #[error("run {0} is taken")]
+    Taken(Run),
 }
 
 /// Stores a new task and its message; false as for [`postgres::create`].
 pub async fn submit(pool: &PgPool, id: Uuid, document: Document) -> Result<bool> {
     let task = Task::new(document);
-    let message = Process { id, run: task.run(), first: task.run() };
-    with_message(pool, Some(message), async |db| postgres::create(db, id, &task).await).await
+    at_once(pool, async |db| {
+        Ok(postgres::create(&mut *db, id, &task).await? && send(db, id, task.run()).await?)
+    })
+    .await
 }
 
-/// Stores the update of a task that was loaded at revision `loaded`, and its message; false as for
-/// [`postgres::commit`].
-pub async fn update(pool: &PgPool, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
-    let message = Process { id, run: task.run(), first: task.run() };
-    let write = async |db: &mut PgConnection| postgres::commit(db, id, loaded, task).await;
-    with_message(pool, Some(message), write).await
+/// Stores what was decided, and the message that it asks for; false as for [`postgres::commit`].
+pub async fn commit(pool: &PgPool, id: Uuid, draft: &Draft) -> Result<bool> {
+    at_once(pool, async |db| store(db, id, draft).await).await
 }
 
-/// Both in one transaction, or neither.
-async fn with_message(
-    pool: &PgPool,
-    message: Option<Process>,
-    write: impl AsyncFnOnce(&mut PgConnection) -> Result<bool>,
-) -> Result<bool> {
-    let mut transaction = pool.begin().await?;
-    let both = async {
-        let done = write(&mut transaction).await?;
-        if let Some(message) = message.filter(|_| done) {
-            send(&mut transaction, message).await?;
-        }
-        transaction.commit().await?;
-        Ok(done)
-    };
-    match both.await {
-        Err(Error::Postgres(error)) if postgres::lost_race(&error) => Ok(false),
-        answer => answer,
+async fn store(db: &mut PgConnection, id: Uuid, draft: &Draft) -> Result<bool> {
+    let is_done = postgres::commit(&mut *db, id, draft).await?;
+    match draft.queued() {
+        Some(run) if is_done => send(db, id, run).await,
+        _ => Ok(is_done),
     }
 }
 
-/// As the engine's own `add_job`, which cannot be put into a transaction of ours.
-async fn send(transaction: &mut PgConnection, message: Process) -> Result<()> {
+async fn send(db: &mut PgConnection, id: Uuid, run: Run) -> Result<bool> {
     let sql = "SELECT graphile_worker.add_job($1, $2::text::json)";
-    let query = sqlx::query(sql).bind(Process::IDENTIFIER).bind(serde_json::to_string(&message)?);
-    query.execute(transaction).await?;
-    Ok(())
+    let message = serde_json::to_string(&Process { id, run })?;
+    sqlx::query(sql).bind(Process::IDENTIFIER).bind(message).execute(db).await?;
+    Ok(true)
+}
+
+/// Makes changes in one transaction; none of them after `false`, which is also a lost race.
+async fn at_once(
+    pool: &PgPool,
+    changes: impl AsyncFnOnce(&mut PgConnection) -> Result<bool>,
+) -> Result<bool> {
+    let mut transaction = pool.begin().await?;
+    if !changes(&mut transaction).await? {
+        return Ok(false);
+    }
+    match transaction.commit().await {
+        Err(error) if postgres::lost_race(&error) => Ok(false),
+        answer => Ok(answer.map(|()| true)?),
+    }
 }
 
 impl TaskHandler for Process {
     const IDENTIFIER: &'static str = "process";
 
     async fn run(self, context: WorkerContext) -> impl IntoTaskHandlerResult {
-        self.work(context.pg_pool()).await
+        self.work(context.pg_pool(), context.get_ext().expect("a parser")).await
     }
 }
 
 impl Process {
-    async fn work(self, pool: &PgPool) -> Result<()> {
-        let start = |task: &mut Task| match task.status() {
-            // This message was delivered before. The worker that had it is dead, or slow: in either
-            // case a new run takes the task from it, and the result of the old one is dropped.
-            Status::Processing => self.again(task),
-            Status::Starting | Status::Succeeded | Status::Failed | Status::Cancelled => {
-                task.start()
-            }
+    async fn work(self, pool: &PgPool, parser: &Parser) -> Result<(), Back> {
+        let Some(document) = self.begin(pool).await? else { return Ok(()) };
+        let mut parsed = tokio::select! {
+            parsed = parser(document) => parsed,
+            () = self.hold(pool) => return Ok(()), // the run was taken away
         };
-        let begun = self.change(pool, start).await?;
-        let Some(task) = begun.filter(|task| task.check_run(self.run).is_ok()) else {
-            return Ok(());
-        };
-        let parsed = parse(task.payload());
-        let end = |task: &mut Task| match &parsed {
-            Ok(output) => {
-                task.edit(|document| document.output = Some(output.clone()));
-                task.succeed()
-            }
-            Err(Fault::Busy) => self.again(task),
-            Err(Fault::Broken(reason)) => {
-                task.edit(|document| document.message.clone_from(reason));
-                task.fail()
-            }
-        };
-        self.change(pool, end).await?;
-        Ok(())
-    }
-
-    /// Another attempt, or the end of them.
-    fn again(&self, task: &mut Task) -> Result<Transition<Document>, TransitionError> {
-        if task.run().wrapping_sub(self.first) + 1 < ATTEMPTS {
-            return task.retry();
-        }
-        task.edit(|document| "tried too often".clone_into(&mut document.message));
-        task.fail()
-    }
-
-    /// Stores a change in the run's name, and the message of a new run if the task was queued
-    /// again. `None` if the run is over: the message, or the result, is for nobody.
-    async fn change(
-        &self,
-        pool: &PgPool,
-        decide: impl Fn(&mut Task) -> Result<Transition<Document>, TransitionError>,
-    ) -> Result<Option<Task>> {
         loop {
-            let Some(mut task) = postgres::load(pool, self.id).await? else { return Ok(None) };
-            let loaded = task.revision();
-            if task.check_run(self.run).is_err() || decide(&mut task).is_err() {
-                return Ok(None);
+            match at_once(pool, async |db| self.end(db, &parsed).await).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {} // somebody was faster, perhaps with an edit
+                // It may have happened. Then the run is over, and nothing is left to do.
+                Err(error) if !postgres::is_lasting(&error) => sleep(NAP).await,
+                Err(_) if parsed.is_ok() => {
+                    parsed = Err("the output cannot be stored".to_owned());
+                }
+                Err(error) => return Err(error.into()),
             }
-            let is_queued = task.run() != self.run;
-            let message = is_queued.then_some(Self { run: task.run(), ..*self });
-            let write =
-                async |db: &mut PgConnection| postgres::commit(db, self.id, loaded, &task).await;
-            if with_message(pool, message, write).await? {
-                return Ok(Some(task));
-            } // else somebody edited it, or was faster: load again, check again
         }
     }
-}
 
-enum Fault {
-    /// May work the next time.
-    Busy,
-    /// Will not.
-    Broken(String),
-}
+    /// Starts the run, and returns what is to be done; `None` if the run is over.
+    async fn begin(self, pool: &PgPool) -> Result<Option<Document>, Back> {
+        let Some(task) = postgres::load(pool, self.id).await? else { return Ok(None) };
+        match task.check_run(self.run) {
+            Ok(()) => {}
+            Err(stale) if stale.is_ahead() => return Err(Back::Ahead(stale)),
+            Err(_) => return Ok(None),
+        }
+        let mut draft = Draft::new(task);
+        if draft.status() == Status::Processing {
+            // The next run, if there is one, goes to whoever gets its message.
+            let take_away = async |db: &mut PgConnection| {
+                match self.count(db).await? {
+                    None => return Ok(false),
+                    Some(attempts) if attempts < ATTEMPTS => drop(draft.retry()),
+                    Some(_) => {
+                        draft.edit(|document| "tried too often".clone_into(&mut document.message));
+                        drop(draft.fail());
+                    }
+                }
+                store(db, self.id, &draft).await
+            };
+            let is_over = at_once(pool, take_away).await?;
+            return if is_over { Ok(None) } else { Err(Back::Taken(self.run)) };
+        }
+        let mark = Value::from(Uuid::new_v4().to_string());
+        let start = |draft: &mut Draft| {
+            draft.check_run(self.run).map_err(drop)?;
+            draft.edit(|it| it.others.insert("worker".to_owned(), mark.clone()));
+            draft.start().map(drop).map_err(drop)
+        };
+        let load = || postgres::load(pool, self.id);
+        let commit = async |draft: Draft| commit(pool, self.id, &draft).await;
+        match settle(load, start, commit).await {
+            Settled::Made(task) => Ok(Some(task.payload().clone())),
+            Settled::Refused(()) | Settled::Gone | Settled::Unknown => Err(Back::Taken(self.run)),
+        }
+    }
 
-/// Stands for the work.
-fn parse(document: &Document) -> Result<String, Fault> {
-    match document.message.as_str() {
-        "busy" => Err(Fault::Busy),
-        "broken" => Err(Fault::Broken("cannot be parsed".to_owned())),
-        text => Ok(text.to_uppercase()),
+    /// Renews the lease until the run is not this worker's any more.
+    async fn hold(self, pool: &PgPool) {
+        let sql = "UPDATE tasks SET lease = now() + interval '15 s'
+            WHERE id = $1 AND run = $2 AND status = 'Processing'";
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            let renewal = sqlx::query(sql).bind(self.id).bind(self.run.to_i64());
+            if renewal.execute(pool).await.is_ok_and(|done| done.rows_affected() == 0) {
+                return;
+            }
+        }
+    }
+
+    /// Ends the run, if it is not over.
+    async fn end(self, db: &mut PgConnection, parsed: &Result<String, String>) -> Result<bool> {
+        let Some(task) = postgres::load(&mut *db, self.id).await? else { return Ok(true) };
+        if task.check_run(self.run).is_err() {
+            return Ok(true);
+        }
+        let mut draft = Draft::new(task);
+        match parsed {
+            Ok(output) => {
+                draft.edit(|document| document.output = Some(output.clone()));
+                drop(draft.succeed()); // accepted, for it is Processing
+            }
+            Err(reason) => {
+                draft.edit(|document| document.message.clone_from(reason));
+                drop(draft.fail());
+            }
+        }
+        store(db, self.id, &draft).await
+    }
+
+    /// Counts an attempt of which the lease is over; nobody renews it before this transaction ends.
+    async fn count(self, db: &mut PgConnection) -> Result<Option<i32>> {
+        let sql = "UPDATE tasks SET attempts = attempts + 1 WHERE id = $1 AND run = $2
+            AND status = 'Processing' AND lease < now() RETURNING attempts";
+        let query = sqlx::query_scalar(sql).bind(self.id).bind(self.run.to_i64());
+        Ok(query.fetch_optional(db).await?)
     }
 }

@@ -1,8 +1,5 @@
-//! Tasks in S3 or what speaks its protocol, with conditional writes.
-//!
-//! | object | content |
-//! |---|---|
-//! | `tasks/ID` | the stored form in JSON; `null` once the task is deleted |
+//! Tasks in S3 or what speaks its protocol: an object `tasks/ID` of the stored form in JSON, and
+//! `null` once the task is deleted.
 //!
 //! A commit reads the object, compares the revision in it, and writes under the condition that the
 //! object still has the ETag that was read (`If-Match`). `object_store` has no conditional delete,
@@ -12,8 +9,7 @@
 //!
 //! S3 promises that a read sees every write that ended before it, and that of two writes under one
 //! ETag one is refused
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel>,
-//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>). Some that
+//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>). Some that
 //! speak its protocol ignore `If-Match`: run the suite against yours.
 //!
 //! *Retries are off*, and must be. The client would send a write again after a 5xx that hid a
@@ -23,9 +19,10 @@
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, RetryConfig, UpdateVersion};
+use task_lifecycle::Revision;
 use uuid::Uuid;
 
-use crate::{Result, Task};
+use crate::{Draft, Result, Task};
 
 /// Opens a bucket at an address such as moto's or MinIO's.
 pub async fn open(endpoint: &str, bucket: &str, key: &str, secret: &str) -> Result<AmazonS3> {
@@ -48,18 +45,17 @@ pub async fn load(db: &AmazonS3, id: Uuid) -> Result<Option<Task>> {
     Ok(get(db, id).await?.map(|(task, _)| task))
 }
 
-/// Stores a changed task that was loaded at revision `loaded`; false if the stored revision is
-/// another, or the task is gone.
-pub async fn commit(db: &AmazonS3, id: Uuid, loaded: u64, task: &Task) -> Result<bool> {
-    swap(db, id, loaded, Some(task)).await
+/// Stores what was decided; false if the task is no longer as it was loaded, or is gone.
+pub async fn commit(db: &AmazonS3, id: Uuid, draft: &Draft) -> Result<bool> {
+    swap(db, id, draft.loaded(), Some(draft)).await
 }
 
-/// Removes a task that was loaded at revision `loaded`; false as for [`commit`].
-pub async fn delete(db: &AmazonS3, id: Uuid, loaded: u64) -> Result<bool> {
+/// Removes a task; false as for [`commit`].
+pub async fn delete(db: &AmazonS3, id: Uuid, loaded: Revision) -> Result<bool> {
     swap(db, id, loaded, None).await
 }
 
-async fn swap(db: &AmazonS3, id: Uuid, loaded: u64, task: Option<&Task>) -> Result<bool> {
+async fn swap(db: &AmazonS3, id: Uuid, loaded: Revision, task: Option<&Task>) -> Result<bool> {
     match get(db, id).await? {
         Some((stored, mode)) if stored.revision() == loaded => put(db, id, task, mode).await,
         _ => Ok(false),

@@ -1,73 +1,82 @@
-//! What to do when the answer to a commit is lost: load and compare.
+//! A change whose answers may be lost: nobody is told "no" of a change that was made, and none is
+//! made twice.
 //!
 //! This tells two commits apart only if they differ. Two workers that start one run would commit
-//! equal tasks, and each would find its own: so a worker writes its name, or a random number,
-//! into the payload that it commits.
+//! equal tasks, and each would find its own: so a worker writes its name and the run, or a random
+//! number, into the payload that it commits.
 
 use std::time::Duration;
 
+use task_lifecycle::Outcome;
 use tokio::time::sleep;
 
-use crate::Task;
+use crate::{Draft, Task};
 
-/// How a commit ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Settled {
+/// The end of a change.
+#[derive(PartialEq, Debug)]
+pub enum Settled<R> {
     /// It is stored, or was.
-    Won,
-    /// It is not, and never will be, for somebody was faster: load, decide again.
-    Lost,
-    /// The task has passed the revision of this commit, by way of it or not: nobody can see. A
-    /// server answers that the outcome is unknown. To decide again might repeat what happened, and
-    /// was undone by another client since. A worker may, for its run tells it whether that is safe.
+    Made(Task),
+    /// It was decided against, on a task of which none of these commits is a part.
+    Refused(R),
+    /// There is no task.
+    Gone,
+    /// The task was changed since, by way of this commit or not: nobody can see. A server answers
+    /// just that, for to decide again might repeat what happened, and was undone by another client
+    /// since.
     Unknown,
 }
 
-/// Commits what became of a task that was loaded at revision `loaded` (`None`: it is deleted) until
-/// the outcome is known. It does not give up: put a `timeout` around it, after which the outcome is
-/// unknown.
-///
-/// An error proves nothing, so it looks. A task that equals what was to be committed counts. One
-/// that is still as it was loaded does not prove a refusal, for the commit may be late; but to
-/// commit again is safe, since of all commits from one revision one wins.
-pub async fn settle<E, C, L>(
-    loaded: u64,
-    task: Option<&Task>,
-    commit: impl Fn() -> C,
+/// Loads a task, decides, and commits the draft until its outcome is known; decides again if
+/// somebody else was faster. It does not give up: put a `timeout` around it, after which the
+/// outcome is unknown.
+pub async fn settle<R, E, L, C>(
     load: impl Fn() -> L,
-) -> Settled
+    mut decide: impl FnMut(&mut Draft) -> Result<(), R>,
+    commit: impl Fn(Draft) -> C,
+) -> Settled<R>
 where
-    C: Future<Output = Result<bool, E>>, // not `AsyncFn`: a handler wants a future that is `Send`
-    L: Future<Output = Result<Option<Task>, E>>,
+    L: Future<Output = Result<Option<Task>, E>>, // not `AsyncFn`: a handler's future is `Send`
+    C: Future<Output = Result<bool, E>>,
 {
-    match commit().await {
-        Ok(true) => return Settled::Won,
-        Ok(false) => return Settled::Lost,
-        Err(_) => {}
-    }
-    loop {
-        match load().await {
-            Ok(found) if found.as_ref() == task => return Settled::Won,
-            Ok(Some(found)) if found.revision() == loaded => {
-                if let Ok(true) = commit().await {
-                    return Settled::Won;
-                } // A refusal may be owed to the first attempt: look again.
-            }
-            Ok(found) => return elsewhere(loaded, task, found.as_ref()),
-            Err(_) => {}
+    let mut found = answer(&load).await;
+    while let Some(task) = found {
+        let mut draft = Draft::new(task);
+        if let Err(refusal) = decide(&mut draft) {
+            return Settled::Refused(refusal);
         }
-        sleep(Duration::from_millis(20)).await;
+        let mut is_first = true;
+        found = loop {
+            let answered = commit(draft.clone()).await;
+            let found = match answered {
+                Ok(true) => return Settled::Made(draft.into_task()),
+                Ok(false) | Err(_) => answer(&load).await,
+            };
+            // Refused at once, it has lost. Later, that may be owed to the first attempt.
+            if is_first && matches!(answered, Ok(false)) {
+                break found;
+            }
+            is_first = false;
+            match draft.outcome(found.as_ref()) {
+                Outcome::Made => return Settled::Made(draft.into_task()),
+                Outcome::Unknown => return Settled::Unknown,
+                Outcome::Lost => break found,
+                Outcome::Open => {}
+            }
+        };
     }
+    Settled::Gone
 }
 
-/// How the commit ended if the task is neither as it was loaded nor as it was to be.
-fn elsewhere(loaded: u64, task: Option<&Task>, found: Option<&Task>) -> Settled {
-    // No two moments of a task share a revision, so one that is not beyond that of the commit has
-    // not come by it. And a deleted task does not come back.
-    let ahead = |task: &Task| task.revision().wrapping_sub(loaded);
-    match (task, found) {
-        (None, _) => Settled::Lost,
-        (Some(task), Some(found)) if ahead(found) <= ahead(task) => Settled::Lost,
-        (Some(_), _) => Settled::Unknown,
+/// Loads until there is an answer.
+async fn answer<E, L>(load: impl Fn() -> L) -> Option<Task>
+where
+    L: Future<Output = Result<Option<Task>, E>>,
+{
+    loop {
+        if let Ok(found) = load().await {
+            return found;
+        }
+        sleep(Duration::from_millis(20)).await;
     }
 }

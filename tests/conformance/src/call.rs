@@ -2,9 +2,10 @@
 
 use core::fmt::{self, Write as _};
 
-use task_lifecycle::{Draft, Revision, Task};
+use task_lifecycle::{Draft, Event, Operation, Revision, Task};
 
 use crate::Store;
+use crate::polling::Fault;
 
 #[derive(Clone)]
 pub(crate) enum Request<I, T> {
@@ -18,17 +19,15 @@ pub(crate) enum Request<I, T> {
 pub(crate) enum Answer<I, T> {
     Created(I),
     Loaded(Option<Task<T>>),
-    /// Whether it was accepted: a commit, a delete, a new task under a name.
+    /// A commit, a delete or a new task under a name: true if it was accepted.
     Written(bool),
     /// The store names its tasks itself.
     NotSupported,
     Error(String),
-    Panicked(String),
-    /// It did not end.
-    Silent,
+    None(Fault),
 }
 
-/// What changes a task: from the revision at which it must be, to what it becomes. `None`: there
+/// A change of a task: from the revision at which it must be, to what it becomes. `None`: there
 /// is no task.
 #[derive(Clone)]
 pub(crate) struct Write<T> {
@@ -36,10 +35,12 @@ pub(crate) struct Write<T> {
     pub(crate) to: Option<Task<T>>,
 }
 
-pub(crate) async fn ask<S: Store>(
-    store: &S,
-    request: &Request<S::Id, S::Payload>,
-) -> Answer<S::Id, S::Payload> {
+pub(crate) type CallOf<S> = Call<<S as Store>::Id, <S as Store>::Payload>;
+pub(crate) type RequestOf<S> = Request<<S as Store>::Id, <S as Store>::Payload>;
+pub(crate) type AnswerOf<S> = Answer<<S as Store>::Id, <S as Store>::Payload>;
+pub(crate) type HeardOf<S> = Heard<<S as Store>::Id, <S as Store>::Payload>;
+
+pub(crate) async fn ask<S: Store>(store: &S, request: &RequestOf<S>) -> AnswerOf<S> {
     let answer = match request {
         Request::Create(task) => store.create(task).await.map(Answer::Created),
         Request::CreateAs(id, task) => {
@@ -56,31 +57,13 @@ pub(crate) async fn ask<S: Store>(
 impl<I, T: Clone> Request<I, T> {
     pub(crate) fn write(&self) -> Option<Write<T>> {
         Some(match self {
-            Self::Commit(_, draft) => {
-                Write { from: Some(draft.loaded()), to: Some((**draft).clone()) }
-            }
+            Self::Commit(_, it) => Write { from: Some(it.loaded()), to: Some(Task::clone(it)) },
             Self::Delete(_, loaded) => Write { from: Some(*loaded), to: None },
             Self::CreateAs(_, task) => Write { from: None, to: Some(task.clone()) },
             Self::Create(_) | Self::Load(_) => return None,
         })
     }
 }
-
-impl<I, T> Request<I, T> {
-    /// The number of the kind of call: see [`KINDS`].
-    pub(crate) const fn kind(&self) -> usize {
-        match self {
-            Self::Create(_) => 0,
-            Self::CreateAs(..) => 1,
-            Self::Load(_) => 2,
-            Self::Commit(..) => 3,
-            Self::Delete(..) => 4,
-        }
-    }
-}
-
-/// How many kinds of calls there are.
-pub(crate) const KINDS: usize = 5;
 
 /// A call that a client makes.
 #[derive(Clone)]
@@ -89,14 +72,18 @@ pub(crate) struct Call<I, T> {
     /// The number of the task; of one that is created, the number that it will have.
     pub(crate) row: usize,
     pub(crate) request: Request<I, T>,
-    /// What was decided, in words.
+    /// The decision in words.
     pub(crate) words: String,
-    pub(crate) reverts: bool,
 }
 
 impl<I, T: fmt::Debug> Call<I, T> {
     pub(crate) const fn new(client: usize, row: usize, request: Request<I, T>) -> Self {
-        Self { client, row, request, words: String::new(), reverts: false }
+        Self { client, row, request, words: String::new() }
+    }
+
+    pub(crate) fn commit(client: usize, row: usize, what: (I, Draft<T>), words: &str) -> Self {
+        let request = Request::Commit(what.0, what.1);
+        Self { words: words.into(), ..Self::new(client, row, request) }
     }
 
     /// The line of the story, without the answer.
@@ -122,6 +109,32 @@ impl<I, T: fmt::Debug> Call<I, T> {
     }
 }
 
+/// Makes a change: the next operation that is accepted, so that what is left out of a history does
+/// not change what follows; an edit always is. Returns its name.
+pub(crate) fn decide<T>(draft: &mut Draft<T>, change: usize, payload: T) -> String {
+    let mut next = Operation::ALL.iter().skip(change);
+    let next = next.find(|&&next| next != Operation::Delete && draft.check(next).is_ok());
+    let Some(&operation) = next else {
+        draft.edit(|current| *current = payload);
+        return "edit".into();
+    };
+    let _ = Event::new(operation, payload).map(|event| draft.apply(event));
+    operation.to_string()
+}
+
+/// A call and its answer.
+pub(crate) struct Heard<I, T> {
+    pub(crate) call: Call<I, T>,
+    pub(crate) answer: Answer<I, T>,
+}
+
+impl<I: fmt::Debug, T: fmt::Debug> Heard<I, T> {
+    /// The line of the story.
+    pub(crate) fn line(&self) -> String {
+        format!("{}: {}", self.call.line(), self.answer.words())
+    }
+}
+
 impl<I: fmt::Debug, T: fmt::Debug> Answer<I, T> {
     /// The end of the line of the story.
     pub(crate) fn words(&self) -> String {
@@ -132,78 +145,48 @@ impl<I: fmt::Debug, T: fmt::Debug> Answer<I, T> {
             Self::Written(false) => "refused".into(),
             Self::NotSupported => "not supported".into(),
             Self::Error(error) => format!("error {error}"),
-            Self::Panicked(text) => text.clone(),
-            Self::Silent => "no answer".into(),
+            Self::None(fault) => fault.words(),
         }
     }
 }
 
 /// A task in a line.
 pub(crate) fn show<T: fmt::Debug>(task: Option<&Task<T>>) -> String {
+    tell(task, 60)
+}
+
+fn tell<T: fmt::Debug>(task: Option<&Task<T>>, room: usize) -> String {
     let Some(task) = task else {
         return "none".into();
     };
     let (status, revision, run) = (task.status(), task.revision(), task.run());
-    let payload = short(task.payload(), 60);
+    let payload = short(task.payload(), room);
     let mut line = format!("{status}, revision {revision}, run {run}, payload {payload}");
     if let Some(previous) = task.previous() {
-        let payload = short(previous.payload, 60);
+        let payload = short(previous.payload, room);
         let _ = write!(line, ", previous {} with {payload}", previous.status);
     }
     line
 }
 
-/// What is expected and what was seen, as far as they differ.
-pub(crate) fn difference<T: fmt::Debug + PartialEq>(
-    expected: Option<&Task<T>>,
-    seen: Option<&Task<T>>,
-) -> (String, String) {
-    let (Some(left), Some(right)) = (expected, seen) else {
-        return (show(expected), show(seen));
-    };
-    let parts = |task: &Task<T>| {
-        let (payload, previous) = (format!("{:?}", task.payload()), task.previous());
-        let text = |text: Option<String>| text.unwrap_or_else(|| "none".into());
-        [
-            ("status", task.status().to_string()),
-            ("revision", task.revision().to_string()),
-            ("run", task.run().to_string()),
-            ("payload", payload),
-            ("previous.status", text(previous.as_ref().map(|it| it.status.to_string()))),
-            ("previous.payload", text(previous.as_ref().map(|it| format!("{:?}", it.payload)))),
-        ]
-    };
-    let mut told = [const { Vec::new() }; 2];
-    for ((name, left), (_, right)) in parts(left).iter().zip(parts(right)) {
-        if *left != right {
-            for (told, text) in told.iter_mut().zip(around_first_difference(left, &right)) {
-                told.push(format!("{name} {text}"));
-            }
-        }
-    }
-    if told[0].is_empty() {
-        let unseen = "the same as text, and not by `==`".to_string();
-        return (show(expected), format!("{} ({unseen})", show(seen)));
-    }
-    told.map(|parts| parts.join(", ")).into()
-}
-
-/// Both texts from shortly before where they part to shortly after.
-fn around_first_difference(left: &str, right: &str) -> [String; 2] {
-    const BEFORE: usize = 24;
-    const AFTER: usize = 48;
-    let pairs = left.chars().zip(right.chars());
+/// Two tasks as text, long ones from shortly before where they part to shortly after.
+pub(crate) fn difference<T: fmt::Debug>(
+    left: Option<&Task<T>>,
+    right: Option<&Task<T>>,
+) -> [String; 2] {
+    const BEFORE: usize = 90;
+    const ALL: usize = 200;
+    let texts = [left, right].map(|task| tell(task, usize::MAX));
+    let pairs = texts[0].chars().zip(texts[1].chars());
     let same = pairs.take_while(|(left, right)| left == right).count();
-    let from = if same > BEFORE + 8 { same - BEFORE } else { 0 };
-    [left, right].map(|text| {
+    texts.map(|text| {
         let letters = text.chars().count();
-        let shown: String = text.chars().skip(from).take(same - from + AFTER).collect();
-        let start = if from > 0 { "…" } else { "" };
-        let end = if letters > same + AFTER { "…" } else { "" };
-        if start.is_empty() && end.is_empty() {
-            return shown;
+        if letters <= ALL {
+            return text;
         }
-        format!("{start}{shown}{end} (letter {same} of {letters})")
+        let from = same.saturating_sub(BEFORE);
+        let shown: String = text.chars().skip(from).take(ALL).collect();
+        format!("…{shown}… (they part at letter {same} of {letters})")
     })
 }
 

@@ -1,10 +1,11 @@
 //! The histories that a seed draws.
 
+use crate::history::Ask::{Commit, Create, CreateAs, Delete, Leap, Load, Reopen};
 use crate::history::{
     AGAIN, AS_HELD, ASK, Ask, CHANGE, CLIENT, Event, FATE, FREE_NAME, Fate, History, MORE, PART,
     TASK, TEXT, WAITS,
 };
-use crate::hostile::{COUNTERS, FIRST_LARGE};
+use crate::hostile::FIRST_LARGE;
 
 /// The rounds of one check. The last few are marathons.
 pub(crate) const ROUNDS: u32 = 900;
@@ -12,14 +13,34 @@ pub(crate) const ROUNDS: u32 = 900;
 /// The first round that is a marathon: some 500 calls, for what leaks or wears out.
 pub(crate) const MARATHONS: u32 = ROUNDS - 4;
 
+/// The requests, each as often as it is drawn.
+#[rustfmt::skip]
+const ANY: [Ask; 24] = [
+    Create, Create, Create, Load, Load, Load, Leap, Leap, Delete, Delete, CreateAs, Reopen, Reopen,
+    Commit, Commit, Commit, Commit, Commit, Commit, Commit, Commit, Commit, Commit, Commit,
+];
+/// The calls that are given up.
+#[rustfmt::skip]
+const GIVEN_UP: [Ask; 12] = [
+    Delete, Delete, Load, Create, CreateAs, Commit, Commit, Commit, Commit, Commit, Commit, Commit,
+];
+/// The calls that overlap: the first is held while the second is made.
+#[rustfmt::skip]
+const PAIRS: [[Ask; 2]; 24] = [
+    [Commit, Commit], [Commit, Commit], [Commit, Commit], [Commit, Commit], [Commit, Commit],
+    [Commit, Commit], [Commit, Commit], [Commit, Commit], [Commit, Load], [Commit, Load],
+    [Commit, Load], [Load, Commit], [Load, Commit], [Load, Commit], [Commit, Delete],
+    [Commit, Delete], [Delete, Commit], [Delete, Commit], [Delete, Delete], [Delete, Load],
+    [Load, Delete], [Create, Create], [Create, Commit], [CreateAs, CreateAs],
+];
+
 /// Draws the history of a round: of a seed and a round always the same.
 pub(crate) fn draw(seed: u64, round: u32) -> History {
     let mut draw = Draw(seed ^ u64::from(round).wrapping_mul(0xd134_2543_de82_ef95), [0; 2]);
     draw.1 = draw.texts();
-    let watch = if draw.one_in(2) { 0 } else { 2 };
+    let watch = draw.below(2);
     match round {
         MARATHONS.. => History { watch: 1, events: draw.marathon() },
-        _ if round % 32 == 3 => History { watch, events: draw.crowd() },
         _ if round % 4 == 3 => History { watch, events: draw.events(8, 25) },
         _ if round % 4 == 2 => History { watch, events: draw.events(4, 5) },
         _ => History { watch, events: draw.race() },
@@ -64,38 +85,28 @@ impl Draw {
         event[ASK] = ask as u8;
         event[CLIENT] = self.below(2);
         event[TASK] = if self.one_in(20) { FREE_NAME } else { self.below(5) };
-        event[TEXT] = self.text();
+        event[TEXT] = if ask == Leap { self.below(20) } else { self.text() };
         event[AS_HELD] = u8::from(self.one_in(2));
-        match ask {
-            Ask::Commit => {
-                event[CHANGE] = self.below(7);
-                for more in MORE {
-                    event[more] = if self.one_in(3) { 1 + self.below(7) } else { 0 };
-                }
-            }
-            Ask::Leap => event[TEXT] = self.below(u8::try_from(COUNTERS.len()).unwrap_or(1)),
-            Ask::CreateAs if self.one_in(2) => event[TASK] = FREE_NAME,
-            Ask::Create | Ask::CreateAs | Ask::Load | Ask::Delete | Ask::Repeat | Ask::Reopen => {}
+        event[CHANGE] = self.below(7);
+        for more in MORE {
+            event[more] = if self.one_in(3) { 1 + self.below(7) } else { 0 };
+        }
+        if ask == CreateAs && self.one_in(2) {
+            event[TASK] = FREE_NAME;
         }
         event
     }
 
     fn any(&mut self) -> Event {
-        let ask = match self.below(24) {
-            0..3 => Ask::Create,
-            3..6 => Ask::Load,
-            6..8 => Ask::Leap,
-            8..10 => Ask::Delete,
-            10 => Ask::CreateAs,
-            11 => Ask::Repeat,
-            12 => Ask::Reopen,
-            _ => Ask::Commit,
-        };
+        let ask = ANY[usize::from(self.below(24))];
         self.event(ask)
     }
 
     fn events(&mut self, least: u8, more: u8) -> Vec<Event> {
-        let mut events = vec![self.event(Ask::Create)];
+        let mut events = vec![self.event(Create)];
+        if self.one_in(8) {
+            events[0][AGAIN] = 10 + self.below(3); // more tasks than ten
+        }
         for _ in 1..least + self.below(more) {
             match self.below(12) {
                 0 => events.extend(self.overlap()),
@@ -108,12 +119,12 @@ impl Draw {
 
     /// A short history about one race, or one call that is given up.
     fn race(&mut self) -> Vec<Event> {
-        let mut events = vec![self.event(Ask::Create)];
+        let mut events = vec![self.event(Create)];
         if self.one_in(4) {
-            events.push(self.event(Ask::Create));
+            events.push(self.event(Create));
         }
         for _ in 0..self.below(4) {
-            let ask = if self.one_in(4) { Ask::Load } else { Ask::Commit };
+            let ask = if self.one_in(4) { Load } else { Commit };
             events.push(self.event(ask));
         }
         if self.one_in(4) {
@@ -128,19 +139,7 @@ impl Draw {
     }
 
     fn overlap(&mut self) -> [Event; 2] {
-        let asks = match self.below(24) {
-            0..8 => [Ask::Commit, Ask::Commit],
-            8..11 => [Ask::Commit, Ask::Load],
-            11..14 => [Ask::Load, Ask::Commit],
-            14..16 => [Ask::Commit, Ask::Delete],
-            16..18 => [Ask::Delete, Ask::Commit],
-            18 => [Ask::Delete, Ask::Delete],
-            19 => [Ask::Load, Ask::Delete],
-            20 => [Ask::Create, Ask::Create],
-            21 => [Ask::Create, Ask::Commit],
-            22 => [Ask::CreateAs, Ask::CreateAs],
-            _ => [Ask::Delete, Ask::Load],
-        };
+        let asks = PAIRS[usize::from(self.below(24))];
         let mut events = asks.map(|ask| self.event(ask));
         let [first, second] = &mut events;
         first[FATE] = match self.below(8) {
@@ -153,33 +152,16 @@ impl Draw {
         for event in [&mut *first, &mut *second] {
             event[AS_HELD] = u8::from(self.one_in(4));
         }
-        second[TASK] = if self.one_in(4) { 1 } else { 0 };
+        second[TASK] = u8::from(self.one_in(4));
         events
     }
 
     fn given_up(&mut self) -> Event {
-        let ask = match self.below(12) {
-            0 | 1 => Ask::Delete,
-            2 => Ask::Load,
-            3 => Ask::Create,
-            4 => Ask::CreateAs,
-            _ => Ask::Commit,
-        };
+        let ask = GIVEN_UP[usize::from(self.below(12))];
         let mut event = self.event(ask);
         event[FATE] = Fate::GivenUp as u8;
         event[WAITS] = PART + self.below(PART);
         event
-    }
-
-    /// More tasks than ten, one of the first of which is deleted.
-    fn crowd(&mut self) -> Vec<Event> {
-        let mut create = self.event(Ask::Create);
-        create[AGAIN] = 10 + self.below(3);
-        let mut delete = self.event(Ask::Delete);
-        delete[TASK] = self.below(2);
-        let mut events = vec![create, delete];
-        events.extend(self.events(4, 9));
-        events
     }
 
     fn marathon(&mut self) -> Vec<Event> {
@@ -187,9 +169,8 @@ impl Draw {
         let mut events = self.events(40, 1);
         for _ in 0..5 {
             let mut often = match self.below(8) {
-                0..3 => self.event(Ask::Commit),
-                3 => self.event(Ask::Load),
-                4 => self.event(Ask::Repeat),
+                0..3 => self.event(Commit),
+                3 => self.event(Load),
                 _ => self.given_up(),
             };
             often[AGAIN] = 20 + self.below(200);

@@ -2,7 +2,6 @@
 //! makes any history simpler, and its hexadecimal digits play it again.
 
 use core::fmt;
-use core::str::FromStr;
 
 /// One thing that a client does, a byte each for:
 pub(crate) type Event = [u8; 11];
@@ -33,7 +32,7 @@ pub(crate) const AGAIN: usize = 10;
 pub(crate) const PART: u8 = 128;
 pub(crate) const FREE_NAME: u8 = 128;
 
-/// What a client asks of the store.
+/// A request of a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ask {
     Create,
@@ -45,12 +44,10 @@ pub(crate) enum Ask {
     Leap,
     /// A new task under a name that its client chose.
     CreateAs,
-    /// What the client sent last.
-    Repeat,
     Reopen,
 }
 
-/// What becomes of a call.
+/// The course that a call takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
     /// It is made alone.
@@ -76,7 +73,7 @@ macro_rules! read {
 #[rustfmt::skip]
 pub(crate) fn ask(event: &Event) -> Ask {
     read!(event[ASK], Ask::Create, Ask::Commit, Ask::Load, Ask::Delete, Ask::Leap, Ask::CreateAs,
-        Ask::Repeat, Ask::Reopen)
+        Ask::Reopen)
 }
 
 /// Reads what becomes of an event's call.
@@ -85,26 +82,27 @@ pub(crate) fn fate(event: &Event) -> Fate {
     read!(event[FATE], Fate::Alone, Fate::Held, Fate::HeldOnOneHandle, Fate::Together, Fate::GivenUp)
 }
 
-/// When the clients look at the tasks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Watch {
-    /// Both look at all of them after each event.
-    All,
-    /// Both look at the one that was changed.
-    Changed,
-    /// In the end only: looking heals a cache that is filled when it is read.
-    End,
-}
-
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct History {
+    /// Zero: both clients look at all tasks after each event; else in the end only, for looking
+    /// heals a cache that is filled when it is read.
     pub(crate) watch: u8,
     pub(crate) events: Vec<Event>,
 }
 
 impl History {
-    pub(crate) fn watch(&self) -> Watch {
-        read!(self.watch, Watch::All, Watch::Changed, Watch::End)
+    /// Reads what `Display` wrote. `None`: it did not.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let mut words = text.trim().split('-').map(|word| {
+            let mut event = Event::default();
+            for at in 0..word.len().div_ceil(2) {
+                let digits = word.get(2 * at..2 * at + 2)?;
+                *event.get_mut(at)? = u8::from_str_radix(digits, 16).ok()?;
+            }
+            Some(event)
+        });
+        let watch = words.next()??[0];
+        Some(Self { watch, events: words.collect::<Option<_>>()? })
     }
 
     /// Returns the histories that are simpler by one step, the boldest first: with fewer events,
@@ -123,9 +121,8 @@ impl History {
         let smaller = (0..all).flat_map(move |event| {
             (0..Event::default().len()).flat_map(move |at| {
                 let byte = self.events[event][at];
-                let mut bytes = vec![0, byte / 2, byte.saturating_sub(1)];
-                bytes.dedup();
-                bytes.into_iter().filter(move |&smaller| smaller < byte).map(move |smaller| {
+                let bytes = [0, byte / 2, byte.saturating_sub(1)].into_iter();
+                bytes.filter(move |&smaller| smaller < byte).map(move |smaller| {
                     let mut simpler = self.clone();
                     simpler.events[event][at] = smaller;
                     simpler
@@ -146,30 +143,5 @@ impl fmt::Display for History {
             event[..length].iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         }
         Ok(())
-    }
-}
-
-/// The text is no history.
-#[derive(Debug)]
-pub(crate) struct NotAHistory;
-
-impl FromStr for History {
-    type Err = NotAHistory;
-
-    fn from_str(text: &str) -> Result<Self, NotAHistory> {
-        let mut words = text.trim().split('-').map(|word| {
-            let mut event = Event::default();
-            let is_hex = word.len() % 2 == 0 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-            if !is_hex || word.is_empty() || word.len() / 2 > event.len() {
-                return Err(NotAHistory);
-            }
-            for (at, byte) in event.iter_mut().take(word.len() / 2).enumerate() {
-                *byte =
-                    u8::from_str_radix(&word[2 * at..2 * at + 2], 16).map_err(|_| NotAHistory)?;
-            }
-            Ok(event)
-        });
-        let watch = words.next().ok_or(NotAHistory)??[0];
-        Ok(Self { watch, events: words.collect::<Result<_, _>>()? })
     }
 }

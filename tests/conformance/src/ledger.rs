@@ -1,4 +1,4 @@
-//! What a store may hold, by what it answered, and which law an answer breaks that cannot be.
+//! The tasks that a store may hold, by its answers, and the law that an impossible answer breaks.
 //!
 //! An accepted commit names the revision that it comes from, so the accepted ones form one chain,
 //! and there are no orders to search through.
@@ -8,7 +8,7 @@ use core::fmt::Debug;
 use task_lifecycle::{Revision, Task};
 
 use crate::Law;
-use crate::call::{Answer, Call, Request, Write, difference, show};
+use crate::call::{Answer, Call, Heard, Request, Write, difference, show};
 
 /// A broken law.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Breach {
     pub(crate) law: Law,
     pub(crate) expected: String,
     pub(crate) seen: String,
-    /// What it is worth as evidence: the lower, the more it tells. [`VAGUE`] is what may be another
+    /// Its worth as evidence: the lower, the more it tells. [`VAGUE`] is what may be another
     /// fault, seen from outside.
     pub(crate) rank: u8,
 }
@@ -31,7 +31,7 @@ struct World<T> {
     late: Vec<usize>,
 }
 
-/// What happened since everybody saw a task right, for naming the law that a difference breaks:
+/// The last event since everybody saw a task right, for naming the law that a difference breaks:
 /// the last is blamed first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Since {
@@ -50,12 +50,12 @@ pub(crate) struct Row<I, T> {
     given_up: Vec<Write<T>>,
     /// All that the task certainly was, none first.
     versions: Vec<Option<Task<T>>>,
-    /// Who changed it last.
+    /// The client that changed it last.
     pub(crate) writer: usize,
     since: Since,
-    /// Whether calls about it overlapped since everybody saw it right, or one was given up.
+    /// True if calls about it overlapped since everybody saw it right, or one was given up.
     disturbed: bool,
-    /// Whether a commit was refused that a call in flight may have stopped: see
+    /// True if a commit was refused that a call in flight may have stopped: see
     /// [`Row::needs_a_commit`].
     excused: bool,
 }
@@ -68,7 +68,7 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
         Self { id, worlds, given_up, versions, writer, since, disturbed: false, excused: false }
     }
 
-    /// What the task is, or may be.
+    /// Returns the task as it is, or may be.
     pub(crate) fn task(&self) -> Option<&Task<T>> {
         self.worlds.first().and_then(|world| world.task.as_ref())
     }
@@ -77,26 +77,29 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
         self.worlds.len() == 1 && self.worlds[0].late.is_empty()
     }
 
-    /// Whether there never was a task of this name, and may be none now.
+    /// True if there never was a task of this name, and may be none now.
     pub(crate) fn is_free(&self) -> bool {
         self.versions.iter().all(Option::is_none) && self.is_certain()
     }
 
-    /// Whether the task was deleted, or may be.
     fn is_gone(&self) -> bool {
         self.worlds.iter().all(|world| world.task.is_none())
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.is_gone() && !self.is_free()
     }
 
     pub(crate) fn was(&self, task: Option<&Task<T>>) -> bool {
         self.versions.iter().any(|version| version.as_ref() == task)
     }
 
-    /// Whether a write from this revision may be accepted.
+    /// True if a write from this revision may be accepted.
     pub(crate) fn is_at(&self, from: Option<Revision>) -> bool {
         self.worlds.iter().any(|world| world.is_at(from))
     }
 
-    /// Whether a commit must be seen to be accepted before the end: one was refused, as it may be
+    /// True if a commit must be seen to be accepted before the end: one was refused, as it may be
     /// while a call that was given up is under way, and that must not go on for ever.
     pub(crate) fn needs_a_commit(&self) -> bool {
         self.excused && !self.is_gone()
@@ -118,6 +121,21 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
             self.versions.push(self.worlds[0].task.clone());
         }
         true
+    }
+
+    /// Takes what two clients were told whose calls overlapped: one of the orders must do.
+    fn told_both(&mut self, one: &Told<'_, T>, two: &Told<'_, T>, abandoned: bool) -> bool {
+        // A reader may abort a writer, and so may a writer that cannot win itself. Of two that can,
+        // one must win.
+        let can_win = |told: &Told<'_, T>| matches!(told, Told::Wrote(w, _) if self.is_at(w.from));
+        let may_conflict = abandoned || !(can_win(one) && can_win(two));
+        let in_order = |first, second| {
+            let worlds = self.after(&self.worlds, first, may_conflict);
+            self.after(&worlds, second, may_conflict)
+        };
+        let mut worlds = in_order(one, two);
+        worlds.extend(in_order(two, one));
+        self.keep(worlds)
     }
 
     /// The worlds in which this can be told, as they are afterwards. `may_conflict`: a refusal
@@ -147,8 +165,8 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
                     if current && *answer != Some(false) {
                         next.push(World { task: write.to.clone(), late: world.late.clone() });
                     }
-                    let excused = !current || may_conflict || !world.late.is_empty();
-                    if answer.is_none() || *answer == Some(false) && excused {
+                    let is_excused = !current || may_conflict;
+                    if answer.is_none() || *answer == Some(false) && is_excused {
                         next.push(world);
                     }
                 }
@@ -169,7 +187,7 @@ impl<T> World<T> {
     }
 }
 
-/// What an answer tells of a task.
+/// The news of a task in an answer.
 enum Told<'a, T> {
     /// That the outcome is unknown, of a call that changes nothing.
     Nothing,
@@ -181,15 +199,17 @@ enum Told<'a, T> {
 /// All tasks of a store.
 pub(crate) struct Ledger<I, T> {
     pub(crate) rows: Vec<Row<I, T>>,
-    /// Whether an error of the store may mean that it happened.
+    /// True if an error of the store may mean that it happened.
     loses_answers: bool,
-    /// Whether calls overlapped, or one was given up.
+    /// True if calls overlapped, or one was given up.
     disturbed: bool,
+    /// True if a call was given up, and so may still be under way.
+    abandoned: bool,
 }
 
 impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     pub(crate) const fn new(loses_answers: bool) -> Self {
-        Self { rows: Vec::new(), loses_answers, disturbed: false }
+        Self { rows: Vec::new(), loses_answers, disturbed: false, abandoned: false }
     }
 
     /// Adds a task by its name. Returns its number.
@@ -199,27 +219,24 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     }
 
     /// Takes the answer to a call that was made alone.
-    pub(crate) fn settle(
-        &mut self,
-        call: &Call<I, T>,
-        answer: &Answer<I, T>,
-    ) -> Result<(), Breach> {
+    pub(crate) fn settle(&mut self, heard: &Heard<I, T>) -> Result<(), Breach> {
+        let Heard { call, answer } = heard;
+        if self.is_lost(heard) {
+            return Ok(());
+        }
         if let (Request::Create(task), Answer::Created(id)) = (&call.request, answer) {
             self.push(id.clone(), Some(task.clone()), call.client);
-        } else if !matches!(answer, Answer::NotSupported) && !self.can_be(call, answer, false) {
-            return Err(self.breach(call, answer));
+        } else if !self.can_be(heard, self.abandoned) {
+            return Err(self.breach(heard));
         }
-        self.note(call, answer);
+        self.note(heard);
         Ok(())
     }
 
     /// Takes the answers to calls that overlapped.
-    pub(crate) fn settle_both(
-        &mut self,
-        calls: &mut [(Call<I, T>, Answer<I, T>); 2],
-    ) -> Result<(), Breach> {
+    pub(crate) fn settle_both(&mut self, both: &mut [Heard<I, T>; 2]) -> Result<(), Breach> {
         self.disturbed = true;
-        for (call, answer) in &mut *calls {
+        for Heard { call, answer } in &mut *both {
             if let (Request::Create(task), Answer::Created(id)) = (&call.request, &*answer) {
                 call.row = self.push(id.clone(), Some(task.clone()), call.client);
             }
@@ -227,33 +244,35 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
                 row.disturbed = true;
             }
         }
-        let [(one, a), (two, b)] = &*calls;
-        let told = [self.told(one, a), self.told(two, b)];
-        if let (true, [Some(first), Some(second)]) = (one.row == two.row, &told) {
-            if !self.rows[one.row].told_both(first, second) {
-                return Err(self.breach_of_both([(one, a), (two, b)]));
+        let [one, two] = &*both;
+        let (told, is_one) = ([self.told(one), self.told(two)], one.call.row == two.call.row);
+        if let (true, [Some(first), Some(second)]) = (is_one, &told) {
+            if !self.rows[one.call.row].told_both(first, second, self.abandoned) {
+                return Err(self.breach_of_both(one, two));
             }
         } else {
-            for (call, answer) in &*calls {
-                let is_new = matches!(answer, Answer::Created(_) | Answer::NotSupported);
-                let is_lost = self.loses_answers && call.request.write().is_none();
-                if is_new || is_lost && matches!(answer, Answer::Error(_)) {
-                    continue;
-                }
-                if !self.can_be(call, answer, true) {
-                    return Err(self.breach_meanwhile(call, answer));
+            for heard in [one, two] {
+                let is_new = matches!(heard.answer, Answer::Created(_));
+                if !is_new && !self.is_lost(heard) && !self.can_be(heard, true) {
+                    return Err(self.breach(heard));
                 }
             }
         }
-        for (call, answer) in &*calls {
-            self.note(call, answer);
+        for heard in both {
+            self.note(heard);
         }
         Ok(())
     }
 
+    /// True if it is an error that tells nothing.
+    fn is_lost(&self, Heard { call, answer }: &Heard<I, T>) -> bool {
+        let is_read = matches!(call.request, Request::Create(_) | Request::Load(_));
+        self.loses_answers && is_read && matches!(answer, Answer::Error(_))
+    }
+
     /// Notes a call that was given up: it happens now, later, or never.
     pub(crate) fn give_up(&mut self, call: &Call<I, T>) {
-        self.disturbed = true;
+        (self.disturbed, self.abandoned) = (true, true);
         if let (Some(row), Some(write)) = (self.rows.get_mut(call.row), call.request.write()) {
             row.disturbed = true;
             for world in &mut row.worlds {
@@ -270,14 +289,15 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
         }
     }
 
-    /// Notes that every client saw a task right.
-    pub(crate) fn seen_right(&mut self, row: usize) {
-        let row = &mut self.rows[row];
-        row.since = Since::Changed;
-        row.disturbed = !row.is_certain(); // what was given up may still come
+    /// Notes that every client saw every task right.
+    pub(crate) fn seen_right(&mut self) {
+        for row in &mut self.rows {
+            row.since = Since::Changed;
+            row.disturbed = !row.is_certain(); // what was given up may still come
+        }
     }
 
-    fn told<'a>(&self, call: &Call<I, T>, answer: &'a Answer<I, T>) -> Option<Told<'a, T>> {
+    fn told<'a>(&self, Heard { call, answer }: &'a Heard<I, T>) -> Option<Told<'a, T>> {
         Some(match (call.request.write(), answer) {
             (None, Answer::Loaded(task)) => Told::Seen(task.as_ref()),
             (Some(write), Answer::Written(accepted)) => Told::Wrote(write, Some(*accepted)),
@@ -288,58 +308,51 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     }
 
     /// Takes what an answer tells of a task; false if it cannot be.
-    fn can_be(&mut self, call: &Call<I, T>, answer: &Answer<I, T>, may_conflict: bool) -> bool {
-        let Some(told) = self.told(call, answer) else { return false };
-        let Some(row) = self.rows.get_mut(call.row) else { return false };
+    fn can_be(&mut self, heard: &Heard<I, T>, may_conflict: bool) -> bool {
+        let Some(told) = self.told(heard) else { return false };
+        let Some(row) = self.rows.get_mut(heard.call.row) else { return false };
         match &told {
-            Told::Seen(task) if row.is_certain() => row.task() == *task,
-            _ => {
-                let is_refusal = matches!(&told, Told::Wrote(_, Some(false)));
-                row.excused |= is_refusal && !row.is_certain();
-                row.excused &= !matches!(&told, Told::Wrote(_, Some(true)));
-                row.keep(row.after(&row.worlds, &told, may_conflict))
-            }
+            Told::Seen(task) if row.is_certain() => return row.task() == *task,
+            Told::Wrote(_, Some(false)) => row.excused |= self.abandoned,
+            Told::Wrote(_, Some(true)) => row.excused = false,
+            _ => {}
         }
+        row.keep(row.after(&row.worlds, &told, may_conflict))
     }
 
     /// Notes what an answer means for the naming of laws.
-    fn note(&mut self, call: &Call<I, T>, answer: &Answer<I, T>) {
-        let is_changed = match answer {
-            Answer::Loaded(_) => return,
-            Answer::Created(_) | Answer::Written(true) => true,
-            _ => false,
-        };
+    fn note(&mut self, Heard { call, answer }: &Heard<I, T>) {
+        let is_changed = matches!(answer, Answer::Created(_) | Answer::Written(true));
         if let (Answer::Error(_), Some(row)) = (answer, self.rows.get_mut(call.row)) {
-            row.disturbed = true; // it is unknown whether it happened
-            self.disturbed = true;
+            // It is unknown whether it happened.
+            (row.disturbed, self.disturbed) = (true, true);
         }
         for (number, row) in self.rows.iter_mut().enumerate() {
-            if !is_changed {
-                row.since = row.since.max(Since::Refused);
-            } else if number == call.row {
-                row.since = Since::Changed;
-                row.writer = call.client;
-            } else {
-                row.since = row.since.max(Since::OthersChanged);
-            }
+            let since = match answer {
+                Answer::Loaded(_) => Since::Changed,
+                _ if !is_changed => Since::Refused,
+                _ if number != call.row => Since::OthersChanged,
+                _ => {
+                    (row.since, row.writer) = (Since::Changed, call.client);
+                    Since::Changed
+                }
+            };
+            row.since = row.since.max(since);
         }
     }
 
     /// Names the law that an answer breaks to a call that was made alone.
-    pub(crate) fn breach(&self, call: &Call<I, T>, answer: &Answer<I, T>) -> Breach {
-        if let Answer::Loaded(seen) = answer {
-            return self.breach_seen(call.row, seen.as_ref());
-        }
+    fn breach(&self, heard: &Heard<I, T>) -> Breach {
+        let Heard { call, answer } = heard;
         let Some(row) = self.rows.get(call.row) else {
             let expected = "the task is stored and named".into();
             return self.found(Law::NoError, expected, answer.words());
         };
-        let write = call.request.write();
+        let from = call.request.write().map(|write| write.from);
         let law = match (&call.request, answer) {
+            (_, Answer::Loaded(seen)) => return self.breach_seen(call.row, seen.as_ref()),
             (Request::CreateAs(..), Answer::Written(true)) => Law::TakenIsRefused,
-            (Request::Commit(..), Answer::Written(true)) if row.is_gone() && !row.is_free() => {
-                Law::DeletedIsGone
-            }
+            (Request::Commit(..), Answer::Written(true)) if row.is_deleted() => Law::DeletedIsGone,
             (_, Answer::Written(true)) if row.disturbed => Law::OneWins,
             (Request::Delete(..), Answer::Written(true)) => Law::StaleDeleteIsRefused,
             (_, Answer::Written(true)) => Law::StaleIsRefused,
@@ -348,16 +361,14 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
             (_, Answer::Error(_)) if row.is_gone() => Law::AbsenceIsNoError,
             _ => Law::NoError,
         };
-        let is = show(row.task());
-        let expected = match write {
-            Some(write) if row.is_at(write.from) => {
-                format!("accepted, for task {} is: {is}", call.row + 1)
-            }
-            Some(_) => format!("refused, for task {} is: {is}", call.row + 1),
-            None => format!("task {}: {is}", call.row + 1),
+        let due = match from {
+            Some(from) if row.is_at(from) => "accepted, for ",
+            Some(_) => "refused, for ",
+            None => "",
         };
+        let expected = format!("{due}task {} is: {}", call.row + 1, show(row.task()));
         let mut breach = self.found(law, expected, answer.words());
-        if self.disturbed && write_is_answered(answer) {
+        if self.disturbed && !matches!(answer, Answer::None(_)) {
             // What went wrong may have gone wrong before, and unseen.
             breach.rank = VAGUE;
         }
@@ -368,65 +379,53 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     fn breach_seen(&self, number: usize, seen: Option<&Task<T>>) -> Breach {
         let row = &self.rows[number];
         let is_others = |row: &Row<_, _>| seen.is_some() && row.was(seen);
-        let is_deleted = row.is_gone() && !row.is_free();
         let law = match row.since {
-            _ if row.disturbed && row.was(seen) && is_deleted => Law::DeletedIsGone,
-            _ if row.disturbed && row.was(seen) => Law::NeverOlder,
-            _ if row.disturbed && self.rows.iter().any(is_others) => Law::OthersAreUntouched,
-            _ if row.disturbed => Law::SeenWhole,
+            _ if row.disturbed => match (row.was(seen), row.is_deleted()) {
+                (true, true) => Law::DeletedIsGone,
+                (true, false) => Law::NeverOlder,
+                _ if self.rows.iter().any(is_others) => Law::OthersAreUntouched,
+                _ => Law::SeenWhole,
+            },
             Since::Reopened => Law::SurvivesCrash,
             Since::Refused => Law::RefusalWritesNothing,
             _ if row.is_free() => Law::SeenWhole,
-            _ if is_deleted => Law::DeletedIsGone,
+            _ if row.is_deleted() => Law::DeletedIsGone,
             Since::OthersChanged => Law::OthersAreUntouched,
             Since::Changed => Law::StoredWhole,
         };
-        let (expected, seen) = difference(row.task(), seen);
-        let task = format!("task {}: ", number + 1);
-        self.found(law, task.clone() + &expected, task + &seen)
-    }
-
-    /// Names the law that an answer breaks to a call that overlapped another.
-    fn breach_meanwhile(&self, call: &Call<I, T>, answer: &Answer<I, T>) -> Breach {
-        let (Answer::Loaded(seen), Some(row)) = (answer, self.rows.get(call.row)) else {
-            return self.breach(call, answer);
-        };
-        let law = if row.was(seen.as_ref()) { Law::NeverOlder } else { Law::SeenWhole };
-        let task = show(row.task());
-        let expected = format!("task {} as it is, or as it was committed: {task}", call.row + 1);
-        self.found(law, expected, answer.words())
+        let texts = difference(row.task(), seen);
+        let [expected, seen] = texts.map(|text| format!("task {}: {text}", number + 1));
+        self.found(law, expected, seen)
     }
 
     /// Names the law that answers break to calls about one task which overlapped.
-    fn breach_of_both(&self, pair: [(&Call<I, T>, &Answer<I, T>); 2]) -> Breach {
-        let [(one, a), (two, b)] = pair;
-        let from = |call: &Call<I, T>| call.request.write().and_then(|write| write.from);
-        match (a, b) {
+    fn breach_of_both(&self, one: &Heard<I, T>, two: &Heard<I, T>) -> Breach {
+        let from = |it: &Heard<I, T>| it.call.request.write().and_then(|write| write.from);
+        let (law, expected, seen) = match (&one.answer, &two.answer) {
+            (Answer::Written(false), Answer::Written(false)) => {
+                (Law::CurrentIsAccepted, "one of the two is accepted", "both are refused")
+            }
             (Answer::Written(true), Answer::Written(true)) if from(one) == from(two) => {
-                let takes_name = matches!(one.request, Request::CreateAs(..));
+                let takes_name = matches!(one.call.request, Request::CreateAs(..));
                 let law = if takes_name { Law::TakenIsRefused } else { Law::OneWins };
-                let expected = "one of the two is refused, for both come from one revision";
-                self.found(law, expected.into(), "both are accepted".into())
+                (law, "one is refused, for both come from one revision", "both are accepted")
             }
             (Answer::Written(true), Answer::Written(true)) => {
-                let one_is_stale = !self.rows[one.row].is_at(from(one));
+                let one_is_stale = !self.rows[one.call.row].is_at(from(one));
                 let (stale, other) = if one_is_stale { (one, two) } else { (two, one) };
-                let law = match (&stale.request, &other.request) {
+                let law = match (&stale.call.request, &other.call.request) {
                     (Request::Commit(..), Request::Delete(..)) => Law::DeletedIsGone,
                     (Request::Delete(..), _) => Law::StaleDeleteIsRefused,
                     _ => Law::StaleIsRefused,
                 };
-                let revision = from(stale).map_or("none".into(), |from| from.to_string());
-                let expected = format!("refused, what comes from revision {revision}");
-                self.found(law, expected, "both are accepted".into())
+                (law, "the one from a stale copy is refused", "both are accepted")
             }
-            (Answer::Written(false), Answer::Written(false)) => {
-                let expected = "one of the two is accepted".into();
-                self.found(Law::CurrentIsAccepted, expected, "both are refused".into())
+            (Answer::Written(false), _) | (_, Answer::Loaded(_)) => {
+                return self.breach(two);
             }
-            (Answer::Written(false), _) | (_, Answer::Loaded(_)) => self.breach_meanwhile(two, b),
-            _ => self.breach_meanwhile(one, a),
-        }
+            _ => return self.breach(one),
+        };
+        self.found(law, expected.into(), seen.into())
     }
 
     pub(crate) fn found(&self, law: Law, expected: String, seen: String) -> Breach {
@@ -436,7 +435,7 @@ impl<I: Clone + Debug, T: Clone + PartialEq + Debug> Ledger<I, T> {
     }
 }
 
-/// What a broken law is worth as evidence once calls overlapped: then an error may be half a row,
+/// The worth of a broken law as evidence once calls overlapped: then an error may be half a row,
 /// which cannot be read.
 pub(crate) const fn rank(law: Law) -> u8 {
     match law {
@@ -444,26 +443,5 @@ pub(crate) const fn rank(law: Law) -> u8 {
         Law::SeenWhole | Law::DeletedIsGone => 2,
         Law::NeverOlder | Law::OthersAreUntouched => 3,
         _ => VAGUE,
-    }
-}
-
-const fn write_is_answered<I, T>(answer: &Answer<I, T>) -> bool {
-    !matches!(answer, Answer::Loaded(_) | Answer::Panicked(_) | Answer::Silent)
-}
-
-impl<I, T: Clone + PartialEq> Row<I, T> {
-    /// Takes what two clients were told whose calls overlapped: one of the orders must do.
-    fn told_both(&mut self, one: &Told<'_, T>, two: &Told<'_, T>) -> bool {
-        // A reader may abort a writer, and so may a writer that cannot win itself. Of two that can,
-        // one must win.
-        let can_win = |told: &Told<'_, T>| matches!(told, Told::Wrote(w, _) if self.is_at(w.from));
-        let may_conflict = !(can_win(one) && can_win(two));
-        let in_order = |first, second| {
-            let worlds = self.after(&self.worlds, first, may_conflict);
-            self.after(&worlds, second, may_conflict)
-        };
-        let mut worlds = in_order(one, two);
-        worlds.extend(in_order(two, one));
-        self.keep(worlds)
     }
 }

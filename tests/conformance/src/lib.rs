@@ -1,4 +1,4 @@
-//! A conformance suite for whatever keeps your tasks.
+#![doc = include_str!("../README.md")]
 
 mod call;
 mod drawn_histories;
@@ -18,12 +18,12 @@ pub use store::Store;
 pub use verdict::{Law, Report, Violation};
 
 /// Drives stores made by `open`, each empty or at least free of the suite's tasks, and panics with
-/// the story of the first [`Violation`].
+/// the story of a [`Violation`]. It needs no runtime, so the store may use any.
 ///
 /// # Panics
 ///
-/// If the store breaks a law, or if `open` panics. If no call of the store waited, so that none
-/// overlapped: such a store is for [`check_blocking`].
+/// If the store breaks a law, or if `open` panics. If no call of the store ever waited, so that
+/// none overlapped: such a store is for [`check_blocking`].
 pub async fn check<S: Store>(open: impl AsyncFnMut() -> S) {
     if let Err(violation) = find_violation(open).await {
         panic!("{violation}");
@@ -41,8 +41,7 @@ pub async fn check<S: Store>(open: impl AsyncFnMut() -> S) {
 /// If `open` panics.
 pub async fn find_violation<S: Store>(open: impl AsyncFnMut() -> S) -> Result<Report, Violation> {
     let seen = "no call of the store ever waited; `check_blocking` races threads instead";
-    let report = search::search(open).await;
-    report.and_then(|report| search::overlapped(report, seen)).map_err(|violation| *violation)
+    search::search(open).await.and_then(|report| search::tried(report, seen))
 }
 
 /// Drives stores made by `open` as [`check`] does, for a store whose methods never wait, and then
@@ -70,7 +69,7 @@ pub fn check_blocking<S: Store + Send>(open: impl FnMut() -> S) {
 pub fn find_violation_blocking<S: Store + Send>(
     open: impl FnMut() -> S,
 ) -> Result<Report, Violation> {
-    search::search_blocking(open).map_err(|violation| *violation)
+    search::search_blocking(open)
 }
 
 /// Races two threads that have a [handle](Store::another) each, for a store that waits: `block_on`

@@ -2,53 +2,49 @@
 //! answers are held against.
 
 use core::array;
-use core::ops::Range;
+use core::mem::{Discriminant, discriminant};
+use std::collections::HashMap;
+use std::sync::Arc;
 
-use task_lifecycle::{Draft, Event as Operation, Operation as Kind, Revision, Snapshot, Task};
+use task_lifecycle::{Draft, Snapshot, Task};
 
-use crate::call::{self, Answer, Request, Write, short};
+use crate::call::{self, Answer, AnswerOf, CallOf, Heard, HeardOf, Request, RequestOf};
 use crate::history::{
     AGAIN, AS_HELD, Ask, CHANGE, CLIENT, Event, FREE_NAME, Fate, History, MORE, PART, TASK, TEXT,
-    WAITS, Watch, ask, fate,
+    WAITS, ask, fate,
 };
 use crate::hostile::{COUNTERS, TEXTS};
 use crate::ledger::{Breach, Ledger, VAGUE};
-use crate::polling::{Clock, Fault, Flight, alone, hold, overlap, pause, step_aside};
+use crate::polling::{
+    Clock, Fault, Flight, NO_ANSWER, alone, hold, lock, overlap, pause, step_aside,
+};
 use crate::{Law, Report, Store};
 
 /// Ticks until a call counts as one that does not end.
 pub(crate) const PATIENCE: u64 = 3_000;
 
-/// How much longer it may take to make a handle than to answer.
-const OPENING: u64 = 4;
-
-/// How often a store that loses answers is asked again.
+/// The times that a store which loses answers is asked again, where that can do no harm.
 const TRIES: u32 = 32;
 
-/// No history has more tasks, so that the last name of a store that has had three times as many is
-/// free in every other.
+/// No history has more tasks, and none tries to create twice as many, so that the last name of a
+/// store that has had three times as many is free in every other.
 const MOST_TASKS: usize = 20;
 
-/// More than a history counts after a counter has come to the end of a column.
-const ROOM: u64 = 1_000;
-
-type Call<S> = call::Call<<S as Store>::Id, <S as Store>::Payload>;
-type Reply<S> = Answer<<S as Store>::Id, <S as Store>::Payload>;
-type Asked<S> = Request<<S as Store>::Id, <S as Store>::Payload>;
+type Kind<S> = Discriminant<RequestOf<S>>;
 
 /// A broken law, and the story of it.
 pub(crate) struct Found {
     pub(crate) breach: Breach,
     pub(crate) story: Vec<String>,
-    /// Whether it is that a call did not end.
-    pub(crate) is_silent: bool,
 }
 
-type Outcome<T = ()> = Result<T, Box<Found>>;
+type Outcome<T = ()> = Result<T, Found>;
+type Maybe<T> = Outcome<Option<T>>;
+type MaybeTask<S> = Maybe<Task<<S as Store>::Payload>>;
 
-/// What is known of the kind of store, from one history to the next.
+/// Knowledge of the kind of store, kept from one history to the next.
 pub(crate) struct Known<S: Store> {
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) report: Report,
     /// Ticks until a call counts as one that does not end.
     pub(crate) patience: u64,
@@ -56,25 +52,23 @@ pub(crate) struct Known<S: Store> {
     free_name: Option<S::Id>,
     /// Whether, as far as is known, clients may choose names.
     takes_names: bool,
-    /// Whether what was committed is seen if one waits; `None` until that was tried.
-    comes_late: Option<bool>,
-    /// How often a call of each kind waits.
-    waits: [u8; call::KINDS],
+    /// The waits of a call of each kind.
+    waits: HashMap<Kind<S>, u32>,
     /// Ticks that a slow call takes.
     slow: u64,
 }
 
 impl<S: Store> Known<S> {
-    /// Asks a store for a name that is free in every other.
-    pub(crate) async fn new(store: S) -> Self {
+    /// Asks a store for a name that is free in another, and so in all.
+    pub(crate) async fn new(open: &mut impl AsyncFnMut() -> S) -> Self {
+        let store = open().await;
         let mut known = Self {
             clock: Clock::new(),
             report: Report::default(),
             patience: PATIENCE,
             free_name: None,
             takes_names: true,
-            comes_late: None,
-            waits: [0; call::KINDS],
+            waits: HashMap::new(),
             slow: 0,
         };
         for _ in 0..3 * MOST_TASKS {
@@ -84,13 +78,14 @@ impl<S: Store> Known<S> {
                 Ok(Answer::Created(id)) => known.free_name = Some(id),
                 Ok(Answer::Error(_)) if S::LOSES_ANSWERS => {}
                 // It will be told as a story.
-                _ => {
-                    known.free_name = None;
-                    break;
-                }
+                _ => return Self { free_name: None, ..known },
             }
         }
-        known
+        // What is opened may be the same every time.
+        drop(store);
+        let (another, Some(id)) = (open().await, known.free_name.clone()) else { return known };
+        let load = alone(&known.clock, another.load(&id), known.patience).await.answer();
+        Self { free_name: known.free_name.filter(|_| !matches!(load, Ok(Ok(Some(_))))), ..known }
     }
 
     /// Ticks after which a call is stuck behind another.
@@ -104,19 +99,20 @@ impl<S: Store> Known<S> {
     }
 
     /// Learns from a call that was made alone.
-    fn learn(&mut self, kind: usize, ticks: u64, waits: u32) {
+    fn learn(&mut self, kind: Kind<S>, ticks: u64, waits: u32) {
         self.slow = ticks.max(self.slow - self.slow.div_ceil(16));
-        let waits = u8::try_from(waits).unwrap_or(u8::MAX);
         if waits > 0 {
-            self.waits[kind] = waits.max(self.waits[kind].saturating_sub(1));
+            let most = self.waits.entry(kind).or_default();
+            *most = waits.max(most.saturating_sub(1));
         }
     }
 
     /// Resolves after how many waits an event's call is held.
-    fn waits(&self, event: &mut Event, kind: usize) -> u32 {
+    fn waits(&self, event: &mut Event, request: &RequestOf<S>) -> u32 {
         if event[WAITS] >= PART {
-            let part = u32::from(event[WAITS] - PART) * u32::from(self.waits[kind]);
-            event[WAITS] = u8::try_from(part / u32::from(PART)).unwrap_or(0);
+            let most = self.waits.get(&discriminant(request)).copied().unwrap_or(0);
+            let part = u32::from(event[WAITS] - PART) * most / u32::from(PART);
+            event[WAITS] = u8::try_from(part).unwrap_or(0).min(PART - 1);
         }
         u32::from(event[WAITS]) + 1
     }
@@ -127,33 +123,28 @@ fn strange_task<S: Store>() -> Task<S::Payload> {
 }
 
 /// Plays a history. What of it depends on the store is written into the history.
-pub(crate) async fn play<S: Store>(
-    store: S,
-    history: &mut History,
-    known: &mut Known<S>,
-) -> Outcome {
-    known.clock.begin();
+pub(crate) async fn play<S: Store>(store: S, all: &mut History, known: &mut Known<S>) -> Outcome {
+    known.clock.forget(0);
     known.report.histories += 1;
     let mut play = Play {
         known,
         handles: vec![store],
         copies: array::from_fn(|_| Vec::new()),
-        sent: array::from_fn(|_| None),
         ledger: Ledger::new(S::LOSES_ANSWERS),
         free_row: None,
         texts: 0,
+        creates: 0,
         actor: 0,
-        touched: 0..0,
-        watch: history.watch(),
+        is_watched: all.watch == 0,
     };
     play.ask_for_another().await?;
-    let is_call = |event: &Event| !matches!(ask(event), Ask::Repeat | Ask::Reopen);
+    let is_call = |event: &Event| ask(event) != Ask::Reopen;
     let mut at = 0;
-    while let Some((event, rest)) = history.events[at..].split_first_mut() {
+    while let Some((event, rest)) = all.events[at..].split_first_mut() {
         let overlaps = !matches!(fate(event), Fate::Alone | Fate::GivenUp) && is_call(event);
         let meanwhile = rest.first_mut().filter(|next| overlaps && is_call(next));
         at += 1 + usize::from(meanwhile.is_some());
-        play.again_and_again(event, meanwhile).await?;
+        play.often(event, meanwhile).await?;
     }
     play.end().await
 }
@@ -164,17 +155,15 @@ struct Play<'a, S: Store> {
     handles: Vec<S>,
     /// The copies that each client holds, by task.
     copies: [Vec<Option<Task<S::Payload>>>; 2],
-    /// What each client sent last.
-    sent: [Option<Call<S>>; 2],
     ledger: Ledger<S::Id, S::Payload>,
     /// The task under a name that was free.
     free_row: Option<usize>,
     texts: u32,
-    /// Who acted last, and looks first.
+    /// The creates that were begun.
+    creates: usize,
+    /// The client that acted last, and looks first.
     actor: usize,
-    /// The tasks of the last event.
-    touched: Range<usize>,
-    watch: Watch,
+    is_watched: bool,
 }
 
 impl<S: Store> Play<'_, S> {
@@ -184,11 +173,7 @@ impl<S: Store> Play<'_, S> {
 
     /// Lets an event happen as often as it says, of which the story tells the first time and the
     /// last.
-    async fn again_and_again(
-        &mut self,
-        event: &mut Event,
-        mut meanwhile: Option<&mut Event>,
-    ) -> Outcome {
+    async fn often(&mut self, event: &mut Event, mut meanwhile: Option<&mut Event>) -> Outcome {
         let mut told = 0;
         for time in 0..=event[AGAIN] {
             if time > 1 {
@@ -199,13 +184,9 @@ impl<S: Store> Play<'_, S> {
             if !self.event(event, meanwhile.as_deref_mut()).await? {
                 break;
             }
-            match self.watch {
-                Watch::All => self.look(0..self.ledger.rows.len()).await?,
-                Watch::Changed => self.look(self.touched.clone()).await?,
-                Watch::End => {}
-            }
+            self.look_if_watched().await?;
             if time == 0 {
-                told = self.known.clock.story().len();
+                told = lock(&self.known.clock.story).len();
             }
         }
         Ok(())
@@ -214,42 +195,35 @@ impl<S: Store> Play<'_, S> {
     /// Lets an event happen; false if there was nothing to do.
     async fn event(&mut self, event: &mut Event, meanwhile: Option<&mut Event>) -> Outcome<bool> {
         let client = usize::from(event[CLIENT] % 2);
-        match ask(event) {
-            Ask::Repeat => {
-                let Some(mut call) = self.sent[client].clone() else { return Ok(false) };
-                if !call.words.ends_with(" again") {
-                    call.words.push_str(" again");
-                }
+        if ask(event) == Ask::Reopen {
+            return self.reopen().await.map(|()| true);
+        }
+        let Some(row) = self.row(event) else { return Ok(false) };
+        let Some(next) = meanwhile else {
+            let Some(call) = self.prepare(event, (client, row)).await? else { return Ok(false) };
+            if fate(event) != Fate::GivenUp {
                 return self.send(call).await.map(|()| true);
             }
-            Ask::Reopen => return self.reopen().await.map(|()| true),
-            _ => {}
-        }
-        let Some(row) = self.row(event).await? else { return Ok(false) };
-        let Some(next) = meanwhile else {
-            let Some(call) = self.prepare(event, client, row).await? else { return Ok(false) };
-            if fate(event) == Fate::GivenUp {
-                let waits = self.known.waits(event, call.request.kind());
-                self.give_up(call, waits).await?;
-            } else {
-                self.send(call).await?;
-            }
-            return Ok(true);
+            let waits = self.known.waits(event, &call.request);
+            return self.give_up(call, waits).await.map(|()| true);
         };
         let other = (row + usize::from(next[TASK] % FREE_NAME)) % self.ledger.rows.len().max(1);
         // A delete may need a commit before it, so it is prepared first.
-        let (one, two) = if ask(next) == Ask::Delete {
-            let two = self.prepare(next, 1 - client, other).await?;
-            (self.prepare(event, client, row).await?, two)
-        } else {
-            let one = self.prepare(event, client, row).await?;
-            (one, self.prepare(next, 1 - client, other).await?)
+        let early = match ask(next) {
+            Ask::Delete => Some(self.prepare(next, (1 - client, other)).await?),
+            _ => None,
+        };
+        let one = self.prepare(event, (client, row)).await?;
+        let two = match early {
+            Some(two) => two,
+            None => self.prepare(next, (1 - client, other)).await?,
         };
         match (one, two) {
             (None, None) => return Ok(false),
             (Some(call), None) | (None, Some(call)) => self.send(call).await?,
             (Some(one), Some(two)) => {
-                let waits = self.known.waits(event, one.request.kind());
+                let is_held = fate(event) != Fate::Together;
+                let waits = if is_held { self.known.waits(event, &one.request) } else { 1 };
                 self.overlap([one, two], fate(event), waits).await?;
             }
         }
@@ -257,26 +231,21 @@ impl<S: Store> Play<'_, S> {
     }
 
     /// The number of the task that an event is about. `None` if there is none.
-    async fn row(&mut self, event: &Event) -> Outcome<Option<usize>> {
+    fn row(&mut self, event: &Event) -> Option<usize> {
         if ask(event) == Ask::Create {
-            return Ok(Some(self.ledger.rows.len()));
+            return Some(self.ledger.rows.len());
         }
         if event[TASK] >= FREE_NAME {
             if let (None, Some(id)) = (self.free_row, self.known.free_name.clone()) {
-                let found = self.make(0, &Request::Load(id.clone())).await;
-                if matches!(found, Answer::Loaded(Some(task)) if task == strange_task::<S>()) {
-                    self.known.free_name = None; // what is opened is the same every time
-                } else {
-                    let row = self.ledger.push(id, None, 0);
-                    self.free_row = Some(row);
-                    let line = format!("task {}: never created, named by another store", row + 1);
-                    self.known.clock.tell(line);
-                }
+                let row = self.ledger.push(id, None, 0);
+                self.free_row = Some(row);
+                let line = format!("task {}: never created, named by another store", row + 1);
+                self.known.clock.tell(line);
             }
-            return Ok(self.free_row);
+            return self.free_row;
         }
         let rows = self.ledger.rows.len();
-        Ok((rows > 0).then(|| usize::from(event[TASK]) % rows))
+        (rows > 0).then(|| usize::from(event[TASK]) % rows)
     }
 
     fn copy(&mut self, client: usize, row: usize) -> &mut Option<Task<S::Payload>> {
@@ -285,83 +254,56 @@ impl<S: Store> Play<'_, S> {
         &mut copies[row]
     }
 
-    /// What a client is about to do; `None` if there is nothing to do it to.
-    async fn prepare(
-        &mut self,
-        event: &Event,
-        client: usize,
-        row: usize,
-    ) -> Outcome<Option<Call<S>>> {
+    /// Prepares a client's next call; `None` if there is no task for it.
+    async fn prepare(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<CallOf<S>> {
         let rows = self.ledger.rows.len();
         if ask(event) == Ask::Create {
-            let task = Task::new(self.payload(event[TEXT]));
-            let call = call::Call::new(client, rows, Request::Create(task));
-            return Ok((rows + 1 < MOST_TASKS).then_some(call));
+            self.creates += 1;
+            let create = Request::Create(Task::new(self.payload(event[TEXT])));
+            let has_room = rows + 1 < MOST_TASKS && self.creates < 2 * MOST_TASKS;
+            return Ok(has_room.then(|| CallOf::<S>::new(client, rows, create)));
         }
         let Some(known) = self.ledger.rows.get(row) else { return Ok(None) };
         let (id, is_free) = (known.id.clone(), known.is_free());
-        let as_held = event[AS_HELD] > 0;
         let request = match ask(event) {
             Ask::Load => Request::Load(id),
-            // Nobody may take the name of a task that is gone; few stores know it.
-            Ask::CreateAs if self.known.takes_names && known.is_certain() => {
-                if !is_free && known.task().is_none() {
+            Ask::CreateAs => {
+                // Nobody may take the name of a task that is gone; few stores know it.
+                let is_there = known.is_certain() && known.task().is_some();
+                if !self.known.takes_names || !is_free && !is_there {
                     return Ok(None);
                 }
                 Request::CreateAs(id, Task::new(self.payload(event[TEXT])))
             }
-            Ask::Commit if is_free => {
-                let mut draft = Draft::new(strange_task::<S>());
-                let _ = draft.start();
-                Request::Commit(id, draft)
-            }
-            Ask::Delete if is_free => Request::Delete(id, Revision::new(1)),
-            Ask::Commit | Ask::Leap | Ask::Delete => {
-                return self.change(event, client, row, as_held).await;
-            }
-            Ask::CreateAs | Ask::Create | Ask::Repeat | Ask::Reopen => return Ok(None),
+            _ => return self.change(event, (client, row)).await,
         };
-        let mut call = call::Call::new(client, row, request);
-        if let Request::Commit(..) = call.request {
-            call.words = "start".into();
-        }
-        Ok(Some(call))
+        Ok(Some(CallOf::<S>::new(client, row, request)))
     }
 
-    /// What a client makes of its copy of a task.
-    async fn change(
-        &mut self,
-        event: &Event,
-        client: usize,
-        row: usize,
-        as_held: bool,
-    ) -> Outcome<Option<Call<S>>> {
-        let Some(task) = self.held(client, row, as_held).await? else { return Ok(None) };
+    /// Prepares a change of a client's copy of a task.
+    async fn change(&mut self, event: &Event, (client, row): (usize, usize)) -> Maybe<CallOf<S>> {
+        let as_held = event[AS_HELD] > 0 || self.ledger.rows[row].is_free();
+        let Some(mut task) = self.held(client, row, as_held).await? else { return Ok(None) };
         let known = &self.ledger.rows[row];
-        let id = known.id.clone();
+        let (id, is_stale) = (known.id.clone(), !known.is_at(Some(task.revision())));
         if ask(event) == Ask::Delete {
-            let is_stale = !known.is_at(Some(task.revision()));
             if task.status().is_active() && !(as_held && is_stale) {
                 let mut draft = Draft::new(task);
-                let reverts = draft.fail().is_ok_and(|done| done.reverted());
-                let call = call::Call::new(client, row, Request::Commit(id.clone(), draft));
-                self.send(Call::<S> { words: "fail".into(), reverts, ..call }).await?;
-                if self.watch == Watch::All {
-                    self.look(0..self.ledger.rows.len()).await?;
-                }
+                let _ = draft.fail();
+                self.send(CallOf::<S>::commit(client, row, (id.clone(), draft), "fail")).await?;
+                self.look_if_watched().await?;
                 // The copy that the commit left, if it was accepted.
                 let left = self.copy(client, row).clone();
-                let left = left.filter(|task| !task.status().is_active());
-                return Ok(left.map(|task| {
-                    call::Call::new(client, row, Request::Delete(id, task.revision()))
-                }));
+                match left.filter(|task| !task.status().is_active()) {
+                    Some(left) => task = left,
+                    None => return Ok(None),
+                }
             }
             let request = Request::Delete(id, task.revision());
-            return Ok(Some(call::Call::new(client, row, request)));
+            return Ok(Some(CallOf::<S>::new(client, row, request)));
         }
         let mut draft = Draft::new(task);
         let mut words = Vec::new();
-        let mut reverts = false;
         if ask(event) == Ask::Leap {
             let Some(task) = leap::<S>(&draft, event[TEXT]) else { return Ok(None) };
             *draft = task;
@@ -370,13 +312,10 @@ impl<S: Store> Play<'_, S> {
             let more = MORE.iter().filter_map(|&more| event[more].checked_sub(1));
             for change in [event[CHANGE]].into_iter().chain(more) {
                 let payload = self.payload(event[TEXT]);
-                let (word, reverted) = decide(&mut draft, change, payload);
-                words.push(word);
-                reverts |= reverted;
+                words.push(call::decide(&mut draft, usize::from(change), payload));
             }
         }
-        let call = call::Call::new(client, row, Request::Commit(id, draft));
-        Ok(Some(Call::<S> { words: words.join(" and "), reverts, ..call }))
+        Ok(Some(CallOf::<S>::commit(client, row, (id, draft), &words.join(" and "))))
     }
 
     fn payload(&mut self, text: u8) -> S::Payload {
@@ -387,136 +326,101 @@ impl<S: Store> Play<'_, S> {
         }
     }
 
-    /// The client's copy of a task, loaded now if it has none or wants what is there now.
-    async fn held(
-        &mut self,
-        client: usize,
-        row: usize,
-        as_held: bool,
-    ) -> Outcome<Option<Task<S::Payload>>> {
+    /// The client's copy of a task, loaded now if it has none or wants what is there now. Under a
+    /// name that is free, one that it made up.
+    async fn held(&mut self, client: usize, row: usize, as_held: bool) -> MaybeTask<S> {
         let copy = self.copy(client, row).clone();
         let known = &self.ledger.rows[row];
         let is_current = known.is_certain() && copy.as_ref() == known.task();
+        if known.is_free() {
+            return Ok(Some(strange_task::<S>()));
+        }
         if copy.is_some() && (as_held || is_current) {
             return Ok(copy);
         }
-        let request = Request::Load(known.id.clone());
-        let line = call::Call::<S::Id, S::Payload>::new(client, row, request).line();
+        let load = Request::Load(known.id.clone());
+        let line = CallOf::<S>::new(client, row, load).line();
         let line = self.known.clock.tell(line);
         let seen = self.see(client, row, Some(line)).await?;
-        let text = format!(": {}", call::show(seen.as_ref()));
-        self.known.clock.add(line, &text);
+        self.known.clock.add(line, &format!(": {}", call::show(seen.as_ref())));
         self.copy(client, row).clone_from(&seen);
         Ok(seen)
     }
 
-    /// Makes a call while no other is in flight. A store that loses answers is asked again, where
-    /// that can do no harm.
-    async fn make(&mut self, client: usize, request: &Asked<S>) -> Reply<S> {
-        let may_repeat = S::LOSES_ANSWERS && matches!(request.kind(), 0 | 2);
-        for attempt in 1.. {
+    /// Makes a call while no other is in flight.
+    async fn make(&mut self, client: usize, request: &RequestOf<S>) -> AnswerOf<S> {
+        let is_read = matches!(request, Request::Create(_) | Request::Load(_));
+        let mut last = String::new();
+        for _ in 0..TRIES {
             let (clock, patience) = (&self.known.clock, self.known.patience);
             let began = clock.now();
             let flight = alone(clock, call::ask(self.handle(client), request), patience).await;
             let (ticks, waits) = (clock.now() - began, flight.waits);
-            let answer = answered::<S>(flight.answer());
-            if !matches!(answer, Answer::Silent) {
-                self.known.learn(request.kind(), ticks, waits);
+            let answer = flight.answer().unwrap_or_else(Answer::None);
+            if !matches!(answer, Answer::None(_)) {
+                self.known.learn(discriminant(request), ticks, waits);
             }
-            if !(may_repeat && matches!(answer, Answer::Error(_)) && attempt < TRIES) {
-                return answer;
+            match answer {
+                Answer::Error(error) if S::LOSES_ANSWERS && is_read => last = error,
+                answer => return answer,
             }
         }
-        Answer::Silent
+        Answer::None(Fault::Panicked(format!("{TRIES} times an error: {last}")))
     }
 
-    async fn send(&mut self, mut call: Call<S>) -> Outcome {
+    async fn send(&mut self, mut call: CallOf<S>) -> Outcome {
         if let Request::Create(_) = call.request {
             call.row = self.ledger.rows.len();
         }
-        for attempt in 1.. {
-            let line = self.known.clock.tell(call.line());
-            let answer = self.make(call.client, &call.request).await;
-            self.known.clock.add(line, &format!(": {}", answer.words()));
-            self.settle(&call, &answer)?;
-            let lost = S::LOSES_ANSWERS && matches!(answer, Answer::Error(_));
-            let Some(Write { from, .. }) = call.request.write().filter(|_| lost) else { break };
-            // The outcome is unknown: look, and if it did not happen, send it again.
-            if self.watch != Watch::All {
-                break;
-            }
-            self.see(call.client, call.row, None).await?;
-            if !self.ledger.rows[call.row].is_at(from) {
-                break;
-            }
-            if attempt == TRIES {
-                let expected = "now and then another answer than an error".into();
-                let breach = self.ledger.found(Law::NoError, expected, answer.words());
-                return Err(self.found(breach, &answer));
-            }
-        }
-        self.remember(call);
-        Ok(())
-    }
-
-    /// What a client may send again: a create would make another task.
-    fn remember(&mut self, call: Call<S>) {
-        if matches!(call.request, Request::Commit(..) | Request::Delete(..)) {
-            let client = call.client;
-            self.sent[client] = Some(call);
-        }
+        let line = self.known.clock.tell(call.line());
+        let answer = self.make(call.client, &call.request).await;
+        self.known.clock.add(line, &format!(": {}", answer.words()));
+        self.settle(Heard { call, answer })
     }
 
     /// Takes the answer to a call that was made alone.
-    fn settle(&mut self, call: &Call<S>, answer: &Reply<S>) -> Outcome {
-        self.ledger.settle(call, answer).map_err(|breach| self.found(breach, answer))?;
-        self.note(call, answer);
+    fn settle(&mut self, heard: HeardOf<S>) -> Outcome {
+        if let Err(breach) = self.ledger.settle(&heard) {
+            return Err(self.found(breach));
+        }
+        self.note(heard);
         Ok(())
     }
 
     /// Notes what an answer means for the client.
-    fn note(&mut self, call: &Call<S>, answer: &Reply<S>) {
+    fn note(&mut self, Heard { call, answer }: HeardOf<S>) {
         let (client, row) = (call.client, call.row);
         let report = &mut self.known.report;
-        match answer {
-            Answer::Written(true) if matches!(call.request, Request::Delete(..)) => {
-                report.deletes += 1;
-            }
-            Answer::Written(true) => {
-                report.commits += u32::from(matches!(call.request, Request::Commit(..)));
-                report.reverts += u32::from(call.reverts);
-            }
-            Answer::Written(false) => report.refused += 1,
-            Answer::NotSupported => self.known.takes_names = false,
+        match (&answer, &call.request) {
+            (Answer::Written(true), Request::Delete(..)) => report.deletes += 1,
+            (Answer::Written(true), Request::Commit(..)) => report.commits += 1,
+            (Answer::Written(false), _) => report.refused += 1,
+            (Answer::NotSupported, _) => self.known.takes_names = false,
             _ => {}
         }
-        let copy = match answer {
-            Answer::Loaded(task) => task.clone(),
-            Answer::Written(true) => call.request.write().and_then(|write| write.to),
+        *self.copy(client, row) = match (&answer, &call.request) {
+            (Answer::Loaded(task), _) => task.clone(),
+            (Answer::Created(_), Request::Create(task)) => Some(task.clone()),
+            (Answer::Written(true), request) => request.write().and_then(|write| write.to),
             // Load again, decide again.
             _ => None,
         };
-        *self.copy(client, row) = copy;
-        self.touched = row..row + 1;
-        if !matches!(answer, Answer::Loaded(_)) {
+        if !matches!(call.request, Request::Load(_)) {
             self.actor = client;
         }
     }
 
     /// Makes two calls that overlap.
-    async fn overlap(&mut self, [one, mut two]: [Call<S>; 2], fate: Fate, waits: u32) -> Outcome {
+    async fn overlap(&mut self, [one, mut two]: [CallOf<S>; 2], fate: Fate, waits: u32) -> Outcome {
         let (clock, patience) = (&self.known.clock, self.known.patience);
         let line = clock.tell(one.line());
         let mut first = Flight::new(call::ask(self.handle(one.client), &one.request));
-        let together = fate == Fate::Together;
-        hold(clock, &mut first, if together { 1 } else { waits }, patience).await;
+        hold(clock, &mut first, waits, patience).await;
         if first.has_ended() {
-            let answer = answered::<S>(first.answer());
+            let answer = first.answer().unwrap_or_else(Answer::None);
             clock.add(line, &format!(": {}", answer.words()));
-            self.settle_unless_lost(&one, &answer)?;
-            if self.watch == Watch::All {
-                self.look(0..self.ledger.rows.len()).await?;
-            }
+            self.settle(Heard { call: one, answer })?;
+            self.look_if_watched().await?;
             return self.send(two).await;
         }
         if one.row == two.row && matches!(one.request, Request::Create(_)) {
@@ -525,72 +429,52 @@ impl<S: Store> Play<'_, S> {
         let meanwhile = clock.tell(format!("meanwhile {}", two.line()));
         let other = if fate == Fate::HeldOnOneHandle { one.client } else { two.client };
         let mut second = Flight::new(call::ask(self.handle(other), &two.request));
-        let moment = if together { 0 } else { self.known.moment() };
+        let moment = if fate == Fate::Together { 0 } else { self.known.moment() };
         overlap(clock, [&mut first, &mut second], moment, patience).await;
-        let [a, b] = [first, second].map(|flight| answered::<S>(flight.answer()));
-        let how = if together { String::new() } else { format!(", held after wait {waits}") };
-        clock.add(line, &format!("{how}: {}", a.words()));
+        let [a, b] = [first, second].map(|flight| flight.answer().unwrap_or_else(Answer::None));
+        clock.add(line, &format!(", held after wait {waits}: {}", a.words()));
         clock.add(meanwhile, &format!(": {}", b.words()));
         self.known.report.overlapped += 2;
-        let mut calls = [(one, a), (two, b)];
-        if let Err(breach) = self.ledger.settle_both(&mut calls) {
-            let silent = calls.iter().any(|(_, answer)| matches!(answer, Answer::Silent));
-            let answer = if silent { &Answer::Silent } else { &calls[0].1 };
-            return Err(self.found(breach, answer));
+        let mut both = [Heard { call: one, answer: a }, Heard { call: two, answer: b }];
+        if let Err(breach) = self.ledger.settle_both(&mut both) {
+            return Err(self.found(breach));
         }
-        let rows = calls.each_ref().map(|(call, _)| call.row);
-        for (call, answer) in calls {
-            self.note(&call, &answer);
-            self.remember(call);
+        for heard in both {
+            self.note(heard);
         }
-        self.touched = rows[0].min(rows[1])..rows[0].max(rows[1]) + 1;
         Ok(())
     }
 
-    /// Takes an answer, unless it is an error that tells nothing.
-    fn settle_unless_lost(&mut self, call: &Call<S>, answer: &Reply<S>) -> Outcome {
-        let is_lost = S::LOSES_ANSWERS && call.request.write().is_none();
-        if is_lost && matches!(answer, Answer::Error(_)) {
-            return Ok(());
-        }
-        self.settle(call, answer)
-    }
-
     /// A client goes away while its call is under way.
-    async fn give_up(&mut self, call: Call<S>, waits: u32) -> Outcome {
+    async fn give_up(&mut self, call: CallOf<S>, waits: u32) -> Outcome {
         let clock = &self.known.clock;
         let line = clock.tell(call.line());
         let mut flight = Flight::new(call::ask(self.handle(call.client), &call.request));
         hold(clock, &mut flight, waits, self.known.patience).await;
         let is_stuck = flight.waits < waits;
-        let ended = match flight.give_up() {
-            None if is_stuck => Some(Err(Fault::Silent)),
-            ended => ended,
-        };
+        let ended = flight.give_up().or_else(|| is_stuck.then_some(Err(Fault::Silent)));
         if let Some(ended) = ended {
-            let answer = answered::<S>(ended);
+            let answer = ended.unwrap_or_else(Answer::None);
             clock.add(line, &format!(": {}", answer.words()));
-            self.settle_unless_lost(&call, &answer)?;
-            self.remember(call);
-            return Ok(());
+            return self.settle(Heard { call, answer });
         }
         clock.add(line, &format!(": given up after wait {waits}"));
         self.known.report.given_up += 1;
         self.ledger.give_up(&call);
-        self.actor = call.client;
         if call.row < self.ledger.rows.len() {
             *self.copy(call.client, call.row) = None;
-            self.touched = call.row..call.row + 1;
         }
-        self.remember(call);
         Ok(())
     }
 
-    /// Both clients look at tasks, the one who acted last first.
-    async fn look(&mut self, rows: Range<usize>) -> Outcome {
-        let rows = rows.start..rows.end.min(self.ledger.rows.len());
+    async fn look_if_watched(&mut self) -> Outcome {
+        if self.is_watched { self.look().await } else { Ok(()) }
+    }
+
+    /// Both clients look at all tasks, the one who acted last first.
+    async fn look(&mut self) -> Outcome {
         for client in [self.actor, 1 - self.actor] {
-            for row in rows.clone() {
+            for row in 0..self.ledger.rows.len() {
                 let seen = self.see(client, row, None).await?;
                 let copy = self.copy(client, row);
                 if copy.is_none() {
@@ -598,24 +482,21 @@ impl<S: Store> Play<'_, S> {
                 }
             }
         }
-        rows.for_each(|row| self.ledger.seen_right(row));
+        self.ledger.seen_right();
         Ok(())
     }
 
     /// Loads a task, which must be as the ledger has it. The line of the story is told already, or
     /// only if something is wrong.
-    async fn see(
-        &mut self,
-        viewer: usize,
-        row: usize,
-        line: Option<usize>,
-    ) -> Outcome<Option<Task<S::Payload>>> {
-        let call = call::Call::new(viewer, row, Request::Load(self.ledger.rows[row].id.clone()));
+    async fn see(&mut self, viewer: usize, row: usize, line: Option<usize>) -> MaybeTask<S> {
+        let call = CallOf::<S>::new(viewer, row, Request::Load(self.ledger.rows[row].id.clone()));
         let answer = self.make(viewer, &call.request).await;
-        let Err(mut breach) = self.ledger.settle(&call, &answer) else {
-            let Answer::Loaded(seen) = answer else { return Ok(None) };
+        let heard = Heard { call, answer };
+        let Err(mut breach) = self.ledger.settle(&heard) else {
+            let Answer::Loaded(seen) = heard.answer else { return Ok(None) };
             return Ok(seen);
         };
+        let Heard { call, answer } = heard;
         let line = line.unwrap_or_else(|| self.known.clock.tell(call.line()));
         self.known.clock.add(line, &format!(": {}", answer.words()));
         if let (Law::StoredWhole, Answer::Loaded(seen)) = (breach.law, &answer) {
@@ -623,11 +504,14 @@ impl<S: Store> Play<'_, S> {
             let was = known.was(seen.as_ref());
             if viewer != writer && self.sees_right(writer, row).await {
                 breach.law = Law::SeenByAll;
-            } else if was && self.comes_late(viewer, row).await {
-                breach.law = Law::NeverOlder;
+            } else if was {
+                pause(&self.known.clock, 30).await;
+                // Then it was stored, and the answer came before.
+                let is_late = self.sees_right(viewer, row).await;
+                breach.law = if is_late { Law::NeverOlder } else { breach.law };
             }
         }
-        Err(self.found(breach, &answer))
+        Err(self.found(breach))
     }
 
     async fn sees_right(&mut self, viewer: usize, row: usize) -> bool {
@@ -636,29 +520,11 @@ impl<S: Store> Play<'_, S> {
         matches!(answer, Answer::Loaded(seen) if seen.as_ref() == self.ledger.rows[row].task())
     }
 
-    /// Whether it is right after a while: then it was stored, and the answer came before.
-    async fn comes_late(&mut self, viewer: usize, row: usize) -> bool {
-        if let Some(late) = self.known.comes_late {
-            return late;
-        }
-        let mut late = false;
-        for ticks in [1, 4, 16, 64] {
-            pause(&self.known.clock, ticks).await;
-            late |= self.sees_right(viewer, row).await;
-        }
-        self.known.comes_late = Some(late);
-        late
-    }
-
     async fn ask_for_another(&mut self) -> Outcome {
-        let (clock, patience) = (&self.known.clock, OPENING * self.known.patience);
-        let flight = alone(clock, self.handles[0].another(), patience).await;
-        match flight.answer() {
-            Ok(another) => self.handles.extend(another),
-            Err(fault) => return self.fails("another handle is made", fault),
-        }
-        let handles = u32::try_from(self.handles.len()).unwrap_or(0);
-        self.known.report.handles = self.known.report.handles.max(handles);
+        let another = self.handles[0].another();
+        let another = self.opened("another handle is made", another).await?;
+        self.known.report.handles = 1 + u32::from(another.is_some());
+        self.handles.extend(another);
         Ok(())
     }
 
@@ -666,35 +532,34 @@ impl<S: Store> Play<'_, S> {
         // The other handle goes first, as with the process that had it.
         self.handles.truncate(1);
         let Some(store) = self.handles.pop() else { return Ok(()) };
-        let (clock, patience) = (&self.known.clock, OPENING * self.known.patience);
-        let flight = alone(clock, store.reopen(), patience).await;
-        match flight.answer() {
-            Ok(store) => self.handles.push(store),
-            Err(fault) => return self.fails("the store is reopened", fault),
-        }
+        let store = self.opened("the store is reopened", store.reopen()).await?;
+        self.handles.push(store);
         self.ask_for_another().await?;
         self.known.clock.tell("the store is reopened".into());
         self.known.report.reopened += 1;
         self.ledger.reopened();
-        self.look(0..self.ledger.rows.len()).await
+        self.look().await
     }
 
-    fn fails(&self, what: &str, fault: Fault) -> Outcome {
-        let answer = answered::<S>(Err(fault));
-        self.known.clock.tell(format!("{what}: {}", answer.words()));
-        let breach = self.ledger.found(Law::NoError, "a handle".into(), answer.words());
-        Err(self.found(breach, &answer))
+    /// Waits for a handle.
+    async fn opened<T>(&self, what: &str, opening: impl Future<Output = T>) -> Outcome<T> {
+        let (clock, patience) = (&self.known.clock, 4 * self.known.patience);
+        let fault = match alone(clock, opening, patience).await.answer() {
+            Ok(opened) => return Ok(opened),
+            Err(fault) => fault.words(),
+        };
+        clock.tell(format!("{what}: {fault}"));
+        Err(self.found(self.ledger.found(Law::NoError, "a handle".into(), fault)))
     }
 
-    fn found(&self, breach: Breach, answer: &Reply<S>) -> Box<Found> {
-        let is_silent = matches!(answer, Answer::Silent);
-        Box::new(Found { breach, story: self.known.clock.story(), is_silent })
+    fn found(&self, breach: Breach) -> Found {
+        Found { breach, story: lock(&self.known.clock.story).clone() }
     }
 
     /// Both clients look at everything. And where a commit was refused because a call that was
     /// given up may have been under way, one must be accepted now, or after a while.
     async fn end(&mut self) -> Outcome {
-        self.look(0..self.ledger.rows.len()).await?;
+        self.look().await?;
         for row in 0..self.ledger.rows.len() {
             let began = self.known.clock.now();
             let mut line = None;
@@ -703,18 +568,17 @@ impl<S: Store> Play<'_, S> {
                 let mut draft = Draft::new(task);
                 draft.edit(|payload| *payload = S::payload("in the end"));
                 let id = self.ledger.rows[row].id.clone();
-                let call = call::Call::new(0, row, Request::Commit(id, draft));
-                let call = Call::<S> { words: "edit".into(), ..call };
-                let told = line.unwrap_or_else(|| self.known.clock.story().len());
+                let call = CallOf::<S>::commit(0, row, (id, draft), "edit");
+                let told = line.unwrap_or_else(|| lock(&self.known.clock.story).len());
                 self.known.clock.forget(told);
                 line = Some(told);
                 self.send(call).await?;
                 if self.known.clock.now() - began > self.known.patience {
+                    let (law, rank) = (Law::CurrentIsAccepted, VAGUE);
                     let expected = "accepted, once what was given up is over".into();
-                    let mut breach =
-                        self.ledger.found(Law::CurrentIsAccepted, expected, "refused".into());
-                    breach.rank = VAGUE;
-                    return Err(self.found(breach, &Answer::Silent));
+                    let seen = format!("{NO_ANSWER} but refusals");
+                    let breach = Breach { law, expected, seen, rank };
+                    return Err(self.found(breach));
                 }
                 pause(&self.known.clock, 1).await;
             }
@@ -723,37 +587,13 @@ impl<S: Store> Play<'_, S> {
     }
 }
 
-fn answered<S: Store>(answer: Result<Reply<S>, Fault>) -> Reply<S> {
-    answer.unwrap_or_else(|fault| match fault {
-        Fault::Panicked(text) => Answer::Panicked(short_text(&text)),
-        Fault::Silent => Answer::Silent,
-    })
-}
-
-fn short_text(text: &str) -> String {
-    short(&format_args!("{text}"), 400)
-}
-
-/// Makes a change: the next operation that is accepted, so that what is left out of a history does
-/// not change what follows; an edit always is. Returns its name, and whether it reverted.
-fn decide<T>(draft: &mut Draft<T>, change: u8, payload: T) -> (String, bool) {
-    let mut next = Kind::ALL.iter().filter(|&&kind| kind != Kind::Delete);
-    let next = next.by_ref().skip(usize::from(change));
-    let next = next.into_iter().find(|&&operation| draft.check(operation).is_ok());
-    let Some(&operation) = next else {
-        draft.edit(|current| *current = payload);
-        return ("edit".into(), false);
-    };
-    let done = Operation::new(operation, payload).map(|event| draft.apply(event));
-    (operation.to_string(), done.is_some_and(|done| done.is_ok_and(|done| done.reverted())))
-}
-
 /// Brings the counters to the end of a column, as many changes in one commit do. `None` if they are
 /// beyond it, or if the store does not keep such.
 fn leap<S: Store>(task: &Task<S::Payload>, counter: u8) -> Option<Task<S::Payload>> {
     let counter = COUNTERS[usize::from(counter) % COUNTERS.len()];
     let is_beyond = task.revision().get() >= counter || task.run().get() >= counter;
-    if is_beyond || counter.saturating_add(ROOM) > S::LARGEST_COUNTER {
+    // A history counts on from there.
+    if is_beyond || counter.saturating_add(1_000) > S::LARGEST_COUNTER {
         return None;
     }
     let snapshot = Snapshot::from(task.clone());

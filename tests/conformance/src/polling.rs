@@ -5,106 +5,90 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::task::Wake;
 use std::thread;
 
-const TICK: Duration = Duration::from_millis(1);
-
 /// Ticks until a thread that is stuck in a call is told of.
 const STUCK: u64 = 60_000;
 
 /// Ticks on a thread of its own, as there is no runtime to ask, and keeps the story, so that it
 /// can be told of a thread that is stuck.
-pub(crate) struct Clock(Arc<Shared>);
-
 #[derive(Default)]
-struct Shared {
+pub(crate) struct Clock {
     ticks: AtomicU64,
     waker: Mutex<Option<Waker>>,
     /// Calls, or polls of them, that a thread entered and left.
     entered: AtomicU64,
     left: AtomicU64,
-    story: Mutex<Vec<String>>,
+    pub(crate) story: Mutex<Vec<String>>,
 }
 
 impl Clock {
-    pub(crate) fn new() -> Self {
-        let shared = Arc::<Shared>::default();
-        let weak = Arc::downgrade(&shared);
+    pub(crate) fn new() -> Arc<Self> {
+        let clock = Arc::<Self>::default();
+        let weak = Arc::downgrade(&clock);
         thread::spawn(move || {
             let mut stuck = (0, 0);
             loop {
-                thread::sleep(TICK);
-                let Some(shared) = weak.upgrade() else { break };
-                stuck = shared.tick(stuck);
+                thread::sleep(Duration::from_millis(1)); // a tick
+                let Some(clock) = weak.upgrade() else { break };
+                stuck = clock.tick(stuck);
             }
         });
-        Self(shared)
+        clock
     }
 
     pub(crate) fn now(&self) -> u64 {
-        self.0.ticks.load(Ordering::Acquire)
+        self.ticks.load(Ordering::Acquire)
     }
 
     /// Notes that a thread enters a call, in which it may be stuck. Returns whether another thread
     /// is in one, too.
     pub(crate) fn enter(&self) -> bool {
-        self.0.entered.fetch_add(1, Ordering::SeqCst) != self.0.left.load(Ordering::SeqCst)
+        self.entered.fetch_add(1, Ordering::SeqCst) != self.left.load(Ordering::SeqCst)
     }
 
     pub(crate) fn leave(&self) {
-        self.0.left.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Begins a story.
-    pub(crate) fn begin(&self) {
-        lock(&self.0.story).clear();
+        self.left.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Tells what happens next. Returns the number of the line.
     pub(crate) fn tell(&self, line: String) -> usize {
-        let mut story = lock(&self.0.story);
+        let mut story = lock(&self.story);
         story.push(line);
         story.len() - 1
     }
 
     /// Adds to what was told.
     pub(crate) fn add(&self, line: usize, text: &str) {
-        if let Some(line) = lock(&self.0.story).get_mut(line) {
+        if let Some(line) = lock(&self.story).get_mut(line) {
             line.push_str(text);
         }
     }
 
     /// Forgets what was told from this line on.
     pub(crate) fn forget(&self, line: usize) {
-        lock(&self.0.story).truncate(line);
+        lock(&self.story).truncate(line);
     }
 
-    pub(crate) fn story(&self) -> Vec<String> {
-        lock(&self.0.story).clone()
-    }
-}
-
-impl Shared {
     /// Ticks, and tells once of a call in which a thread is stuck: nothing can take it back.
     fn tick(&self, (last, since): (u64, u64)) -> (u64, u64) {
         let now = self.ticks.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(waker) = lock(&self.waker).take() {
             waker.wake();
         }
-        let (left, entered) = (&self.left, &self.entered);
-        let (left, entered) = (left.load(Ordering::SeqCst), entered.load(Ordering::SeqCst));
-        if left == entered || left != last {
+        let left = self.left.load(Ordering::SeqCst);
+        if left == self.entered.load(Ordering::SeqCst) || left != last {
             return (left, now);
         }
         if now == since + STUCK {
             let story = lock(&self.story).join("\n");
             let text = format!("the store blocks its thread, for a minute by now:\n{story} …\n");
-            let _ = io::stderr().write_all(text.as_bytes());
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
         (last, since)
     }
@@ -114,19 +98,30 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why a call has no answer.
-#[derive(Clone, Debug)]
+/// The reason for a missing answer.
 pub(crate) enum Fault {
     Panicked(String),
     /// It did not end.
     Silent,
 }
 
+/// The text for a call that did not end.
+pub(crate) const NO_ANSWER: &str = "no answer";
+
+impl Fault {
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Panicked(text) => text.clone(),
+            Self::Silent => NO_ANSWER.into(),
+        }
+    }
+}
+
 /// A call that was begun.
 pub(crate) struct Flight<'a, T> {
     call: Option<Pin<Box<dyn Future<Output = T> + 'a>>>,
     bell: Arc<Bell>,
-    /// How often it has waited.
+    /// The times that it has waited.
     pub(crate) waits: u32,
     ended: Option<Result<T, Fault>>,
 }
@@ -143,7 +138,7 @@ impl<'a, T> Flight<'a, T> {
     /// Polls the call if it was woken. Only so is the number of its waits the same every time.
     fn poll(&mut self, clock: &Clock, context: &Context<'_>) {
         let Some(call) = &mut self.call else { return };
-        self.bell.rings_at(context.waker());
+        *lock(&self.bell.at) = Some(context.waker().clone());
         if self.bell.quiet.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -154,31 +149,22 @@ impl<'a, T> Flight<'a, T> {
         clock.leave();
         match polled {
             Ok(Poll::Pending) => self.waits += 1,
-            Ok(Poll::Ready(answer)) => self.end(Ok(answer)),
-            Err(text) => self.end(Err(Fault::Panicked(text))),
+            Ok(Poll::Ready(answer)) => self.ended = Some(Ok(answer)),
+            Err(text) => self.ended = Some(Err(Fault::Panicked(text))),
         }
-    }
-
-    fn end(&mut self, ended: Result<T, Fault>) {
-        self.ended = Some(ended);
-        if let Err(text) = self.drop_call() {
-            self.ended = Some(Err(Fault::Panicked(text)));
+        if self.has_ended() {
+            self.call = None;
         }
-    }
-
-    fn drop_call(&mut self) -> Result<(), String> {
-        let call = self.call.take();
-        quietly(|| drop(call))
     }
 
     /// The answer, of a call that was driven to its end.
     pub(crate) fn answer(self) -> Result<T, Fault> {
-        self.give_up().unwrap_or(Err(Fault::Silent))
+        self.ended.unwrap_or(Err(Fault::Silent))
     }
 
     /// Gives the call up, as a client does that goes away. `Some` if it had ended.
-    pub(crate) fn give_up(mut self) -> Option<Result<T, Fault>> {
-        match self.drop_call() {
+    pub(crate) fn give_up(self) -> Option<Result<T, Fault>> {
+        match quietly(|| drop(self.call)) {
             Ok(()) => self.ended,
             Err(text) => Some(Err(Fault::Panicked(text))),
         }
@@ -192,7 +178,7 @@ pub(crate) async fn alone<'a, T>(
     patience: u64,
 ) -> Flight<'a, T> {
     let mut flight = Flight::new(call);
-    drive(clock, &mut [&mut flight], patience, |calls| calls[0].has_ended()).await;
+    hold(clock, &mut flight, u32::MAX, patience).await;
     flight
 }
 
@@ -226,7 +212,7 @@ async fn drive<T>(
     let mut ticks = 0;
     let mut last = clock.now();
     poll_fn(|context| {
-        *lock(&clock.0.waker) = Some(context.waker().clone());
+        *lock(&clock.waker) = Some(context.waker().clone());
         let now = clock.now();
         ticks += u64::from(now != last);
         last = now;
@@ -259,18 +245,9 @@ pub(crate) async fn step_aside() {
 /// Wakes the task that polls a call, and remembers that it was this call.
 #[derive(Default)]
 struct Bell {
-    /// Whether it has not rung since the last poll.
+    /// True if it has not rung since the last poll.
     quiet: AtomicBool,
     at: Mutex<Option<Waker>>,
-}
-
-impl Bell {
-    fn rings_at(&self, waker: &Waker) {
-        let mut at = lock(&self.at);
-        if !at.as_ref().is_some_and(|at| at.will_wake(waker)) {
-            *at = Some(waker.clone());
-        }
-    }
 }
 
 impl Wake for Bell {
@@ -282,7 +259,7 @@ impl Wake for Bell {
 }
 
 std::thread_local! {
-    /// Whether a panic of this thread is an answer of the store's.
+    /// True if a panic of this thread is an answer of the store's.
     static QUIET: Cell<bool> = const { Cell::new(false) };
     static LAST: RefCell<String> = const { RefCell::new(String::new()) };
 }
@@ -294,7 +271,8 @@ pub(crate) fn quietly<R>(call: impl FnOnce() -> R) -> Result<R, String> {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |panicked| {
             if QUIET.get() {
-                LAST.replace(panicked.to_string().replace('\n', " "));
+                let text = panicked.to_string().replace('\n', " ");
+                LAST.replace(text.chars().take(400).collect());
             } else {
                 others(panicked);
             }
@@ -317,11 +295,6 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 
     let mut future = core::pin::pin!(future);
-    // Most do not wait at all.
-    let mut noop = Context::from_waker(Waker::noop());
-    if let Poll::Ready(output) = future.as_mut().poll(&mut noop) {
-        return output;
-    }
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
         match future.as_mut().poll(&mut Context::from_waker(&waker)) {

@@ -2,27 +2,31 @@ use core::fmt::Debug;
 
 use task_lifecycle::{Draft, Revision, Task};
 
-/// Where a program keeps its tasks: a table, a map, an actor.
+/// A program's keeper of tasks: a table, a map, an actor.
 #[expect(
     async_fn_in_trait,
     reason = "the suite asks for no `Send`, and whoever implements it writes `async fn`"
 )]
 pub trait Store: Sized {
-    /// What names a task.
+    /// The name of a task.
     type Id: Clone + Debug + Send;
-    /// What the program keeps about a task.
+    /// The payload that the program keeps about a task.
     type Payload: Clone + PartialEq + Debug + Send;
-    /// What goes wrong when nobody raced: an outage, a row that cannot be read.
+    /// An error when nobody raced: an outage, a row that cannot be read.
     type Error: Debug;
 
-    /// Whether an `Err` of [`commit`](Self::commit) or [`delete`](Self::delete) may mean that it
+    /// True if an `Err` of [`commit`](Self::commit) or [`delete`](Self::delete) may mean that it
     /// happened, in a calm run too.
     const LOSES_ANSWERS: bool = false;
 
-    /// The largest revision and run that the store keeps.
+    /// The largest revision and run that the store keeps. The suite goes to the ends of the columns
+    /// that people choose, up to 2⁶³, as if that many changes were committed at once. A store that
+    /// counts for itself says 0.
     const LARGEST_COUNTER: u64 = u64::MAX;
 
-    /// Makes a payload that has `text` in it.
+    /// Makes a payload that has `text` in it: the suite's texts are hostile. Put it into every
+    /// field that holds text, and leave an optional field out for some texts, such as those of odd
+    /// length: `COALESCE(?, old)` keeps what should go.
     fn payload(text: &str) -> Self::Payload;
 
     /// Stores a new task, and names it.
@@ -33,7 +37,8 @@ pub trait Store: Sized {
     async fn create(&self, task: &Task<Self::Payload>) -> Result<Self::Id, Self::Error>;
 
     /// Stores a new task under a name that its client chose: `Some(false)` if the name is taken.
-    /// `None` (the default): the store names its tasks itself.
+    /// `None` (the default): the store names its tasks itself. The suite takes free names from
+    /// another store that `open` made, and never that of a task that was deleted.
     ///
     /// # Errors
     ///
@@ -60,7 +65,9 @@ pub trait Store: Sized {
     /// # Errors
     ///
     /// An outage. A stale revision, a task that is gone and a serialization failure are
-    /// `Ok(false)`.
+    /// `Ok(false)`. So is a lock that another call holds, if it is not waited for (`NOWAIT`), also
+    /// one that was given up: a refusal then costs its client no more than another load. But such a
+    /// lock must go, for in the end a commit must be accepted.
     async fn commit(
         &self,
         id: &Self::Id,
@@ -80,7 +87,8 @@ pub trait Store: Sized {
         None
     }
 
-    /// Returns the store as it is found after a crash. The default does nothing.
+    /// Returns the store as it is found after a crash; the default is the store itself. The other
+    /// handle is dropped before.
     #[must_use]
     async fn reopen(self) -> Self {
         self

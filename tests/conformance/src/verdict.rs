@@ -1,10 +1,10 @@
 use core::fmt;
 
-/// What a store promises.
+/// A promise of a store.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum Law {
-    /// What was stored is loaded whole: status, revision, run, payload and previous state.
+    /// A stored task is loaded whole: status, revision, run, payload and previous state.
     StoredWhole,
     /// A commit or delete at the stored revision is accepted, and so is a new task under a free
     /// name.
@@ -13,7 +13,7 @@ pub enum Law {
     StaleIsRefused,
     /// A delete at another revision is refused.
     StaleDeleteIsRefused,
-    /// What is refused changes nothing.
+    /// A refused call changes nothing.
     RefusalWritesNothing,
     /// A deleted task is gone: it is not loaded, not committed to, and nothing takes its name.
     DeletedIsGone,
@@ -29,7 +29,7 @@ pub enum Law {
     NoError,
     /// Of two commits or deletes from one revision, one is refused.
     OneWins,
-    /// What is seen of a task was committed: no half of it, and nothing that was refused.
+    /// A task that is seen was committed: no half of it, and nothing that was refused.
     SeenWhole,
     /// No client is shown less than it was answered.
     NeverOlder,
@@ -46,16 +46,16 @@ pub enum Law {
 pub struct Violation {
     /// The law.
     pub law: Law,
-    /// What happened and what was answered, a line an event.
+    /// The events and their answers, a line each.
     pub story: Vec<String>,
-    /// What the law asks for.
+    /// The answer that the law asks for.
     pub expected: String,
-    /// What the store did.
+    /// The answer of the store.
     pub seen: String,
-    /// What plays the story again, as the environment variable `TASK_LIFECYCLE_REPLAY`. `None` if
-    /// it did not break the law again when it was played again.
+    /// The digits that play the story again, for the environment variable `TASK_LIFECYCLE_REPLAY`.
+    /// `None` if it broke no law when it was played again.
     pub replay: Option<String>,
-    /// What drew the story, for the environment variable `TASK_LIFECYCLE_SEED`.
+    /// The seed that drew the story, for the environment variable `TASK_LIFECYCLE_SEED`.
     pub seed: Option<u64>,
 }
 
@@ -85,7 +85,7 @@ impl fmt::Display for Violation {
 
 impl core::error::Error for Violation {}
 
-/// What the histories came across: a check that reached nothing would prove nothing.
+/// Counts of what the histories came across: a check that reached nothing would prove nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct Report {
@@ -95,11 +95,9 @@ pub struct Report {
     pub commits: u32,
     /// Commits and deletes that were refused.
     pub refused: u32,
-    /// Commits that brought a previous state back.
-    pub reverts: u32,
     /// Deletes that were accepted.
     pub deletes: u32,
-    /// How often the store was reopened.
+    /// Times that the store was reopened.
     pub reopened: u32,
     /// Handles that a store had: 1, or 2 if [`Store::another`](crate::Store::another) makes one.
     pub handles: u32,

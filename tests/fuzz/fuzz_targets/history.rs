@@ -1,10 +1,7 @@
 #![no_main]
-
-#[allow(dead_code)]
-#[path = "../../common/client.rs"]
+#[path = "../../it/client.rs"]
 mod client;
+#[path = "../../it/fuzzed.rs"]
 #[allow(dead_code)]
-#[path = "../../common/fuzzed.rs"]
 mod fuzzed;
-
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzzed::history(bytes));

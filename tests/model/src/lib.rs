@@ -1,44 +1,66 @@
 //! The races around one task, for a model checker.
 //!
-//! Two servers, two workers, a sweeper and an editor share a row, which is a [`Task`] of the crate
-//! itself, and a queue that delivers every message as often and as late as it likes. Everybody
-//! loads the row, decides on a copy and commits. Each load and each commit is a step, so anything
-//! can come between. Workers die, and the answer to a commit can be lost.
+//! `STORIES.md` tells what it is about.
 //!
-//! - `world`: who takes part, and what they can do to a task
+//! - `change`: what one commit does to a task
+//! - `world`: who takes part, and everything there is at one moment
 //! - `actions`: which steps can come next
-//! - `protocol`: how they go about it, step by step
-//! - `laws`: what must hold, and an onlooker that takes no part and knows what was committed
+//! - `protocol`: how everybody comes to a decision, and `commit`: what becomes of it
+//! - `laws`: what must hold, and `onlooker`: who knows what was committed
+//! - `happened`: what was seen to happen at least once
 //! - `faults`: the protocol without one of its precautions
-//! - `stories`: the shortest way in which that breaks a law
-//!
-//! [`Task`]: task_lifecycle::Task
+//! - `stories`: the shortest way in which that breaks a law, and the page `STORIES.md`
+
+/// An enum, each of its variants with a text.
+macro_rules! texts {
+    ($(#[$doc:meta])* $Name:ident { $($Variant:ident: $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $Name { $($Variant),* }
+
+        impl $Name {
+            pub const ALL: &[(Self, &'static str)] = &[$((Self::$Variant, $text)),*];
+        }
+    };
+}
+
+/// Adds a sentence to the story, if one is told.
+macro_rules! say {
+    ($step:expr, $($text:tt)*) => {
+        if $step.tells {
+            let text = format!($($text)*);
+            $step.said.push(text);
+        }
+    };
+}
 
 mod actions;
+mod change;
+mod commit;
 mod faults;
+mod happened;
 mod laws;
+mod onlooker;
 mod protocol;
 mod stories;
 mod world;
 
-use std::collections::HashSet;
-use std::sync::PoisonError;
-
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 pub use faults::Fault;
-pub use laws::{LAWS, Law};
-pub use protocol::{Happened, Protocol};
-pub use stories::{Violation, shortest_violation};
-pub use world::{Budget, Change};
+pub use happened::Happened;
+pub use laws::Law;
+pub use protocol::Protocol;
+pub use stories::{Story, page, shortest_story};
+pub use world::Budget;
 
 use actions::Action;
 use world::World;
 
-/// For the normal run of the tests.
-pub const SMALL: Budget = Budget { changes: 3, losses: 1 };
-/// For the slow run.
-pub const LARGE: [Budget; 2] = [Budget { changes: 4, losses: 1 }, Budget { changes: 3, losses: 2 }];
+/// The budgets that every run of the tests visits.
+pub const SMALL: [Budget; 3] = [[2, 1, 1], [1, 2, 1], [3, 0, 0]];
+/// The budgets that `--large` visits, and the number of states in each.
+pub const LARGE: [(Budget, usize); 2] = [([2, 2, 0], 3_555_454), ([3, 0, 1], 4_097_005)];
 
 impl Model for Protocol {
     type State = World;
@@ -53,29 +75,27 @@ impl Model for Protocol {
     }
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
-        Some(self.step(world, action, &mut |_| ()))
+        Some(self.step(world, action, false).0)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        LAWS.map(|(_, text, holds)| Property::always(text, holds)).into()
+        vec![Property::always("every law holds", |protocol, world| {
+            Law::ALL.iter().all(|(law, _)| law.holds(protocol, world))
+        })]
     }
 }
 
-/// What the checker found.
-pub struct Verdict {
-    pub states: usize,
-    pub broken: Vec<&'static str>,
-    pub happened: HashSet<Happened>,
-}
-
-/// Visits every state that the budget allows; stops when a law is broken.
-#[must_use]
-pub fn check(budget: Budget) -> Verdict {
-    let protocol = Protocol::new(budget, None);
-    let options = protocol.checker().threads(2).finish_when(HasDiscoveries::Any);
-    let checker = options.spawn_bfs().join();
-    // To list the broken laws the checker takes their steps once more, which are noted again.
-    let broken = checker.discoveries().into_keys().collect();
-    let happened = checker.model().happened.lock().unwrap_or_else(PoisonError::into_inner);
-    Verdict { states: checker.unique_state_count(), broken, happened: happened.clone() }
+/// Visits every state that the budget allows, and counts them; stops when a law is broken.
+///
+/// # Errors
+///
+/// A story that breaks a law.
+pub fn check(budget: Budget, happened: &Happened) -> Result<usize, Story> {
+    let options = Protocol::new(budget, None).checker().threads(2);
+    let checker = options.finish_when(HasDiscoveries::Any).spawn_bfs().join();
+    happened.add(&checker.model().happened);
+    match checker.discoveries().into_values().next() {
+        Some(path) => Err(stories::tell(checker.model(), &path.into_actions())),
+        None => Ok(checker.unique_state_count()),
+    }
 }

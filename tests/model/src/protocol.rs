@@ -1,275 +1,343 @@
-//! How everybody goes about it, step by step.
+//! The way of everybody to a decision, step by step.
 
-use std::collections::HashSet;
-use std::fmt;
 use std::mem;
-use std::sync::{Mutex, PoisonError};
 
-use task_lifecycle::{Task, TransitionError};
+use task_lifecycle::Draft;
 
-use crate::Fault;
-use crate::actions::{Action, Fate};
+use crate::actions::{Action, Deed};
+use crate::change::{Change, Document};
+use crate::happened::{Fate, Happened};
 use crate::world::{
-    Actor, Budget, Change, Document, Draft, Intent, Message, NAMES, SERVERS, SWEEPER, World,
+    Actor, Decision, Intent, Lease, Message, NAMES, Row, SERVERS, SWEEPER, WORKERS, World,
 };
+use crate::{Budget, Fault, Law};
 
 pub struct Protocol {
-    pub budget: Budget,
-    pub fault: Option<Fault>,
-    pub(crate) happened: Mutex<HashSet<Happened>>,
+    pub(crate) budget: Budget,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) happened: Happened,
 }
 
-/// What was seen to happen at least once.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Happened {
-    Accepted(Change),
-    Refused(TransitionError),
-    /// Its run was no longer current.
-    Dropped(Change),
-    /// The task had been deleted.
-    Gone(Change),
-    /// Both had loaded the same revision.
-    Race {
-        won: Change,
-        lost: Change,
-    },
-    /// The answer was lost, and the task was found as it was to be.
-    Found(Change),
-    /// The answer was lost, and the task had moved on.
-    Unknown(Change),
-    Died,
+/// One step, while it is taken.
+pub(crate) struct Step<'a> {
+    pub protocol: &'a Protocol,
+    pub world: World,
+    pub who: usize,
+    pub tells: bool,
+    pub said: Vec<String>,
 }
 
-pub type Tell<'a> = &'a mut dyn FnMut(fmt::Arguments<'_>);
+/// The reason that nothing was decided.
+pub(crate) struct No {
+    pub fate: Fate,
+    /// The caller knows more than was loaded.
+    ahead: bool,
+    /// The crate's own words.
+    pub why: Option<Error>,
+}
+
+type Error = Box<dyn std::error::Error>;
+
+impl No {
+    fn because(fate: Fate, ahead: bool, why: Option<Error>) -> Self {
+        Self { fate, ahead, why }
+    }
+
+    /// Somebody else is to end it.
+    fn not_mine() -> Self {
+        Self::because(Fate::LeftToOthers, false, None)
+    }
+}
 
 impl Protocol {
-    #[must_use]
-    pub fn new(budget: Budget, fault: Option<Fault>) -> Self {
-        Self { budget, fault, happened: Mutex::default() }
+    pub(crate) fn new(budget: Budget, fault: Option<Fault>) -> Self {
+        Self { budget, fault, happened: Happened::default() }
     }
 
-    fn note(&self, what: Happened) {
-        let happened = self.happened.lock();
-        happened.unwrap_or_else(PoisonError::into_inner).insert(what);
+    pub(crate) fn step(&self, world: &World, action: Action, tells: bool) -> (World, Vec<String>) {
+        let (world, who, said) = (world.clone(), action.who, Vec::new());
+        let mut step = Step { protocol: self, world, who, tells, said };
+        step.take(action);
+        step.forget();
+        (step.world, step.said)
     }
 
-    pub(crate) fn step(&self, world: &World, action: Action, tell: Tell<'_>) -> World {
-        let mut next = world.clone();
-        let world = &mut next;
-        match action {
-            Action::Begin(who, change, message) => {
-                if let (Some(message), true) = (message, change.gets_the_run()) {
-                    let (name, run) = (NAMES[who], message.run);
-                    tell(format_args!("{name} gets the message of run {run}."));
-                    if self.has(Fault::MessageAcknowledgedOnReceipt) {
-                        world.queue.remove(&message);
-                    }
-                }
-                let mark = self.mark(world, who, change);
-                self.load(world, who, Intent::new(change, mark, message), tell);
-                if !matches!(world.actors[who], Actor::Commits(_)) {
-                    return next; // It came to nothing, so it takes nothing from the budget.
-                }
-                world.versions += usize::from(change == Change::Update);
-            }
-            Action::LoadAgain(who) => match mem::replace(&mut world.actors[who], Actor::Idle) {
-                Actor::LoadsAgain(intent) => self.load(world, who, intent, tell),
-                Actor::Unsure(draft) => self.find_out(world, who, draft, tell),
-                Actor::Idle | Actor::Working(_) | Actor::Commits(_) => {}
-            },
-            Action::Commit(who, fate) => {
-                if let Actor::Commits(draft) = mem::replace(&mut world.actors[who], Actor::Idle) {
-                    self.send_commit(world, who, draft, fate, tell);
-                }
-            }
-            Action::Die(who) => {
-                tell(format_args!("{} dies.", NAMES[who]));
-                self.note(Happened::Died);
-                world.actors[who] = Actor::Idle;
-            }
-        }
-        world.left = action.pay(world.left).unwrap_or(world.left);
-        next
-    }
-
-    /// Loads the row, checks the run and decides on a copy.
-    fn load(&self, world: &mut World, who: usize, intent: Intent, tell: Tell<'_>) {
-        let (name, change) = (NAMES[who], intent.change);
-        world.actors[who] = Actor::Idle;
-        let Some(row) = &world.row else {
-            tell(format_args!("{name} finds no task."));
-            self.note(Happened::Gone(change));
-            return self.gives_up(world, who, &intent, tell);
-        };
-        if let Some(message) = intent.message
-            && self.checks(change)
-            && let Err(stale) = self.check(row, change, message)
-        {
-            tell(format_args!("{name} drops {change}: {stale}."));
-            self.note(Happened::Dropped(change));
-            return self.gives_up(world, who, &intent, tell);
-        }
-        match change.apply(row.clone(), intent.mark) {
-            Ok(after) => {
-                let row = Shown(row);
-                tell(format_args!("{name} loads the task ({row}) and decides to {change}."));
-                world.actors[who] =
-                    Actor::Commits(Draft { intent, loaded: row.0.revision(), after });
-            }
-            Err(refused) => {
-                tell(format_args!("{name} is refused: {refused}."));
-                self.note(Happened::Refused(refused));
-                self.gives_up(world, who, &intent, tell);
-            }
-        }
-    }
-
-    fn send_commit(
+    pub(crate) fn decide(
         &self,
-        world: &mut World,
         who: usize,
-        mut draft: Draft,
-        fate: Fate,
-        tell: Tell<'_>,
-    ) {
-        let accepted = if fate == Fate::Lost {
-            let change = draft.intent.change;
-            tell(format_args!("{} commits {change}: it does not arrive.", NAMES[who]));
-            false
-        } else {
-            self.commit(world, who, &mut draft, tell)
-        };
-        let known = if fate == Fate::Answered {
-            Some(accepted || self.has(Fault::ConflictIgnored))
-        } else {
-            tell(format_args!("The answer is lost."));
-            self.guess()
-        };
-        match known {
-            Some(true) => self.succeeds(world, who, draft, tell),
-            Some(false) if self.drops_on_conflict() => world.onlooker.dropped(&draft.intent),
-            // It sweeps again anyway.
-            Some(false) if SWEEPER.contains(&who) => {}
-            Some(false) => world.actors[who] = Actor::LoadsAgain(draft.intent),
-            None => world.actors[who] = Actor::Unsure(draft),
+        row: Option<&Row>,
+        intent: &mut Intent,
+    ) -> Result<Decision, No> {
+        let gone = !self.has(Fault::NoTaskTakenForOver);
+        let row = row.ok_or_else(|| No::because(Fate::NoTask, gone, None))?;
+        if let Some(token) = intent.token.filter(|_| self.checks(intent.change)) {
+            self.check(row, intent.change, token).map_err(|stale| {
+                let ahead = stale.is_ahead() && !self.has(Fault::AheadTakenForOver);
+                No::because(Fate::RunIsOver, ahead, Some(stale.into()))
+            })?;
         }
-    }
-
-    /// `UPDATE … WHERE id = ? AND revision = ?`: whether a row was changed.
-    fn commit(&self, world: &mut World, who: usize, draft: &mut Draft, tell: Tell<'_>) -> bool {
-        let (name, change) = (NAMES[who], draft.intent.change);
-        let found = world.row.as_ref().map(Task::revision);
-        let fits = found == Some(draft.loaded) || self.has(Fault::CommitWithoutRevision);
-        if found.is_none() || !fits {
-            tell(format_args!("{name} commits {change}: no row changed."));
-            return false;
+        if let Some(named) = intent.named.filter(|_| !self.has(Fault::NamedRevisionIgnored)) {
+            row.task.check_revision(named).map_err(|stale| {
+                let ahead = stale.is_ahead() && !self.has(Fault::AheadRevisionRefused);
+                No::because(Fate::OtherRevision, ahead, Some(stale.into()))
+            })?;
         }
-        for actor in &world.actors {
-            if let Actor::Commits(other) = actor
-                && other.loaded == draft.loaded
-            {
-                let (won, lost) = (change, other.intent.change);
-                self.note(Happened::Race { won, lost });
-            }
+        let change = self.resolve(who, row, intent)?;
+        let mut draft = Draft::new(row.task.clone());
+        if change == Change::Progress && self.has(Fault::EditAdded) {
+            intent.mark = draft.payload().written + 1;
         }
-        world.row.clone_from(&draft.after);
-        self.spoil(world, change);
-        match &world.row {
-            Some(row) => tell(format_args!("{name} commits {change}: {}.", Shown(row))),
-            None => tell(format_args!("{name} commits {change}.")),
-        }
-        self.note(Happened::Accepted(change));
-        draft.intent.happened = true;
-        world.onlooker.accepted(draft, world.row.as_ref());
-        if !self.has(Fault::MessageAfterTheCommit) {
-            self.queue(world, change);
-        }
-        true
-    }
-
-    /// What an update or a retry made ready to start needs a message, in the same transaction.
-    fn queue(&self, world: &mut World, change: Change) {
-        if let (Change::Update | Change::Retry, Some(row), Some(truth)) =
-            (change, &world.row, &world.onlooker.truth)
+        if change != Change::Stop
+            || !self.has(Fault::StopIsAFlag) && !self.has(Fault::StopWithoutEdit)
         {
-            world.queue.insert(Message {
-                run: if self.has(Fault::MessageByRevision) { row.revision() } else { row.run() },
-                sent_for: truth.run(),
-                version: row.payload().version,
-            });
+            let decided = change.apply(&mut draft, intent.mark);
+            if !self.has(Fault::HalfADraft) || draft.revision() == draft.loaded() {
+                decided.map_err(|no| No::because(Fate::Refused, false, Some(no.into())))?;
+            }
         }
+        let compares = (who == SWEEPER || intent.change.gets_the_run()) && row.has_lease(true);
+        let over = row.lease.filter(|_| compares && !self.has(Fault::LeaseNotCompared));
+        Ok(Decision { intent: *intent, change, draft, over, again: false })
     }
 
-    /// Loads after a lost answer.
-    fn find_out(&self, world: &mut World, who: usize, mut draft: Draft, tell: Tell<'_>) {
-        if world.row == draft.after {
-            tell(format_args!("{} finds the task as it was to be.", NAMES[who]));
-            self.note(Happened::Found(draft.intent.change));
-            return self.succeeds(world, who, draft, tell);
-        }
-        let unchanged = world.row.as_ref().map(Task::revision) == Some(draft.loaded);
-        // A worker's run tells what it may try again.
-        draft.intent.unsure = !unchanged && draft.intent.message.is_none();
-        if draft.intent.unsure && !self.has(Fault::UnknownTriedAgain) {
-            self.gives_up(world, who, &draft.intent, tell);
-        } else {
-            self.load(world, who, draft.intent, tell);
-        }
-    }
-
-    /// The change was accepted, as far as its maker knows.
-    fn succeeds(&self, world: &mut World, who: usize, draft: Draft, tell: Tell<'_>) {
-        world.onlooker.told_yes(&draft);
-        let change = draft.intent.change;
-        if self.has(Fault::MessageAfterTheCommit) {
-            self.queue(world, change);
-        }
-        if SERVERS.contains(&who) {
-            tell(format_args!("{} answers yes.", NAMES[who]));
-        }
-        let (Some(message), Some(task)) = (draft.intent.message, draft.after) else {
-            return;
+    /// Turns the wish into a change, by what was loaded.
+    fn resolve(&self, who: usize, row: &Row, intent: &mut Intent) -> Result<Change, No> {
+        use Change::{
+            Cancel, Fail, FailUnpushed, GoOn, Halt, Retry, Start, Stop, Succeed, TakeOver,
         };
-        if change == Change::Progress {
-            world.actors[who] = Actor::Working(message);
-        } else if change.gets_the_run() {
-            let message = Message {
-                run: task.run(),
-                sent_for: message.sent_for + u64::from(change == Change::TakeOver),
-                version: task.payload().version,
-            };
-            world.actors[who] = Actor::Working(message);
-            if self.has(Fault::FinishWithoutReload) {
-                tell(format_args!("{} keeps this copy for the end.", NAMES[who]));
-                let end = Intent::new(Change::Succeed, draft.intent.mark, Some(message));
-                self.load(world, who, end, &mut |_| ());
+        let (processing, may_end) = (row.is_processing(), self.may_end(who, row));
+        let has_it = WORKERS.contains(&who) && !intent.change.gets_the_run();
+        let looks = has_it || !self.has(Fault::StopIsBoundToItsRun);
+        let to_stop = self.stop_holds(row) && looks && !self.has(Fault::StopNotLookedFor);
+        Ok(match intent.change {
+            TakeOver if processing && self.has(Fault::TakeOverInTheSameRun) => GoOn,
+            // It was delivered before.
+            Start if processing => return Err(No::not_mine()),
+            TakeOver if processing && !may_end => return Err(No::not_mine()),
+            // The push arrived after all.
+            FailUnpushed if processing && !self.has(Fault::PushFailedWhileProcessing) => {
+                return Err(No::not_mine());
             }
-        }
+            Start | TakeOver | Fail | Retry | Succeed if to_stop => Halt,
+            TakeOver if !processing => Start,
+            Stop => {
+                let first = *intent.queued_run.get_or_insert(row.queued_run);
+                if first != row.queued_run && !self.has(Fault::StopRequestedAgain) {
+                    return Err(No::not_mine());
+                }
+                if processing { Stop } else { Cancel }
+            }
+            Cancel if processing && self.has(Fault::CancelWhileProcessing) => Halt,
+            other => other,
+        })
     }
 
-    /// The change will not be made, as far as its maker knows.
-    fn gives_up(&self, world: &mut World, who: usize, intent: &Intent, tell: Tell<'_>) {
-        if intent.message.is_some() {
-            world.onlooker.dropped(intent);
-        } else if intent.unsure {
-            tell(format_args!("{} answers that the outcome is unknown.", NAMES[who]));
-            self.note(Happened::Unknown(intent.change));
-        } else {
-            world.onlooker.told_no(intent);
-            if SERVERS.contains(&who) {
-                tell(format_args!("{} answers no.", NAMES[who]));
-            }
-        }
+    /// Returns whether somebody else may end the run, or take it over.
+    pub(crate) fn may_end(&self, who: usize, row: &Row) -> bool {
+        let early = match who {
+            SWEEPER => self.has(Fault::SweptAtOnce),
+            _ => self.has(Fault::TakeOverAtOnce) || self.has(Fault::TakeOverInTheSameRun),
+        };
+        row.is_processing() && (row.has_lease(true) || early)
     }
 }
 
-/// What a story says of a task.
-struct Shown<'a>(&'a Task<Document>);
+impl Step<'_> {
+    pub fn has(&self, fault: Fault) -> bool {
+        self.protocol.has(fault)
+    }
 
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (status, version) = (self.0.status(), self.0.payload().version);
-        let (revision, run) = (self.0.revision(), self.0.run());
-        write!(f, "{status}, configuration {version}, revision {revision}, run {run}")
+    pub fn note(&self, fate: Fate, change: Change) {
+        self.protocol.happened.note(fate, change);
+    }
+
+    pub fn becomes(&mut self, actor: Actor) {
+        self.world.actors[self.who] = actor;
+    }
+
+    fn take(&mut self, Action { who, deed }: Action) {
+        let name = NAMES[who];
+        let before = self.world.left;
+        self.world.left = Action { who, deed }.pay(&self.world).unwrap_or(before);
+        match deed {
+            Deed::Begin { change, token, behind } => {
+                if let Some(message) = token.filter(|_| change.gets_the_run()) {
+                    say!(self, "{name} gets the message of run {}.", message.run);
+                    if self.has(Fault::MessageAcknowledgedOnReceipt) {
+                        say!(self, "It acknowledges the message.");
+                        self.world.acknowledge(message);
+                    }
+                }
+                self.load(self.intent(change, token), behind);
+                match &self.world.actors[who] {
+                    Actor::Commits(_) => self.world.versions += u8::from(change.queues()),
+                    Actor::Loads(_) => {}
+                    // It came to nothing, so it takes nothing from the budget.
+                    _ => self.world.left = before,
+                }
+            }
+            Deed::BeginNamed => {
+                let named = self.world.row.as_ref().map(|row| row.task.revision());
+                let revision = named.unwrap_or_default();
+                say!(self, "A client of {name} sees revision {revision} and asks to `cancel` it.");
+                self.becomes(Actor::Loads(Intent { named, ..self.intent(Change::Cancel, None) }));
+            }
+            Deed::Load { behind } => match mem::replace(&mut self.world.actors[who], Actor::Idle) {
+                Actor::Loads(intent) => self.load(intent, behind),
+                Actor::Unsure(decision) => self.find_out(decision),
+                other => self.becomes(other),
+            },
+            Deed::Commit { answered } => {
+                if let Actor::Commits(decision) = self.world.actors[who].clone() {
+                    self.send(decision, answered);
+                }
+            }
+            Deed::Arrive { flight } => self.arrive(flight),
+            Deed::Push { answered, arrives } => {
+                if let Actor::Pushes(message) = self.world.actors[who] {
+                    self.push(message, answered, arrives);
+                }
+            }
+            Deed::GiveUp => self.gives_up(),
+            Deed::Renew => self.renew(),
+            Deed::LeaseRunsOut => {
+                say!(self, "The lease runs out.");
+                let lease = self.world.row.as_mut().and_then(|row| row.lease.as_mut());
+                lease.expect("it is there").over = true;
+            }
+            Deed::Die => {
+                say!(self, "{name} dies.");
+                if let Some(intent) = self.world.actors[who].intent() {
+                    self.note(Fate::MakerDied, intent.change);
+                }
+                self.becomes(Actor::Idle);
+            }
+        }
+    }
+
+    fn intent(&self, change: Change, token: Option<Message>) -> Intent {
+        let document = self.world.row.as_ref().map_or(Document::new(0), |row| *row.task.payload());
+        let mark = match change {
+            _ if change.queues() => self.world.versions,
+            Change::Progress => document.written + 1,
+            Change::Edit => document.label + 1,
+            _ if self.has(Fault::StartUnsigned) => 0,
+            _ => u8::try_from(self.who).unwrap_or_default(),
+        };
+        Intent { seen: document.version, ..Intent::new(change, mark, token) }
+    }
+
+    fn load(&mut self, intent: Intent, behind: bool) {
+        let name = NAMES[self.who];
+        let place = if behind { " from a replica" } else { "" };
+        let row = if behind { &self.world.behind } else { &self.world.row };
+        match row {
+            Some(row) => say!(self, "{name} loads{place} ({row})."),
+            None => say!(self, "{name} loads{place}: no task."),
+        }
+        self.go_on(intent, behind);
+    }
+
+    /// Decides on what was loaded.
+    pub fn go_on(&mut self, mut intent: Intent, behind: bool) {
+        let (who, wanted) = (self.who, intent.change);
+        let row = if behind { &self.world.behind } else { &self.world.row };
+        let no = match self.protocol.decide(who, row.as_ref(), &mut intent) {
+            Ok(decision) => {
+                let text = match (wanted, decision.change) {
+                    (Change::Stop, Change::Cancel) => "`cancel`, as a stop is asked for",
+                    (Change::Cancel, Change::Halt) => "`retry` and `cancel`",
+                    (_, change) => change.text(),
+                };
+                say!(self, "It decides to {text}.");
+                return self.becomes(Actor::Commits(decision));
+            }
+            Err(no) => no,
+        };
+        self.becomes(Actor::Idle);
+        if let Some(why) = no.why {
+            say!(self, "It is told: {why}.");
+        }
+        let ahead = no.ahead && (behind || no.fate != Fate::NoTask);
+        let fate = match (ahead, behind) {
+            (true, true) => Fate::LoadedBehind,
+            (true, false) if intent.token.is_some() => Fate::Ahead,
+            _ => no.fate,
+        };
+        self.note(fate, wanted);
+        if ahead && behind {
+            say!(self, "What was loaded is behind.");
+            self.becomes(Actor::Loads(intent));
+        } else if intent.token.is_none() {
+            let current = self.world.row.as_ref();
+            let rightly =
+                !behind || self.protocol.decide(who, current, &mut intent.clone()).is_err();
+            self.world.onlooker.must(Law::RefusalIsTrue, rightly);
+            self.refuse();
+        } else if ahead && SERVERS.contains(&who) {
+            // The commit that it pushed for may be under way.
+            self.becomes(Actor::Loads(intent));
+        } else if ahead {
+            say!(self, "The message goes back to the queue.");
+        } else if WORKERS.contains(&who) {
+            self.drop_the_run(&intent);
+        }
+    }
+
+    /// `UPDATE … SET lease … WHERE id = ? AND run = ? AND status = 'Processing'`
+    fn renew(&mut self) {
+        let (name, actor) = (NAMES[self.who], self.world.actors[self.who].clone());
+        let Some(token) = actor.held() else { return };
+        let run = token.run;
+        match &mut self.world.row {
+            Some(row) if row.is_processing() && row.task.run() == run => {
+                row.lease = Some(Lease { run, over: false });
+                say!(self, "{name} renews its lease.");
+            }
+            _ => {
+                say!(self, "{name} renews its lease: no row changed.");
+                self.becomes(Actor::Idle);
+                self.drop_the_run(&Intent::new(Change::Progress, 0, Some(token)));
+            }
+        }
+    }
+
+    /// The change will not be made: the answer is no.
+    pub fn refuse(&mut self) {
+        let who = self.who;
+        if SERVERS.contains(&who) {
+            say!(self, "{} answers no.", NAMES[who]);
+        }
+        let World { flights, row, onlooker, .. } = &mut self.world;
+        let revision = row.as_ref().map(|row| row.task.revision());
+        let may_arrive = flights.iter().any(|flight| {
+            flight.who == who && flight.awaited && revision == Some(flight.decision.draft.loaded())
+        });
+        onlooker.told_no(who, may_arrive);
+    }
+
+    /// The run is over, as far as the worker knows.
+    pub fn drop_the_run(&mut self, intent: &Intent) {
+        let what = if intent.held().is_some() { "run" } else { "message" };
+        say!(self, "{} is done with the {what}.", NAMES[self.who]);
+        intent.token.into_iter().for_each(|token| self.world.acknowledge(token));
+        self.world.onlooker.dropped(self.who, intent);
+    }
+
+    /// Forgets what can make no difference any more.
+    fn forget(&mut self) {
+        let World { flights, row, actors, behind, left, onlooker, .. } = &mut self.world;
+        let busy = [0, 1, 2, 3, 4, 5].map(|who| actors[who].intent().is_some());
+        for flight in flights.iter_mut() {
+            flight.awaited &= busy[flight.who];
+        }
+        onlooker.made.iter_mut().zip(busy).for_each(|(made, busy)| *made &= busy);
+        let revision = row.as_ref().map(|row| row.task.revision());
+        if self.protocol.counts_every_change() {
+            flights.retain(|flight| revision == Some(flight.decision.draft.loaded()));
+        }
+        if left[2] == 0 {
+            *behind = None;
+        }
     }
 }

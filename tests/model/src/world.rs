@@ -1,182 +1,138 @@
-//! Who takes part, and what they can do to a task.
+//! Everybody who takes part, and everything there is at one moment.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
-use task_lifecycle::{Task, TransitionError};
+use task_lifecycle::{Draft, Revision, Run, Status, Task};
 
-use crate::laws::Onlooker;
+use crate::change::{Change, Document};
+use crate::onlooker::Onlooker;
 
 pub const SERVERS: Range<usize> = 0..2;
 pub const WORKERS: Range<usize> = 2..4;
-/// Fails or retries what has been active for too long.
-pub const SWEEPER: Range<usize> = 4..5;
+/// Ends what waits too long, and runs whose lease is over.
+pub const SWEEPER: usize = 4;
 /// Somebody else, who edits in any status.
-pub const EDITOR: Range<usize> = 5..6;
+pub const EDITOR: usize = 5;
 
 pub const NAMES: [&str; 6] =
     ["Server A", "Server B", "Worker 1", "Worker 2", "The sweeper", "The editor"];
 
-/// The payload.
+/// A worker's right to a run, by the database's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Document {
-    /// The configuration; each update has its own.
-    pub version: usize,
-    /// Edits by the editor.
-    pub label: u8,
-    /// Edits by workers, the result among them.
-    pub written: u8,
-    /// The worker that has the run.
-    pub owner: Option<usize>,
+pub struct Lease {
+    pub run: Run,
+    pub over: bool,
 }
 
-impl Document {
-    pub const fn new(version: usize) -> Self {
-        Self { version, label: 0, written: 0, owner: None }
-    }
-
-    const fn write(&mut self) {
-        self.written += 1;
-    }
+/// The task and what lies beside it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Row {
+    pub task: Task<Document>,
+    pub queued_run: Run,
+    pub lease: Option<Lease>,
+    pub stop_requested: Option<Run>,
 }
 
-/// What one commit does to the task.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Change {
-    Start,
-    TakeOver,
-    /// The fault's way of taking a run over.
-    TakeOverInTheSameRun,
-    /// An edit in the run's name.
-    Progress,
-    Succeed,
-    Fail,
-    Retry,
-    /// The owner of the run was asked to cancel it.
-    CancelOwn,
-    Cancel,
-    Update,
-    Edit,
-    Delete,
-}
-
-impl Change {
-    /// Applies the change to a copy; `None`: the task is gone. What a start and an update write is
-    /// `mark`: the worker's number, or the configuration.
-    pub fn apply(
-        self,
-        mut task: Task<Document>,
-        mark: usize,
-    ) -> Result<Option<Task<Document>>, TransitionError> {
-        match self {
-            Self::Start => {
-                task.start()?;
-                task.edit(|document| document.owner = Some(mark));
-            }
-            Self::TakeOver => {
-                task.retry()?;
-                task.start()?;
-                task.edit(|document| document.owner = Some(mark));
-            }
-            Self::TakeOverInTheSameRun => task.edit(|document| document.owner = Some(mark)),
-            Self::Progress => task.edit(Document::write),
-            Self::Succeed => {
-                task.edit(Document::write);
-                task.edit(|document| document.owner = None);
-                task.succeed()?;
-            }
-            Self::Fail => {
-                task.edit(|document| document.owner = None);
-                task.fail()?;
-            }
-            Self::Retry => {
-                task.edit(|document| document.owner = None);
-                task.retry()?;
-            }
-            Self::CancelOwn => {
-                task.edit(|document| document.owner = None);
-                task.retry()?;
-                task.cancel()?;
-            }
-            Self::Cancel => {
-                task.cancel()?;
-            }
-            Self::Update => {
-                task.update(Document::new(mark))?;
-            }
-            Self::Edit => task.edit(|document| document.label += 1),
-            Self::Delete => return Ok(task.delete().map(|_| None)?),
+impl Row {
+    /// Changes what lies beside the task, in the same commit.
+    pub fn settle(&mut self, draft: &Draft<Document>, change: Change) {
+        let (before, status) = (draft.before().status(), draft.status());
+        if draft.queued().is_some() || (before.is_active() && status.is_completed()) {
+            self.lease = None;
         }
-        Ok(Some(task))
+        if draft.run() != draft.loaded_run() && before != Status::Processing {
+            self.queued_run = draft.run();
+            self.stop_requested = None;
+        }
+        if let Some(run) = draft.taken() {
+            self.lease = Some(Lease { run, over: false });
+        }
+        if change == Change::Stop {
+            self.stop_requested = Some(draft.run());
+        }
     }
 
-    /// Whether a worker that does it gets the run, rather than has it.
-    #[must_use]
-    pub const fn gets_the_run(self) -> bool {
-        matches!(self, Self::Start | Self::TakeOver | Self::TakeOverInTheSameRun)
+    pub fn is_processing(&self) -> bool {
+        self.task.status() == Status::Processing
+    }
+
+    /// Returns whether a lease is there that is over, or that is not.
+    pub fn has_lease(&self, over: bool) -> bool {
+        self.lease.is_some_and(|lease| lease.over == over)
     }
 }
 
-/// The operations that are called.
-impl fmt::Display for Change {
+/// The words of a story.
+impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Start => "`start`",
-            Self::TakeOver => "`retry` and `start`",
-            Self::TakeOverInTheSameRun | Self::Progress | Self::Edit => "`edit`",
-            Self::Succeed => "`succeed`",
-            Self::Fail => "`fail`",
-            Self::Retry => "`retry`",
-            Self::CancelOwn => "`retry` and `cancel`",
-            Self::Cancel => "`cancel`",
-            Self::Update => "`update`",
-            Self::Delete => "`delete`",
-        })
+        let Self { task, stop_requested, .. } = self;
+        let (state, revision, run) = (task.state(), task.revision(), task.run());
+        let version = task.payload().version;
+        write!(f, "{state}, configuration {version}, revision {revision}, run {run}")?;
+        if self.has_lease(true) {
+            f.write_str(", its lease is over")?;
+        }
+        stop_requested.map_or(Ok(()), |run| write!(f, ", stop requested in run {run}"))
     }
 }
 
-/// What asks a worker for a run, and what the worker holds until the run ends.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// Asks a worker for a run, and is held by the worker until the run ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Message {
-    pub run: u64,
-    /// What only the onlooker reads: the run that it was really sent for,
-    pub sent_for: u64,
+    pub run: Run,
+    /// Read by the onlooker alone: the run that it was really sent for,
+    pub sent_for: Run,
     /// and the configuration of that run.
-    pub version: usize,
+    pub version: u8,
 }
 
-/// What somebody is about to do.
+/// A wish, before and after it is decided.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Intent {
     pub change: Change,
-    pub mark: usize,
-    /// A worker's: in whose run's name.
-    pub message: Option<Message>,
-    /// Its maker cannot know whether an earlier commit of it was accepted.
-    pub unsure: bool,
-    /// What only the onlooker knows: a commit of it was accepted.
-    pub happened: bool,
+    pub mark: u8,
+    /// In whose run's name.
+    pub token: Option<Message>,
+    /// The revision that the client named.
+    pub named: Option<Revision>,
+    /// Of a stop request: the queued run that was loaded first.
+    pub queued_run: Option<Run>,
+    /// Read by the onlooker alone: the configuration that the client saw.
+    pub seen: u8,
 }
 
 impl Intent {
-    pub const fn new(change: Change, mark: usize, message: Option<Message>) -> Self {
-        Self { change, mark, message, unsure: false, happened: false }
+    pub const fn new(change: Change, mark: u8, token: Option<Message>) -> Self {
+        Self { change, mark, token, named: None, queued_run: None, seen: 0 }
     }
 
     /// The run that its maker has, as far as it knows.
     pub fn held(&self) -> Option<Message> {
-        self.message.filter(|_| !self.change.gets_the_run())
+        self.token.filter(|_| !self.change.gets_the_run())
     }
 }
 
-/// What was decided on a copy, to be committed.
+/// A draft to be committed, with the wish that led to it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Draft {
+pub struct Decision {
     pub intent: Intent,
-    /// The revision of the copy.
-    pub loaded: u64,
-    pub after: Option<Task<Document>>,
+    /// The change that the intent came to, on this task.
+    pub change: Change,
+    pub draft: Draft<Document>,
+    /// The lease that was seen to be over; the commit compares it.
+    pub over: Option<Lease>,
+    /// It is sent again, after a commit without an answer.
+    pub again: bool,
+}
+
+/// A commit without an answer. It arrives when it likes, or never.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Flight {
+    pub who: usize,
+    pub decision: Decision,
+    /// Read by the onlooker alone: its maker still asks what became of it.
+    pub awaited: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -184,61 +140,75 @@ pub enum Actor {
     Idle,
     /// A worker that has a run.
     Working(Message),
-    /// Is to load again: its commit changed no row.
-    LoadsAgain(Intent),
-    Commits(Draft),
-    /// Is to load, to find out: the answer to its commit was lost.
-    Unsure(Draft),
+    /// A server that has committed, and now sends the message.
+    Pushes(Message),
+    Loads(Intent),
+    Commits(Decision),
+    /// Its commit got no answer: it loads, to find out.
+    Unsure(Decision),
 }
 
 impl Actor {
     pub const fn intent(&self) -> Option<&Intent> {
         match self {
-            Self::Idle | Self::Working(_) => None,
-            Self::LoadsAgain(intent) => Some(intent),
-            Self::Commits(draft) | Self::Unsure(draft) => Some(&draft.intent),
+            Self::Loads(intent) => Some(intent),
+            Self::Commits(decision) | Self::Unsure(decision) => Some(&decision.intent),
+            Self::Idle | Self::Working(_) | Self::Pushes(_) => None,
         }
     }
 
     /// The run that a worker has.
     pub fn held(&self) -> Option<Message> {
         match self {
-            Self::Working(message) => Some(*message),
+            Self::Working(token) => Some(*token),
             _ => self.intent().and_then(Intent::held),
         }
     }
 }
 
-/// How much may go on, beside runs that start and end.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Budget {
-    /// Requests, sweeps, edits, take-overs, and retries and cancels by the owner of a run.
-    pub changes: u8,
-    /// Deaths and lost answers.
-    pub losses: u8,
-}
+/// Limits of what goes on, beside runs that start and end. First, changes: requests, edits, hand-backs,
+/// leases that run out, and tasks that wait too long; then losses: deaths, and commits and pushes
+/// without an answer; last, loads that are one commit behind.
+pub type Budget = [u8; 3];
 
 /// Everything at one moment.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct World {
-    pub row: Option<Task<Document>>,
-    pub queue: BTreeSet<Message>,
+    pub row: Option<Row>,
+    /// The row one commit ago, as a replica still shows it.
+    pub behind: Option<Row>,
+    pub queue: Vec<Message>,
+    pub flights: Vec<Flight>,
     pub actors: [Actor; NAMES.len()],
     pub left: Budget,
-    pub versions: usize,
+    pub versions: u8,
     pub onlooker: Onlooker,
 }
 
 impl World {
     pub fn new(budget: Budget) -> Self {
         let task = Task::new(Document::new(0));
+        let run = task.run();
         Self {
-            queue: BTreeSet::from([Message { run: task.run(), sent_for: task.run(), version: 0 }]),
+            behind: None,
+            queue: vec![Message { run, sent_for: run, version: 0 }],
+            flights: Vec::new(),
             actors: [const { Actor::Idle }; NAMES.len()],
             left: budget,
             versions: 1,
             onlooker: Onlooker::new(task.clone()),
-            row: Some(task),
+            row: Some(Row { task, queued_run: run, lease: None, stop_requested: None }),
         }
+    }
+
+    pub fn send(&mut self, message: Message) {
+        if !self.queue.contains(&message) {
+            self.queue.push(message);
+            self.queue.sort_by_key(|message| (message.sent_for.get(), message.version));
+        }
+    }
+
+    pub fn acknowledge(&mut self, message: Message) {
+        self.queue.retain(|other| other.sent_for != message.sent_for);
     }
 }

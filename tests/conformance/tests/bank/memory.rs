@@ -1,54 +1,54 @@
 //! One small store in memory, and what a fault may do otherwise.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::hint;
+use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::thread;
 
 use task_lifecycle::{Draft, Revision, Snapshot, Task};
-use task_lifecycle_conformance::Store;
+use task_lifecycle_conformance::{Law, Store};
+use tokio::task::yield_now;
 
 pub(crate) type Row = Snapshot<String>;
 pub(crate) type Rows = BTreeMap<u32, Row>;
 pub(crate) type Answer<T> = Result<T, String>;
 
-/// Waits once.
-pub(crate) async fn wait() {
-    let mut waited = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut waited, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+/// Rows, and what faults need beside them.
+#[derive(Default)]
+pub(crate) struct Shared {
+    pub(crate) rows: Mutex<Rows>,
+    /// Other rows: what is on the disk, was deleted, or lies in a cache.
+    pub(crate) beside: Mutex<Rows>,
+    pub(crate) count: AtomicU32,
+    pub(crate) next: AtomicU32,
+    pub(crate) taken: AtomicBool,
+    pub(crate) gate: tokio::sync::Mutex<()>,
 }
 
-/// Rows, and what faults need beside them. Clones are handles on the same rows.
+/// A handle on rows. Clones are others.
 #[derive(Default)]
 pub(crate) struct Memory {
-    pub(crate) rows: Arc<Mutex<Rows>>,
-    /// Other rows: what is on the disk, was deleted, or lies in a cache.
-    pub(crate) beside: Arc<Mutex<Rows>>,
+    shared: Arc<Shared>,
     /// The rows that this handle has read.
     pub(crate) own: Mutex<Rows>,
-    pub(crate) count: Arc<AtomicU32>,
-    pub(crate) next: Arc<AtomicU32>,
-    pub(crate) taken: Arc<AtomicBool>,
-    /// Whether calls wait; if not, they let other threads come between.
-    pub(crate) waits: bool,
+    /// True if calls wait; if not, they let other threads come between.
+    waits: bool,
 }
 
 impl Clone for Memory {
     fn clone(&self) -> Self {
-        let (rows, beside) = (Arc::clone(&self.rows), Arc::clone(&self.beside));
-        let (count, next) = (Arc::clone(&self.count), Arc::clone(&self.next));
-        let (taken, waits, own) = (Arc::clone(&self.taken), self.waits, Mutex::default());
-        Self { rows, beside, own, count, next, taken, waits }
+        Self { shared: Arc::clone(&self.shared), own: Mutex::default(), waits: self.waits }
+    }
+}
+
+impl Deref for Memory {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
     }
 }
 
@@ -57,18 +57,18 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A lock that is held across waits.
-pub(crate) struct Guard(Arc<AtomicBool>);
+pub(crate) struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.taken.store(false, Ordering::Release);
     }
 }
 
 impl Memory {
     pub(crate) async fn pause(&self) {
         if self.waits {
-            wait().await;
+            yield_now().await;
         } else {
             (0..100).for_each(|_| hint::spin_loop());
         }
@@ -76,7 +76,7 @@ impl Memory {
 
     pub(crate) fn try_take(&self) -> Option<Guard> {
         let is_free = !self.taken.swap(true, Ordering::AcqRel);
-        is_free.then(|| Guard(Arc::clone(&self.taken)))
+        is_free.then(|| Guard(Arc::clone(&self.shared)))
     }
 
     pub(crate) async fn take(&self) -> Guard {
@@ -127,6 +127,13 @@ impl Memory {
         swaps
     }
 
+    async fn swap_slowly(&self, id: u32, loaded: Revision, row: Option<Row>) -> Answer<bool> {
+        self.pause().await;
+        let is_current = self.swap(id, loaded, row);
+        self.pause().await;
+        Ok(is_current)
+    }
+
     pub(crate) fn insert(&self, row: Row) -> u32 {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.put(id, Some(row));
@@ -138,60 +145,63 @@ impl Memory {
     }
 }
 
-pub(crate) fn row(draft: &Draft<String>) -> Row {
-    Row::from((**draft).clone())
-}
+pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = Answer<T>> + 'a>>;
 
-/// What a store does; a fault does some of it otherwise.
-pub(crate) trait Fault: 'static {
-    /// What is written of a task, over the row that was there.
-    fn written(row: Row, _before: Option<&Row>) -> Answer<Row> {
+/// The methods of a store; a fault overrides some of them.
+pub(crate) trait Fault: Sync {
+    /// The row that is written of a task, over the one that was there.
+    fn written(&self, row: Row, _before: Option<&Row>) -> Answer<Row> {
         Ok(row)
     }
-    async fn create(store: &Memory, row: Row) -> Answer<u32> {
-        store.pause().await;
-        Ok(store.insert(row))
+    fn create<'a>(&self, store: &'a Memory, row: Row) -> Later<'a, u32> {
+        Box::pin(async move {
+            store.pause().await;
+            Ok(store.insert(row))
+        })
     }
-    async fn create_as(store: &Memory, id: u32, row: Row) -> Answer<bool> {
-        store.pause().await;
-        Ok(store.swap_if(id, |old| old.is_none(), Some(row)))
+    fn create_as<'a>(&self, store: &'a Memory, id: u32, row: Row) -> Later<'a, bool> {
+        Box::pin(async move {
+            store.pause().await;
+            Ok(store.swap_if(id, |old| old.is_none(), Some(row)))
+        })
     }
-    async fn load(store: &Memory, id: u32) -> Answer<Option<Row>> {
-        store.pause().await;
-        let row = store.get(id);
-        store.pause().await;
-        Ok(row)
+    fn load<'a>(&self, store: &'a Memory, id: u32) -> Later<'a, Option<Row>> {
+        Box::pin(async move {
+            store.pause().await;
+            let row = store.get(id);
+            store.pause().await;
+            Ok(row)
+        })
     }
-    async fn commit(store: &Memory, id: u32, draft: &Draft<String>, row: Row) -> Answer<bool> {
-        store.pause().await;
-        let is_current = store.swap(id, draft.loaded(), Some(row));
-        store.pause().await;
-        Ok(is_current)
+    fn commit<'a>(
+        &self,
+        store: &'a Memory,
+        id: u32,
+        draft: &'a Draft<String>,
+        row: Row,
+    ) -> Later<'a, bool> {
+        Box::pin(store.swap_slowly(id, draft.loaded(), Some(row)))
     }
-    async fn delete(store: &Memory, id: u32, loaded: Revision) -> Answer<bool> {
-        store.pause().await;
-        let is_current = store.swap(id, loaded, None);
-        store.pause().await;
-        Ok(is_current)
+    fn delete<'a>(&self, store: &'a Memory, id: u32, loaded: Revision) -> Later<'a, bool> {
+        Box::pin(store.swap_slowly(id, loaded, None))
     }
-    fn reopen(_store: &Memory) {}
+    fn reopen(&self, _store: &Memory) {}
 }
 
-/// A store with no fault.
+/// No fault.
 pub(crate) struct Right;
 
 impl Fault for Right {}
 
-pub(crate) struct With<F>(pub(crate) Memory, pub(crate) std::marker::PhantomData<F>);
+pub(crate) struct With(Memory, &'static dyn Fault);
 
-impl<F> With<F> {
-    pub(crate) fn new(waits: bool) -> Self {
-        Self(Memory { waits, ..Memory::default() }, std::marker::PhantomData)
+impl With {
+    pub(crate) fn new(fault: &'static dyn Fault, waits: bool) -> Self {
+        Self(Memory { waits, ..Memory::default() }, fault)
     }
 }
 
-// The fault is no more than a name.
-impl<F: Fault + Send> Store for With<F> {
+impl Store for With {
     type Id = u32;
     type Payload = String;
     type Error = String;
@@ -200,52 +210,81 @@ impl<F: Fault + Send> Store for With<F> {
         text.to_owned()
     }
     async fn create(&self, task: &Task<String>) -> Answer<u32> {
-        F::create(&self.0, F::written(task.clone().into(), None)?).await
+        self.1.create(&self.0, self.1.written(task.clone().into(), None)?).await
     }
     async fn create_as(&self, id: &u32, task: &Task<String>) -> Answer<Option<bool>> {
-        F::create_as(&self.0, *id, F::written(task.clone().into(), None)?).await.map(Some)
+        let row = self.1.written(task.clone().into(), None)?;
+        self.1.create_as(&self.0, *id, row).await.map(Some)
     }
     async fn load(&self, id: &u32) -> Answer<Option<Task<String>>> {
-        let row = F::load(&self.0, *id).await?;
+        let row = self.1.load(&self.0, *id).await?;
         row.map(|row| Task::try_from(row).map_err(|error| error.to_string())).transpose()
     }
     async fn commit(&self, id: &u32, draft: &Draft<String>) -> Answer<bool> {
-        let before = self.0.get(*id);
-        F::commit(&self.0, *id, draft, F::written(row(draft), before.as_ref())?).await
+        let row = self.1.written((**draft).clone().into(), self.0.get(*id).as_ref())?;
+        self.1.commit(&self.0, *id, draft, row).await
     }
     async fn delete(&self, id: &u32, loaded: Revision) -> Answer<bool> {
-        F::delete(&self.0, *id, loaded).await
+        self.1.delete(&self.0, *id, loaded).await
     }
     async fn another(&self) -> Option<Self> {
-        Some(Self(self.0.clone(), std::marker::PhantomData))
+        Some(Self(self.0.clone(), self.1))
     }
     async fn reopen(self) -> Self {
-        F::reopen(&self.0);
-        Self(self.0.clone(), std::marker::PhantomData)
+        self.1.reopen(&self.0);
+        Self(self.0.clone(), self.1)
     }
 }
 
-/// How a store is driven.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum How {
-    /// By `check`.
-    Waiting,
-    /// By `check_blocking`.
-    Blocking,
+/// A broken store.
+#[derive(Clone, Copy)]
+pub(crate) struct Broken {
+    pub(crate) name: &'static str,
+    pub(crate) laws: &'static [Law],
+    pub(crate) fault: &'static dyn Fault,
 }
 
-/// Declares faults, each with what it does otherwise, and lists them with the law that each breaks.
+/// Declares faults, each with the law that it breaks (or those, the first of which tells it best)
+/// and what it does otherwise.
+#[rustfmt::skip]
 macro_rules! faults {
-    ($list:ident: $($fault:ident $law:ident {$($body:tt)*})*) => {
-        $(pub(crate) struct $fault;
-        impl crate::memory::Fault for $fault {$($body)*})*
+    ($list:ident: $($fault:ident $($law:ident)+ {
+        $($method:ident($($argument:pat_param),*) $body:block)*
+    })*) => {
+        $(struct $fault;
+        impl Fault for $fault {
+            $(crate::memory::method! { $method($($argument),*) $body })*
+        })*
 
-        pub(crate) fn $list() -> Vec<crate::Entry> {
-            vec![$(crate::Entry::new::<$fault>(
-                stringify!($fault),
-                task_lifecycle_conformance::Law::$law,
-            )),*]
-        }
+        pub(crate) const $list: &[crate::memory::Broken] = &[$(crate::memory::Broken {
+            name: stringify!($fault),
+            laws: &[$(task_lifecycle_conformance::Law::$law),+],
+            fault: &$fault,
+        }),*];
     };
 }
 pub(crate) use faults;
+
+#[rustfmt::skip]
+macro_rules! method {
+    (written($row:pat_param, $before:pat_param) $body:block) => {
+        fn written(&self, $row: Row, $before: Option<&Row>) -> Answer<Row> $body
+    };
+    (create($store:pat_param, $row:pat_param) $body:block) => {
+        fn create<'a>(&self, $store: &'a Memory, $row: Row) -> Later<'a, u32> { Box::pin(async move $body) }
+    };
+    (create_as($store:pat_param, $id:pat_param, $row:pat_param) $body:block) => {
+        fn create_as<'a>(&self, $store: &'a Memory, $id: u32, $row: Row) -> Later<'a, bool> { Box::pin(async move $body) }
+    };
+    (load($store:pat_param, $id:pat_param) $body:block) => {
+        fn load<'a>(&self, $store: &'a Memory, $id: u32) -> Later<'a, Option<Row>> { Box::pin(async move $body) }
+    };
+    (commit($store:pat_param, $id:pat_param, $draft:pat_param, $row:pat_param) $body:block) => {
+        fn commit<'a>(&self, $store: &'a Memory, $id: u32, $draft: &'a Draft<String>, $row: Row) -> Later<'a, bool> { Box::pin(async move $body) }
+    };
+    (delete($store:pat_param, $id:pat_param, $loaded:pat_param) $body:block) => {
+        fn delete<'a>(&self, $store: &'a Memory, $id: u32, $loaded: Revision) -> Later<'a, bool> { Box::pin(async move $body) }
+    };
+    (reopen($store:pat_param) $body:block) => { fn reopen(&self, $store: &Memory) $body };
+}
+pub(crate) use method;
