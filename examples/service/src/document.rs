@@ -16,7 +16,7 @@ pub struct Document {
     pub file_name: String,
     pub configuration: Map<String, Value>,
     pub message: String,
-    /// Who works on it, and in which run: no two workers write the same.
+    /// The worker's name and its run: no two workers write the same.
     pub worker: Option<(String, Run)>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -72,20 +72,28 @@ pub fn content(file: &str) -> Option<Vec<u8>> {
     (!content.is_empty()).then_some(content)
 }
 
-/// The work: cuts a text into chunks of `target_length` words. The error is meant for the client. A
-/// tokenizer that is named by its model would have to be fetched: that fails.
-pub fn cut(file: &[u8], configuration: &Map<String, Value>) -> Result<Vec<Chunk>, String> {
+/// The reason why the work has no result, for the client.
+#[rustfmt::skip]
+#[derive(thiserror::Error, Debug)]
+pub enum Fault {
+    #[error("{0}")] Lasting(&'static str),
+    #[error("{0}")] Temporary(String),
+}
+
+/// The work: cuts a text into chunks of `target_length` words. A tokenizer that is named by its model
+/// has to be fetched, which fails here, and may succeed another time.
+pub fn cut(file: &[u8], configuration: &Map<String, Value>) -> Result<Vec<Chunk>, Fault> {
     let chunking = configuration.get("chunk_processing").unwrap_or_default();
     if let Some(model) = chunking.pointer("/tokenizer/String") {
-        return Err(format!("Tokenizer {model} cannot be loaded"));
+        return Err(Fault::Temporary(format!("Tokenizer {model} cannot be loaded")));
     }
     let length = chunking.get("target_length").map_or(Some(512), Value::as_u64);
-    let length = length.ok_or("target_length is not a number of words")?;
+    let length = length.ok_or(Fault::Lasting("target_length is not a number of words"))?;
     let length = usize::try_from(length.max(1)).unwrap_or(usize::MAX);
-    let text = str::from_utf8(file).map_err(|_| "The file is not UTF-8 text")?;
+    let text = str::from_utf8(file).map_err(|_| Fault::Lasting("The file is not UTF-8 text"))?;
     let words: Vec<&str> = text.split_whitespace().collect();
     if text.len() + 40 * (words.len() / length) > 16 << 20 {
-        return Err("The output is too large".to_owned());
+        return Err(Fault::Lasting("The output is too large"));
     }
     let chunk = |words: &[&str]| Chunk { content: words.join(" "), words: words.len() };
     Ok(words.chunks(length).map(chunk).collect())

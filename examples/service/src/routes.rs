@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum::{Json, Router};
@@ -14,7 +15,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use task_lifecycle::{Status, TransitionError};
 use tokio::time::timeout;
-use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use uuid::Uuid;
 
@@ -40,9 +40,15 @@ pub fn router(app: App) -> Router {
         .nest("/api/v1", routes.clone())
         .merge(routes)
         .route("/health", get(health))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST))
+        .layer(from_fn(in_time))
         .layer(TraceLayer::new_for_http())
         .with_state(app)
+}
+
+/// Answers in time, whatever becomes of the request then.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = timeout(LONGEST, next.run(request)).await;
+    answer.unwrap_or_else(|_| Refusal::Unknown.into_response())
 }
 
 /// HEAD must have no effect, so it cannot stand in for a GET that has one.
@@ -50,10 +56,10 @@ async fn only_get() -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")], "Only GET")
 }
 
-/// How long a request may take. Whether it has changed anything is then unknown.
+/// The longest time that a request may take.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How often a client's change is tried whose outcome is not known.
+/// The most times that a client's change is sent whose outcome is not known.
 const TRIES: u32 = 5;
 
 impl Asked {
@@ -111,6 +117,9 @@ pub fn ask_to_stop(
     if draft.status() != Status::Processing {
         draft.cancel()?;
         return Ok("cancel");
+    }
+    if row.is_stopped() {
+        return Ok(""); // somebody has asked already
     }
     note.stop = Some(draft.run());
     draft.edit(|_| ()); // so that a result which has not seen it loses its commit
@@ -212,7 +221,7 @@ async fn log(asked: Asked) -> Result<impl IntoResponse> {
     Ok(([(header::CONTENT_TYPE, "application/json")], body.ok_or(Refusal::NotFound)?))
 }
 
-/// Whether the database answers.
+/// Answers 200 if the database answers.
 async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
     match timeout(Duration::from_secs(2), app.store.ping()).await {
         Ok(Ok(_)) => (StatusCode::OK, "OK"),
@@ -220,7 +229,7 @@ async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
     }
 }
 
-/// What every route can use.
+/// The state that all routes share.
 #[derive(Clone)]
 pub struct App {
     pub store: SqlStore,
@@ -235,7 +244,7 @@ pub struct Asked {
     pub key: Key,
     /// The request's name for the log: its `X-Request-Id`, or another.
     pub by: String,
-    /// Where the client reached the server, for the URLs in answers.
+    /// The server's address as the client has it, for the URLs in answers.
     pub base: String,
     /// The entity tags in `If-Match`; `None` if there is no such header.
     if_match: Option<Vec<String>>,

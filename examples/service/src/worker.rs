@@ -6,6 +6,7 @@
 use std::process::abort;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use task_lifecycle::{Run, Status};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
@@ -13,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Decision, Refusal, change};
 use crate::database::{Meaning, meaning};
-use crate::document::{Chunk, Document, cut};
+use crate::document::{Chunk, Document, Fault};
 use crate::options::Options;
 use crate::store::{Draft, Key, Message, Note, Row, Task, Tasks};
 
 pub struct Worker<T> {
     pub tasks: T,
+    /// [`cut`](crate::document::cut); a test does other work.
+    pub work: fn(&[u8], &Map<String, Value>) -> Result<Vec<Chunk>, Fault>,
     /// For the log. No other worker has it, in no process.
     pub name: String,
     pub options: Options,
@@ -29,13 +32,17 @@ type Result<T, E = Refusal> = std::result::Result<T, E>;
 /// The result of the work, or the reason why there is none.
 type Worked<'a> = Result<&'a [Chunk], &'a str>;
 
-/// How often a message is delivered whose run is ahead.
+/// The most times that a message is delivered whose run is ahead.
 const DELIVERIES: i64 = 5;
 
-/// How long an idle worker waits.
+/// The most times that work is tried whose error may pass, and the first wait.
+const TRIES: u32 = 3;
+const WAIT: Duration = Duration::from_millis(200);
+
+/// The wait of an idle worker.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// How often a worker looks for runs whose leases are over.
+/// The time between two looks for runs whose leases are over.
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// The longest time between two renewals, and so until a worker sees that it is to stop.
@@ -71,7 +78,7 @@ impl<T: Tasks> Worker<T> {
 
     /// Handles a message, to the end of its run.
     pub async fn handle(&self, message: &Message, stop: &CancellationToken) -> Result<()> {
-        let (key, run, file) = (&message.key, Run::from_i64(message.run), message.file.clone());
+        let (key, run) = (&message.key, Run::from_i64(message.run));
         let (run, document) = match self.start(message).await {
             Ok(None) => return Ok(()),
             Err(Refusal::Store(_)) => {
@@ -79,18 +86,31 @@ impl<T: Tasks> Worker<T> {
             }
             started => started?.ok_or(Refusal::NotFound)?,
         };
-        if self.options.poison && file.starts_with(b"kills") {
+        if self.options.poison && message.file.starts_with(b"kills") {
             abort();
         }
-        let work = async {
-            let worked = spawn_blocking(move || cut(&file, &document.configuration)).await;
-            sleep(Duration::from_millis(self.options.work_millis)).await;
-            worked.unwrap_or_else(|_| Err("The document broke the worker".to_owned()))
-        };
+        let worked = self.do_work(&message.file, &document);
         tokio::select! {
-            result = work => self.finish(key, run, result.as_deref().map_err(|text| &**text)).await,
+            result = worked => self.finish(key, run, result.as_deref().map_err(|text| &**text)).await,
             () = self.keep(key, run) => self.give_up(key, run).await,
             () = stop.cancelled() => self.give_up(key, run).await,
+        }
+    }
+
+    /// Does the work; tries it again after a wait, if its error may pass.
+    async fn do_work(&self, file: &[u8], document: &Document) -> Result<Vec<Chunk>, String> {
+        let mut tried = 1;
+        loop {
+            let (work, file) = (self.work, file.to_owned());
+            let settings = document.configuration.clone();
+            let worked = spawn_blocking(move || work(&file, &settings)).await;
+            sleep(Duration::from_millis(self.options.work_millis)).await;
+            match worked {
+                Ok(Err(Fault::Temporary(_))) if tried < TRIES => sleep(WAIT * tried).await,
+                Ok(worked) => return worked.map_err(|fault| fault.to_string()),
+                Err(_) => return Err("The document broke the worker".to_owned()),
+            }
+            tried += 1;
         }
     }
 

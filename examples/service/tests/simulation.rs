@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, Error, Result, SqlitePool};
 use task_lifecycle::{Run, Status};
 use task_service::commit::{Refusal, change};
 use task_service::database::{Db, ON_SQLITE};
-use task_service::document::{Chunk, Document};
+use task_service::document::{Chunk, Document, cut};
 use task_service::options::Options;
 use task_service::routes::ask_to_stop;
 use task_service::store::{COMMIT, Draft, Key, Message, Note, Row, SqlStore, Task, Tasks};
@@ -338,7 +338,7 @@ async fn client(world: Arc<World>, name: String) {
 fn worker(world: &Arc<World>, name: &str) -> Worker<Way> {
     let name = if world.state().without == Without::Names { "worker" } else { name }.to_owned();
     let options = Options::parse_from(["", "--lease-seconds", "5", "--attempts", "3"]);
-    Worker { tasks: Way(world.clone(), name.clone(), 0), name, options }
+    Worker { tasks: Way(world.clone(), name.clone(), 0), work: cut, name, options }
 }
 
 /// Handles messages, until it dies.

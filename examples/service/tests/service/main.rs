@@ -33,7 +33,7 @@ use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
 use task_lifecycle::Run;
 use task_service::commit::change;
 use task_service::database::Db;
-use task_service::document::Document;
+use task_service::document::{Document, cut};
 use task_service::options::Options;
 use task_service::routes::{App, router};
 use task_service::store::{Draft, Key, Message, Row, SqlStore, Task, Tasks};
@@ -256,7 +256,7 @@ async fn sql_on(db: &Db, sql: &str) -> sqlx::Result<u64> {
 
 fn worker<T: Tasks>(tasks: T, name: &str) -> Worker<T> {
     let options = Options::parse_from(["", "--work-millis", "0"]);
-    Worker { tasks, name: format!("worker {name}"), options }
+    Worker { tasks, work: cut, name: format!("worker {name}"), options }
 }
 
 fn alices(id: &str) -> Key {
