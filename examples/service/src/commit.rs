@@ -23,19 +23,22 @@ pub type Result<T> = std::result::Result<T, Refusal>;
 /// The operations that were done on a draft, in their order, for the log; empty for none.
 pub type Decision = Result<&'static str>;
 
+/// Decides on a draft, by the row that it was made of.
+pub trait Decide: FnMut(&mut Draft, &Row, &mut Note) -> Decision {}
+impl<T: FnMut(&mut Draft, &Row, &mut Note) -> Decision> Decide for T {}
+
 /// Changes a task: loads it, decides on a draft, commits; and again if somebody was faster. Returns
 /// the draft that was committed, and the row that it was made of.
 pub async fn change(
     tasks: &impl Tasks,
     key: &Key,
     by: &str,
-    tries: u32,
-    mut decide: impl FnMut(&mut Draft, &Row, &mut Note) -> Decision,
+    mut decide: impl Decide,
 ) -> Result<(Draft, Row)> {
     loop {
         let row = tasks.load(key).await?.ok_or(Refusal::NotFound)?;
         let mut draft = Draft::new(row.task()?);
-        let mut note = Note { by: by.to_owned(), tries, ..Note::default() };
+        let mut note = Note { by: by.to_owned(), ..Note::default() };
         note.operations = decide(&mut draft, &row, &mut note)?;
         if let Some(committed) = commit(tasks, key, draft, &note).await? {
             return Ok((committed, row));
@@ -43,14 +46,20 @@ pub async fn change(
     }
 }
 
-/// Commits a draft until it is known what became of it. `None`: it lost, and nothing was done. Nor
-/// was anything done after an error other than `Unknown`.
-async fn commit(tasks: &impl Tasks, key: &Key, draft: Draft, note: &Note) -> Result<Option<Draft>> {
+/// The most times that a commit without an answer is sent.
+const TRIES: u32 = 5;
+
+/// The draft that was committed; `None` if it lost. Then, and after any error but `Unknown`, nothing
+/// was done.
+type Committed = Result<Option<Draft>>;
+
+/// Commits a draft until it is known what became of it.
+async fn commit(tasks: &impl Tasks, key: &Key, draft: Draft, note: &Note) -> Committed {
     if draft.revision() == draft.loaded() {
         return Ok(Some(draft)); // nothing was decided
     }
     let mut is_open = false; // an earlier try may still arrive
-    for tried in 0..note.tries {
+    for tried in 0..TRIES {
         match tasks.commit(key, &draft, note).await {
             Ok(true) => return Ok(Some(draft)),
             Ok(false) if !is_open => return Ok(None),

@@ -1,6 +1,5 @@
 //! Connections, and the meaning of errors.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -31,7 +30,7 @@ const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVE
 /// Connections to read with, to write with, and one that nobody else uses.
 pub(crate) async fn open(url: &str) -> sqlx::Result<[Db; 3]> {
     if url.starts_with("sqlite:") {
-        let options = SqliteConnectOptions::from_str(url)?.create_if_missing(true);
+        let options = url.parse::<SqliteConnectOptions>()?.create_if_missing(true);
         let options = options.busy_timeout(PATIENCE).journal_mode(SqliteJournalMode::Wal);
         let options = options.synchronous(SqliteSynchronous::Full);
         let pool = |connections| pool(connections).connect_with(options.clone());

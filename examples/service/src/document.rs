@@ -80,10 +80,13 @@ pub enum Fault {
     #[error("{0}")] Temporary(String),
 }
 
+/// The result of the work.
+pub type Worked = Result<Vec<Chunk>, Fault>;
+
 /// The work: cuts a text into chunks of `target_length` words. A tokenizer that is named by its model
 /// has to be fetched, which fails here, and may succeed another time.
-pub fn cut(file: &[u8], configuration: &Map<String, Value>) -> Result<Vec<Chunk>, Fault> {
-    let chunking = configuration.get("chunk_processing").unwrap_or_default();
+pub fn cut(file: &[u8], document: &Document) -> Worked {
+    let chunking = document.configuration.get("chunk_processing").unwrap_or_default();
     if let Some(model) = chunking.pointer("/tokenizer/String") {
         return Err(Fault::Temporary(format!("Tokenizer {model} cannot be loaded")));
     }
@@ -108,9 +111,8 @@ pub fn answer(row: &Row, task: &Task, base: &str, is_whole: bool) -> sqlx::Resul
     let message = if is_cancelled { "Task cancelled" } else { &document.message };
     let cancelled_at = row.ended_at.filter(|_| is_cancelled).and_then(time);
     let url = format!("{base}/tasks/{}", row.key.id);
-    let output = document.chunks.map(|mut chunks| {
-        chunks.truncate(if is_whole { usize::MAX } else { 0 });
-        let chunks: Vec<_> = chunks.iter().map(chunk).collect();
+    let output = document.chunks.map(|chunks| {
+        let chunks: Vec<_> = chunks.iter().filter(|_| is_whole).map(chunk).collect();
         json!({ "chunks": chunks, "file_name": document.file_name, "page_count": 1, "pdf_url": null })
     });
     Ok(json!({

@@ -4,7 +4,6 @@
 //! and its entry in the log are one row and its triggers (`migrations`). Every statement is a file in
 //! `sql`, and names the owner of its task.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::{Error, FromRow, Result, query, query_as, query_scalar};
@@ -53,7 +52,7 @@ pub struct Row {
 
 impl Row {
     pub fn task(&self) -> Result<Task> {
-        let status = |word: &String| Status::from_str(word).map_err(unreadable);
+        let status = |word: &String| word.parse::<Status>().map_err(unreadable);
         let previous = self.previous_status.as_ref().zip(self.previous_payload.clone());
         let previous =
             previous.map(|(word, payload)| status(word).map(|status| Previous { status, payload }));
@@ -85,8 +84,6 @@ pub struct Note {
     pub operations: &'static str,
     pub by: String,
     pub reason: Option<String>,
-    /// The most times that a commit without an answer is sent.
-    pub tries: u32,
     /// The run that is requested to stop.
     pub stop: Option<Run>,
     /// The lease that was found to be over. It counts as an attempt; and if it has been renewed

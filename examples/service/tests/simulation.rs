@@ -19,7 +19,7 @@ use sqlx::{AssertSqlSafe, Error, Result, SqlitePool};
 use task_lifecycle::{Run, Status};
 use task_service::commit::{Refusal, change};
 use task_service::database::{Db, ON_SQLITE};
-use task_service::document::{Chunk, Document, cut};
+use task_service::document::{Chunk, Document, Fault, cut};
 use task_service::options::Options;
 use task_service::routes::ask_to_stop;
 use task_service::store::{COMMIT, Draft, Key, Message, Note, Row, SqlStore, Task, Tasks};
@@ -51,7 +51,7 @@ const PRECAUTIONS: [(&str, Without); 20] = [
     ("so does a take-over", Without::Sql("WHEN $12 THEN now", "WHEN $12 AND lease_until IS NULL THEN now")),
     ("no answer is not taken for \"no\"", Without::DoubtIfNo),
     ("nor for \"yes\"", Without::DoubtIfYes),
-    ("without an answer, the same draft is sent again", Without::SameDraft),
+    ("nobody decides anew without an answer", Without::SameDraft),
     ("every worker has a name of its own", Without::Names),
     ("workers look for a request to stop", Without::SightOfStop),
     ("nobody takes a run over whose lease lasts", Without::SightOfLease),
@@ -256,6 +256,7 @@ impl Tasks for Way {
             _ if is_heard => Ok(made),
             Without::DoubtIfNo => Ok(false),
             Without::DoubtIfYes => Ok(true),
+            Without::SameDraft => Err(Error::PoolTimedOut),
             _ => Err(Error::Io(std::io::ErrorKind::TimedOut.into())),
         }
     }
@@ -286,12 +287,13 @@ async fn client(world: Arc<World>, name: String) {
             }
             continue;
         }
-        let (mut first, mut seen) = (None, None);
+        let (mut ask, mut seen) = (ask_to_stop(), None);
         let mut decide = |draft: &mut Draft, row: &Row, note: &mut Note| {
             seen.get_or_insert(row.queued_run);
-            first = first.filter(|_| without != Without::SameUpdate);
-            if is_stop {
-                return ask_to_stop(&mut first, draft, row, note);
+            if is_stop && without == Without::SameUpdate {
+                return ask_to_stop()(draft, row, note);
+            } else if is_stop {
+                return ask(draft, row, note);
             }
             if let 2..=4 = kind {
                 draft.cancel()?;
@@ -308,10 +310,9 @@ async fn client(world: Arc<World>, name: String) {
             Ok(kinds[[0, 0, 0, 0, 1, 2, 2, 2, 3, 3][kind as usize]])
         };
         let way = Way(world.clone(), name.clone(), number);
-        let tries = if without == Without::SameDraft { 1 } else { 4 };
         let told = loop {
-            match change(&way, &world.key, &name, tries, &mut decide).await {
-                Err(Refusal::Unknown) if without == Without::SameDraft => {}
+            match change(&way, &world.key, &name, &mut decide).await {
+                Err(Refusal::Store(_)) if without == Without::SameDraft => {}
                 told => break told,
             }
         };
@@ -323,7 +324,11 @@ async fn client(world: Arc<World>, name: String) {
                 state.violated("another update was stopped");
             }
             // Another's request to stop the same run is as good.
-            Ok((draft, _)) if is_made || is_stop && state.stops.contains(&draft.run()) => {}
+            Ok((draft, _)) if is_stop && draft.status() == Status::Processing => {
+                if !state.stops.contains(&draft.run()) || !state.history.contains(&draft) {
+                    state.violated("told that it is to stop, and it is not");
+                }
+            }
             Ok((draft, _)) if state.history.contains(&draft) => {}
             Ok(_) => state.violated("told \"yes\", and it was not made"),
             Err(Refusal::Status(_) | Refusal::Request(..)) if is_made => {
@@ -373,11 +378,11 @@ async fn work(world: Arc<World>, name: String) {
             run = world.state().task.run();
         }
         let words = document.configuration["words"].as_u64().unwrap();
-        let chunks = [Chunk { content: String::new(), words: usize::try_from(words).unwrap() }];
+        let chunks = vec![Chunk { content: String::new(), words: usize::try_from(words).unwrap() }];
         _ = match if is_kept { world.draw(10) } else { 0 } {
             0 => worker.give_up(key, run).await,
-            1 => worker.finish(key, run, Err("it fails")).await,
-            _ => worker.finish(key, run, Ok(&chunks)).await,
+            1 => worker.finish(key, run, &Err(Fault::Lasting("it fails"))).await,
+            _ => worker.finish(key, run, &Ok(chunks)).await,
         };
     }
 }

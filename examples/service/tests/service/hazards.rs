@@ -65,7 +65,7 @@ async fn edit_lost_the_result(service: Service) {
     let worker = service.worker("one");
     let (key, run) = service.started(&worker).await;
     service.label(&key).await;
-    worker.finish(&key, run, Ok(&[])).await.unwrap();
+    worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     let shown = service.show(&key).await.json;
     assert_eq!(shown["status"], "Succeeded");
     assert_eq!(shown["file_info"]["name"], "labelled document");
@@ -96,9 +96,9 @@ async fn redelivered_for_nobody(service: Service) {
     assert_eq!((first, second), (Run::new(0), Run::new(1)));
     assert_eq!(service.load(&key).await.attempts, 1);
     // zombie_finished_the_retry
-    assert!(dead.finish(&key, first, Ok(&[])).await.is_err());
+    assert!(dead.finish(&key, first, &Ok(vec![])).await.is_err());
     assert!(!service.store.renew(&key, first).await.unwrap());
-    other.finish(&key, second, Ok(&[])).await.unwrap();
+    other.finish(&key, second, &Ok(vec![])).await.unwrap();
     let operations = service.operations(&key).await;
     assert_eq!(operations, ["create", "edit, start", "retry, edit, start", "edit, succeed"]);
 }

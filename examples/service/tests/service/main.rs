@@ -216,7 +216,7 @@ impl Service {
             document.set(draft)?;
             Ok("edit")
         };
-        change(&self.store, key, "operator", 1, labelled).await.unwrap();
+        change(&self.store, key, "operator", labelled).await.unwrap();
     }
 
     async fn receive(&self) -> Message {

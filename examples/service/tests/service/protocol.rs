@@ -64,7 +64,7 @@ impl Troubled {
     async fn cancel(&self, key: &Key) -> Result<(), Refusal> {
         let cancel =
             |draft: &mut Draft, _: &Row, _: &mut Note| Ok(draft.cancel().map(|_| "cancel")?);
-        change(self, key, "request", 3, cancel).await.map(drop)
+        change(self, key, "request", cancel).await.map(drop)
     }
 }
 
@@ -167,7 +167,7 @@ async fn edit_made_twice(service: Service) {
         payload = replace(payload, '\"file_name\":\"', '\"file_name\":\"labelled ')";
     let fates = [Fate::Lost, Fate::AnswerLost];
     let worker = worker(Troubled::new(&service, &fates, Some(label)), "one");
-    worker.finish(&key, run, Ok(&[])).await.unwrap();
+    worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     let document = Document::read(&service.load(&key).await.payload).unwrap();
     assert_eq!(document.file_name, "labelled document");
     assert_eq!((&*document.message, document.chunks), ("Task succeeded", Some(vec![])));
@@ -181,7 +181,7 @@ async fn migration_failed_the_queue(service: Service) {
     let key = service.create("one").await;
     let worker = worker(Troubled::new(&service, &[fates, fates].concat(), None), "one");
     let (run, _) = worker.start(&service.receive().await).await.unwrap().unwrap();
-    worker.finish(&key, run, Ok(&[])).await.unwrap();
+    worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     assert_eq!(service.status(&key).await, "Succeeded");
     assert_eq!(worker.tasks.trouble().sent.len(), 10);
 }
@@ -234,7 +234,7 @@ async fn stop_request_outlived_its_run(service: Service) {
     assert_eq!(service.ask(&key, "stop").await.code, 202);
     assert!(!service.store.renew(&key, run).await.unwrap());
     let behind = worker(Troubled::behind(&service, &row), "one");
-    behind.finish(&key, run, Ok(&[])).await.unwrap();
+    behind.finish(&key, run, &Ok(vec![])).await.unwrap();
     assert_eq!(last(&key).await, "retry, cancel");
     assert_eq!(Some(service.load(&key).await.payload), row.previous_payload);
 
@@ -251,14 +251,14 @@ async fn stop_request_outlived_its_run(service: Service) {
     service.update(&key, &json!({})).await;
     let (run, _) = one.start(&service.receive().await).await.unwrap().unwrap();
     service.ask(&key, "stop").await;
-    let retried = change(&service.store, &key, "engine", 1, |draft, _, _| {
+    let retried = change(&service.store, &key, "engine", |draft, _, _| {
         draft.retry()?;
         Ok("retry")
     });
     retried.await.unwrap();
     assert_eq!(one.start(&service.receive().await).await.unwrap(), None);
     assert_eq!(last(&key).await, "cancel");
-    assert!(one.finish(&key, run, Ok(&[])).await.is_err());
+    assert!(one.finish(&key, run, &Ok(vec![])).await.is_err());
     service.ask(&key, "stop").await.refuses(400, "task cannot be cancelled: status is Succeeded");
 }
 
@@ -268,7 +268,7 @@ async fn stop_request_without_an_answer(service: Service) {
     let (key, _) = service.started(&service.worker("one")).await;
     for (fate, sent) in [(Fate::Lost, 2), (Fate::AnswerLost, 1)] {
         let troubled = Troubled::new(&service, &[fate], Some(EDIT));
-        let asked = change(&troubled, &key, "request", 3, |draft, _, note| {
+        let asked = change(&troubled, &key, "request", |draft, _, note| {
             note.stop = Some(draft.run());
             draft.edit(|_| ());
             Ok("stop")

@@ -3,6 +3,7 @@
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection, query_scalar};
 use task_service::database::{Db, Meaning, meaning};
+use task_service::document::Fault;
 use task_service::store::{Draft, Key, Message, Note, SqlStore, Tasks as _};
 
 use crate::postgres::Postgres;
@@ -31,7 +32,7 @@ async fn cross_user_read(service: Service) {
     assert!(store.give_back(&message, None).await.unwrap());
     assert!(store.list("bob").await.unwrap().is_empty());
     assert!(store.log(&bobs(&key)).await.unwrap().is_empty());
-    worker.finish(&key, run, Ok(&[])).await.unwrap();
+    worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     let revision = service.task(&key).await.revision();
     assert!(!store.delete(&bobs(&key), revision).await.unwrap());
 
@@ -195,7 +196,7 @@ async fn replay_without_edits(service: Service) {
     let worker = service.worker("one");
     let (key, run) = service.started(&worker).await;
     service.label(&key).await;
-    worker.finish(&key, run, Err("no")).await.unwrap();
+    worker.finish(&key, run, &Err(Fault::Lasting("no"))).await.unwrap();
     // At its end, and when the update was reverted.
     let payloads = "SELECT count(*) FROM events, tasks WHERE events.payload = tasks.payload";
     assert_eq!(service.number(payloads).await, Some(2));
