@@ -28,6 +28,7 @@ const SCHEMA: [&str; 3] = [
     "CREATE TABLE events_by_hand (task TEXT NOT NULL, event TEXT NOT NULL)",
     "CREATE INDEX events_by_hand_task ON events_by_hand (task)",
 ];
+const BODY: &str = r#"{"file":"data:,one two three","chunk_processing":{"target_length":2}}"#;
 
 fn failed<E>(_: E) -> StatusCode {
     StatusCode::INTERNAL_SERVER_ERROR
@@ -43,14 +44,14 @@ macro_rules! by_hand { ($name:ident, $pool:ty) => { mod $name {
     use super::*;
 
     type Pools = ($pool, $pool);
+    type Answer<T> = Result<T, StatusCode>;
 
-    fn shown(id: String, payload: String) -> Result<Json<Value>, StatusCode> {
-        let key = Key { id, owner: String::new() };
-        let row = Row { key, ..Row::default() };
+    fn shown(id: String, payload: String) -> Answer<Json<Value>> {
+        let row = Row { key: Key { id, owner: String::new() }, ..Row::default() };
         answer(&row, &Task::new(payload), "http://localhost", true).map(Json).map_err(failed)
     }
 
-    async fn create(State(pools): State<Pools>, headers: HeaderMap, body: String) -> Result<Json<Value>, StatusCode> {
+    async fn create(State(pools): State<Pools>, headers: HeaderMap, body: String) -> Answer<Json<Value>> {
         let (owner, id) = (owner(&headers)?, Uuid::new_v4().to_string());
         let configuration: Map<String, Value> = serde_json::from_str(&body).map_err(failed)?;
         let payload = Document { configuration, ..Document::default() }.text().map_err(failed)?;
@@ -63,14 +64,14 @@ macro_rules! by_hand { ($name:ident, $pool:ty) => { mod $name {
         shown(id, payload)
     }
 
-    async fn show(State(pools): State<Pools>, headers: HeaderMap, Path(id): Path<String>) -> Result<Json<Value>, StatusCode> {
+    async fn show(State(pools): State<Pools>, headers: HeaderMap, Path(id): Path<String>) -> Answer<Json<Value>> {
         let select = query_as("SELECT status, payload FROM hand WHERE id = $1 AND owner = $2");
         let found = select.bind(&id).bind(owner(&headers)?).fetch_optional(&pools.0).await;
         let (_, payload): (String, String) = found.map_err(failed)?.ok_or(StatusCode::NOT_FOUND)?;
         shown(id, payload)
     }
 
-    async fn cancel(State(pools): State<Pools>, headers: HeaderMap, Path(id): Path<String>) -> Result<(), StatusCode> {
+    async fn cancel(State(pools): State<Pools>, headers: HeaderMap, Path(id): Path<String>) -> Answer<()> {
         let mut transaction = pools.1.begin().await.map_err(failed)?;
         let sql = "UPDATE hand SET status = 'Cancelled' WHERE id = $1 AND owner = $2 AND status = 'Starting'";
         let update = query(sql).bind(&id).bind(owner(&headers)?).execute(&mut *transaction).await;
@@ -94,19 +95,17 @@ macro_rules! by_hand { ($name:ident, $pool:ty) => { mod $name {
 by_hand! { on_sqlite, SqlitePool }
 by_hand! { on_postgres, PgPool }
 
-/// The seconds that requests take, sent by sixteen clients at a time, and their answers.
-async fn time(client: &Client, method: Method, urls: Vec<String>) -> (f64, Vec<String>) {
+/// Sends requests, sixteen at a time. Returns the seconds that they take, and the answers.
+async fn time(client: &Client, method: &Method, urls: &[String]) -> (f64, Vec<String>) {
     let (start, mut clients) = (Instant::now(), JoinSet::new());
     for urls in urls.chunks(urls.len() / 16) {
         let (client, method, urls) = (client.clone(), method.clone(), urls.to_vec());
         clients.spawn(async move {
             let mut texts = Vec::new();
             for url in urls {
-                let body =
-                    r#"{"file":"data:,one two three","chunk_processing":{"target_length":2}}"#;
                 let request = client.request(method.clone(), url).header("authorization", "a");
-                let answer = request.body(body).send().await.unwrap();
-                texts.push(answer.error_for_status().unwrap().text().await.unwrap());
+                let answer = request.body(BODY).send().await.unwrap().error_for_status().unwrap();
+                texts.push(answer.text().await.unwrap());
             }
             texts
         });
@@ -125,42 +124,47 @@ async fn main() {
         let store = SqlStore::open(&database, Duration::from_secs(30)).await.unwrap();
         // By hand, pools are sqlx's own but for their size; SQLite writes by one connection.
         let by_hand = if let Db::Sqlite(writers) = store.writers.clone() {
-            let readers = SqlitePool::connect(&database).await.unwrap();
-            on_sqlite::routes(readers, writers).await
+            on_sqlite::routes(SqlitePool::connect(&database).await.unwrap(), writers).await
         } else {
             let pool = PgPoolOptions::new().max_connections(16).connect(&database).await.unwrap();
             on_postgres::routes(pool.clone(), pool).await
         };
         let keys = Arc::new([("a".to_owned(), "alice".to_owned())].into());
-        let (client, mut ratios) = (Client::new(), [const { Vec::new() }; 3]);
         let mut servers = Vec::new();
         for routes in [router(App { store, keys }), by_hand] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             servers.push(format!("http://{}/tasks/", listener.local_addr().unwrap()));
             tokio::spawn(async move { axum::serve(listener, routes).await });
         }
-        for _ in 0..15 {
-            let mut times = Vec::new();
-            for url in &servers {
-                let create = vec![format!("{url}parse"); 160];
-                let (created, answers) = time(&client, Method::POST, create).await;
-                let answers =
-                    answers.iter().map(|text| serde_json::from_str::<Value>(text).unwrap());
-                let ids =
-                    answers.map(|answer| format!("{url}{}", answer["task_id"].as_str().unwrap()));
-                let (show, cancel) = ids.map(|url| (url.clone(), format!("{url}/cancel"))).unzip();
-                let (shown, _) = time(&client, Method::GET, show).await;
-                let (cancelled, _) = time(&client, Method::GET, cancel).await;
-                times.push([created, shown, cancelled]);
-            }
-            for (at, ratios) in ratios.iter_mut().enumerate() {
-                ratios.push(times[1][at] / times[0][at]);
+        let (client, mut ratios) = (Client::new(), [const { Vec::new() }; 3]);
+        for round in 0..60 {
+            let mut urls = [0, 1].map(|server| vec![format!("{}parse", servers[server]); 96]);
+            for (at, method) in [Method::POST, Method::GET, Method::GET].iter().enumerate() {
+                let mut times = [0.0; 2];
+                for server in [round % 2, 1 - round % 2] {
+                    let (seconds, answers) = time(&client, method, &urls[server]).await;
+                    times[server] = seconds;
+                    let id = |answer: &String| {
+                        serde_json::from_str::<Value>(answer).unwrap()["task_id"].clone()
+                    };
+                    for (url, answer) in urls[server].iter_mut().zip(&answers) {
+                        match at {
+                            0 => {
+                                *url =
+                                    format!("{}{}", servers[server], id(answer).as_str().unwrap())
+                            }
+                            _ => url.push_str("/cancel"),
+                        }
+                    }
+                }
+                ratios[at].push(times[1] / times[0]);
             }
         }
-        let [create, show, cancel] = ratios.map(|mut ratios| {
+        let median = |mut ratios: Vec<f64>| {
             ratios.sort_by(f64::total_cmp);
             ratios[ratios.len() / 2]
-        });
+        };
+        let [create, show, cancel] = ratios.map(median);
         println!("| {name} | {create:.2} | {show:.2} | {cancel:.2} |");
     }
 }

@@ -60,9 +60,9 @@ BEGIN
 END $$;
 ALTER TABLE tasks ADD CONSTRAINT sound CHECK (is_sound(tasks));
 
--- The one clock; and the place of what is queued now.
-CREATE FUNCTION micros() RETURNS BIGINT LANGUAGE sql AS
-'SELECT (date_part(''epoch'', clock_timestamp()) * 1000000)::BIGINT';
+-- The one clock, which stands still in a statement; and the place of what is queued now.
+CREATE FUNCTION micros() RETURNS BIGINT STABLE LANGUAGE sql AS
+'SELECT (date_part(''epoch'', statement_timestamp()) * 1000000)::BIGINT';
 CREATE VIEW clock AS SELECT micros() AS now, micros() AS place;
 
 -- The messages that are due, in their order. One that is not due for more than a minute is so by a
@@ -92,28 +92,21 @@ ORDER BY lease_until;
 -- one row for each change, whoever makes it. (Renewals and deliveries leave the revision alone, and
 -- are none.)
 CREATE TABLE events (
-    number                 BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY,
-    at                     BIGINT NOT NULL,
-    task_id                TEXT   NOT NULL,
-    owner                  TEXT   NOT NULL,
-    operations             TEXT   NOT NULL, -- as in `tasks`; `delete`
-    changed_by             TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
-    reason                 TEXT,
-    loaded                 BIGINT,          -- the revision that it was made from; NULL: created
-    revision               BIGINT,          -- and that it led to; NULL: deleted
-    run                    BIGINT NOT NULL,
-    -- The state before, NULL if it was created here; and after, NULL if it was deleted.
-    status_before          TEXT,
-    previous_status_before TEXT,
-    status                 TEXT,
-    previous_status        TEXT,
+    number          BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at              BIGINT NOT NULL,
+    task_id         TEXT   NOT NULL,
+    owner           TEXT   NOT NULL,
+    operations      TEXT   NOT NULL, -- as in `tasks`; `delete`
+    changed_by      TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
+    reason          TEXT,
+    loaded          BIGINT,          -- the revision that it was made from; NULL: created
+    revision        BIGINT,          -- and that it led to; NULL: deleted
+    run             BIGINT NOT NULL,
+    status          TEXT,            -- the state that it led to; NULL: deleted
+    previous_status TEXT,
     -- The current payload after it, to the letter, unless it is the same as before. So the last one
     -- that is not NULL is the payload; and a revert is exact if it is the one from before the update.
-    payload                TEXT,
-    -- Beside the task, after it.
-    queued_run             BIGINT NOT NULL,
-    attempts               BIGINT NOT NULL,
-    stop_requested         BIGINT
+    payload         TEXT
 );
 CREATE INDEX events_task ON events (task_id, number);
 
@@ -125,16 +118,12 @@ BEGIN
     END IF;
     -- OLD is NULL for an insert, and NEW for a delete.
     INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
-        status_before, previous_status_before, status, previous_status, payload,
-        queued_run, attempts, stop_requested)
+        status, previous_status, payload)
     VALUES (
         micros(), coalesce(NEW.task_id, OLD.task_id), coalesce(NEW.owner, OLD.owner),
         coalesce(NEW.operations, 'delete'), coalesce(NEW.changed_by, 'owner'), NEW.reason,
-        OLD.revision, NEW.revision, coalesce(NEW.run, OLD.run),
-        OLD.status, OLD.previous_status, NEW.status, NEW.previous_status,
-        CASE WHEN NEW.payload IS DISTINCT FROM OLD.payload THEN NEW.payload END,
-        coalesce(NEW.queued_run, OLD.queued_run), coalesce(NEW.attempts, OLD.attempts),
-        CASE TG_OP WHEN 'DELETE' THEN OLD.stop_requested ELSE NEW.stop_requested END
+        OLD.revision, NEW.revision, coalesce(NEW.run, OLD.run), NEW.status, NEW.previous_status,
+        CASE WHEN NEW.payload IS DISTINCT FROM OLD.payload THEN NEW.payload END
     );
     IF TG_OP = 'DELETE' THEN
         RETURN OLD;

@@ -95,65 +95,45 @@ ORDER BY lease_until;
 -- one row for each change, whoever makes it. (Renewals and deliveries leave the revision alone, and
 -- are none.)
 CREATE TABLE events (
-    number                 INTEGER NOT NULL PRIMARY KEY,
-    at                     INTEGER NOT NULL,
-    task_id                TEXT   NOT NULL,
-    owner                  TEXT   NOT NULL,
-    operations             TEXT   NOT NULL, -- as in `tasks`; `delete`
-    changed_by             TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
-    reason                 TEXT,
-    loaded                 INTEGER,          -- the revision that it was made from; NULL: created
-    revision               INTEGER,          -- and that it led to; NULL: deleted
-    run                    INTEGER NOT NULL,
-    -- The state before, NULL if it was created here; and after, NULL if it was deleted.
-    status_before          TEXT,
-    previous_status_before TEXT,
-    status                 TEXT,
-    previous_status        TEXT,
+    number          INTEGER NOT NULL PRIMARY KEY,
+    at              INTEGER NOT NULL,
+    task_id         TEXT   NOT NULL,
+    owner           TEXT   NOT NULL,
+    operations      TEXT   NOT NULL, -- as in `tasks`; `delete`
+    changed_by      TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
+    reason          TEXT,
+    loaded          INTEGER,         -- the revision that it was made from; NULL: created
+    revision        INTEGER,         -- and that it led to; NULL: deleted
+    run             INTEGER NOT NULL,
+    status          TEXT,            -- the state that it led to; NULL: deleted
+    previous_status TEXT,
     -- The current payload after it, to the letter, unless it is the same as before. So the last one
     -- that is not NULL is the payload; and a revert is exact if it is the one from before the update.
-    payload                TEXT,
-    -- Beside the task, after it.
-    queued_run             INTEGER NOT NULL,
-    attempts               INTEGER NOT NULL,
-    stop_requested         INTEGER
+    payload         TEXT
 ) STRICT;
 CREATE INDEX events_task ON events (task_id, number);
 
 CREATE TRIGGER tasks_created AFTER INSERT ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
-        status_before, previous_status_before, status, previous_status, payload,
-        queued_run, attempts, stop_requested)
-    VALUES (
-        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
-        NULL, NEW.revision, NEW.run, NULL, NULL, NEW.status, NEW.previous_status, NEW.payload,
-        NEW.queued_run, NEW.attempts, NEW.stop_requested
-    );
+    INSERT INTO events
+    SELECT NULL, now, NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
+        NULL, NEW.revision, NEW.run, NEW.status, NEW.previous_status, NEW.payload
+    FROM clock;
 END;
 CREATE TRIGGER tasks_changed AFTER UPDATE OF revision ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
-        status_before, previous_status_before, status, previous_status, payload,
-        queued_run, attempts, stop_requested)
-    VALUES (
-        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
-        OLD.revision, NEW.revision, NEW.run,
-        OLD.status, OLD.previous_status, NEW.status, NEW.previous_status,
-        CASE WHEN NEW.payload IS NOT OLD.payload THEN NEW.payload END,
-        NEW.queued_run, NEW.attempts, NEW.stop_requested
-    );
+    INSERT INTO events
+    SELECT NULL, now, NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
+        OLD.revision, NEW.revision, NEW.run, NEW.status, NEW.previous_status,
+        CASE WHEN NEW.payload IS NOT OLD.payload THEN NEW.payload END
+    FROM clock;
 END;
 CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
-        status_before, previous_status_before, status, previous_status, payload,
-        queued_run, attempts, stop_requested)
-    VALUES (
-        (SELECT now FROM clock), OLD.task_id, OLD.owner, 'delete', 'owner', NULL,
-        OLD.revision, NULL, OLD.run, OLD.status, OLD.previous_status, NULL, NULL, NULL,
-        OLD.queued_run, OLD.attempts, OLD.stop_requested
-    );
+    INSERT INTO events
+    SELECT NULL, now, OLD.task_id, OLD.owner, 'delete', 'owner', NULL,
+        OLD.revision, NULL, OLD.run, NULL, NULL, NULL
+    FROM clock;
 END;
 
 -- The log, as clients see it.
