@@ -144,14 +144,13 @@ async fn main() {
                 for server in [round % 2, 1 - round % 2] {
                     let (seconds, answers) = time(&client, method, &urls[server]).await;
                     times[server] = seconds;
-                    let id = |answer: &String| {
-                        serde_json::from_str::<Value>(answer).unwrap()["task_id"].clone()
-                    };
                     for (url, answer) in urls[server].iter_mut().zip(&answers) {
+                        let id = serde_json::from_str(answer)
+                            .map(|answer: Value| answer["task_id"].clone());
                         match at {
                             0 => {
                                 *url =
-                                    format!("{}{}", servers[server], id(answer).as_str().unwrap())
+                                    format!("{}{}", servers[server], id.unwrap().as_str().unwrap())
                             }
                             _ => url.push_str("/cancel"),
                         }

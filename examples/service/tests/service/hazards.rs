@@ -1,10 +1,13 @@
 //! Messages, workers and payloads.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use task_lifecycle::Run;
+use task_service::document::{Document, Fault, cut};
 use task_service::store::SqlStore;
+use task_service::worker::Worker;
 use tokio_util::sync::CancellationToken;
 
 use crate::postgres::{Postgres, skipped};
@@ -15,7 +18,7 @@ everywhere! {
     lost_race_answered_200 wrote_before_queue lifo_queue edit_lost_the_message edit_lost_the_result
     stale_message_ran_the_next_update redelivered_for_nobody no_renewal_at_work poison_task
     crashed_before_the_first_renewal deploys_used_up_the_attempts result_cannot_be_stored
-    older_binary_dropped_fields one_row_hid_the_list one_row_stopped_the_queue clock_set_back
+    older_binary_dropped_fields retry_with_a_limit_and_a_wait one_row_hid_the_list one_row_stopped_the_queue clock_set_back
 }
 
 /// Of a cancel and a start of the same revision exactly one wins, and both are told the truth.
@@ -176,7 +179,26 @@ async fn deploys_used_up_the_attempts(service: Service) {
     assert_eq!(service.load(&key).await.attempts, 1);
 }
 
-/// What cannot be stored, or not be read, ends in `fail`.
+/// An error of the work that may pass is met again after a wait, a few times; any other fails at once.
+async fn retry_with_a_limit_and_a_wait(service: Service) {
+    static FAULTS: AtomicI32 = AtomicI32::new(0);
+    let work = |file: &[u8], document: &Document| match FAULTS.fetch_sub(1, Relaxed) {
+        1.. => Err(Fault::Temporary("later".to_owned())),
+        _ => cut(file, document),
+    };
+    for (faults, text, tried, status) in
+        [(0, "%FF", 1, "Failed"), (2, "one", 3, "Succeeded"), (9, "one", 3, "Failed")]
+    {
+        FAULTS.store(faults, Relaxed);
+        let (key, start) = (service.create(text).await, Instant::now());
+        let worker = Worker { work, ..service.worker("one") };
+        worker.handle(&service.receive().await, &CancellationToken::new()).await.unwrap();
+        assert_eq!((&*service.status(&key).await, FAULTS.load(Relaxed)), (status, faults - tried));
+        assert!(start.elapsed() >= Duration::from_secs(1) || tried == 1);
+    }
+}
+
+/// A result that cannot be stored, and a task that cannot be read, end in `fail`.
 async fn result_cannot_be_stored(service: Service) {
     let limit = if service.is_sqlite() {
         "CREATE TRIGGER small BEFORE UPDATE ON tasks WHEN length(NEW.payload) > 1000
@@ -198,7 +220,7 @@ async fn result_cannot_be_stored(service: Service) {
     assert_eq!(service.log(&key).await.last().unwrap()["reason"], "The task cannot be read");
 }
 
-/// What this program does not know is kept, when a worker writes the payload, too.
+/// A field that this program does not know is kept, when a worker writes the payload, too.
 async fn older_binary_dropped_fields(service: Service) {
     let key = service.succeeded().await;
     let newer = "UPDATE tasks SET revision = revision + 1,

@@ -9,6 +9,7 @@ use task_lifecycle::{Revision, Run};
 use task_service::commit::{Refusal, change};
 use task_service::database::{Meaning, meaning};
 use task_service::document::Document;
+use task_service::routes::ask_to_stop;
 use task_service::store::{Draft, Key, Note, Row, SqlStore, Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ everywhere! {
     stop_request_outlived_its_run stop_request_without_an_answer
 }
 
-/// What becomes of a commit; without an answer, but for `Fails`.
+/// The fate of a commit; there is no answer, but for `Fails`.
 #[derive(Clone, Copy)]
 enum Fate {
     Fails(fn() -> Error),
@@ -37,10 +38,10 @@ struct Troubled(SqlStore, Arc<Mutex<Trouble>>);
 #[derive(Default)]
 struct Trouble {
     fates: VecDeque<Fate>,
-    /// What somebody else does after the first commit without an answer.
+    /// Somebody else's statement after the first commit without an answer.
     meanwhile: Option<&'static str>,
     late: Vec<(Key, Draft, Note)>,
-    /// What the next load returns instead.
+    /// The next load's result, instead of its own.
     behind: Option<Row>,
     sent: Vec<Draft>,
 }
@@ -134,6 +135,11 @@ async fn timeout_counted_as_no(service: Service) {
     let key = service.create("one").await;
     let lost = Troubled::new(&service, &[Fate::Lost; 9], None);
     assert!(matches!(lost.cancel(&key).await, Err(Refusal::Unknown)));
+    for before in [&[][..], &[Fate::Lost]] {
+        let lasting = Fate::Fails(|| Error::Decode("wrong".into()));
+        let refused = Troubled::new(&service, &[before, &[lasting]].concat(), None);
+        assert!(matches!(refused.cancel(&key).await, Err(Refusal::Store(Error::Decode(_)))));
+    }
     let busy = Troubled::new(&service, &[Fate::Fails(|| Error::PoolTimedOut)], None);
     assert!(matches!(busy.cancel(&key).await, Err(Refusal::Store(Error::PoolTimedOut))));
 }
@@ -160,7 +166,7 @@ async fn started_run_was_orphaned(service: Service) {
     assert_eq!((run, service.load(&key).await.attempts), (Run::new(1), 1));
 }
 
-/// What is edited in the name of a run is set, so that it is the same when it is made twice.
+/// An edit in the name of a run sets, so that it is the same when it is made twice.
 async fn edit_made_twice(service: Service) {
     let (key, run) = service.started(&service.worker("one")).await;
     let label = "UPDATE tasks SET revision = revision + 1,
@@ -262,19 +268,26 @@ async fn stop_request_outlived_its_run(service: Service) {
     service.ask(&key, "stop").await.refuses(400, "task cannot be cancelled: status is Succeeded");
 }
 
-/// Without an answer, a request to stop counts exactly if it is found; an edit of somebody else is
-/// equal to it, and is none.
+/// Without an answer, a request to stop counts exactly if it is found, also if it is another's; an
+/// edit of somebody else is equal to it, and is none. The revision that is told exists.
 async fn stop_request_without_an_answer(service: Service) {
-    let (key, _) = service.started(&service.worker("one")).await;
-    for (fate, sent) in [(Fate::Lost, 2), (Fate::AnswerLost, 1)] {
-        let troubled = Troubled::new(&service, &[fate], Some(EDIT));
-        let asked = change(&troubled, &key, "request", |draft, _, note| {
-            note.stop = Some(draft.run());
-            draft.edit(|_| ());
-            Ok("stop")
-        });
-        asked.await.unwrap();
+    let (lost, made, stop) =
+        (Fate::Lost, Fate::AnswerLost, "UPDATE tasks SET stop_requested = run, ");
+    let theirs = &*format!("{stop} revision = revision + 7").leak();
+    for (fate, meanwhile, sent, later) in
+        [(lost, EDIT, 2, 2), (made, EDIT, 1, 2), (lost, theirs, 1, 7)]
+    {
+        let (key, _) = service.started(&service.worker("one")).await;
+        let loaded = service.task(&key).await.revision();
+        let troubled = Troubled::new(&service, &[fate], Some(meanwhile));
+        let (draft, _) = change(&troubled, &key, "request", ask_to_stop()).await.unwrap();
         assert!(service.load(&key).await.is_stopped());
         assert_eq!(troubled.trouble().sent.len(), sent);
+        assert_eq!(draft.revision().since(loaded), later);
+        assert_eq!(draft.revision(), service.task(&key).await.revision());
+        // Asked again, it is the same request.
+        let again = service.ask(&key, "stop").await;
+        assert_eq!((again.code, again.etag), (202, service.show(&key).await.etag));
+        service.sql("DELETE FROM tasks").await.unwrap();
     }
 }
