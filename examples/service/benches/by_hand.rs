@@ -95,23 +95,25 @@ macro_rules! by_hand { ($name:ident, $pool:ty) => { mod $name {
 by_hand! { on_sqlite, SqlitePool }
 by_hand! { on_postgres, PgPool }
 
-/// Sends requests, sixteen at a time. Returns the seconds that they take, and the answers.
-async fn time(client: &Client, method: &Method, urls: &[String]) -> (f64, Vec<String>) {
+/// Sends requests, sixteen at a time. Returns the seconds that they take, and the tasks' ids.
+async fn time(client: &Client, method: &Method, urls: Vec<String>) -> (f64, Vec<String>) {
     let (start, mut clients) = (Instant::now(), JoinSet::new());
     for urls in urls.chunks(urls.len() / 16) {
         let (client, method, urls) = (client.clone(), method.clone(), urls.to_vec());
         clients.spawn(async move {
-            let mut texts = Vec::new();
+            let mut ids = Vec::new();
             for url in urls {
                 let request = client.request(method.clone(), url).header("authorization", "a");
                 let answer = request.body(BODY).send().await.unwrap().error_for_status().unwrap();
-                texts.push(answer.text().await.unwrap());
+                let task: Value =
+                    serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default();
+                ids.push(task["task_id"].as_str().unwrap_or_default().to_owned());
             }
-            texts
+            ids
         });
     }
-    let texts = clients.join_all().await.concat();
-    (start.elapsed().as_secs_f64(), texts)
+    let ids = clients.join_all().await.concat();
+    (start.elapsed().as_secs_f64(), ids)
 }
 
 #[tokio::main]
@@ -138,22 +140,17 @@ async fn main() {
         }
         let (client, mut ratios) = (Client::new(), [const { Vec::new() }; 3]);
         for round in 0..60 {
-            let mut urls = [0, 1].map(|server| vec![format!("{}parse", servers[server]); 96]);
-            for (at, method) in [Method::POST, Method::GET, Method::GET].iter().enumerate() {
+            let mut tasks = [0, 1].map(|_| vec!["parse".to_owned(); 96]);
+            let steps = [(Method::POST, ""), (Method::GET, ""), (Method::GET, "/cancel")];
+            for (at, (method, route)) in steps.iter().enumerate() {
                 let mut times = [0.0; 2];
                 for server in [round % 2, 1 - round % 2] {
-                    let (seconds, answers) = time(&client, method, &urls[server]).await;
+                    let url = |task| format!("{}{task}{route}", servers[server]);
+                    let urls = tasks[server].iter().map(url).collect();
+                    let (seconds, ids) = time(&client, method, urls).await;
                     times[server] = seconds;
-                    for (url, answer) in urls[server].iter_mut().zip(&answers) {
-                        let id = serde_json::from_str(answer)
-                            .map(|answer: Value| answer["task_id"].clone());
-                        match at {
-                            0 => {
-                                *url =
-                                    format!("{}{}", servers[server], id.unwrap().as_str().unwrap())
-                            }
-                            _ => url.push_str("/cancel"),
-                        }
+                    if at == 0 {
+                        tasks[server] = ids;
                     }
                 }
                 ratios[at].push(times[1] / times[0]);
