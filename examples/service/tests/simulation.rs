@@ -31,9 +31,9 @@ const EPISODE: u32 = 1000; // turns, until it becomes calm
 
 /// A precaution that is left out: a part of the statement that commits is another, or …
 #[rustfmt::skip]
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Default, PartialEq)]
 enum Without {
-    Nothing, Sql(&'static str, &'static str), DoubtIfNo, DoubtIfYes, SameDraft, Names, SightOfStop,
+    #[default] Nothing, Sql(&'static str, &'static str), DoubtIfNo, DoubtIfYes, SameDraft, Names, SightOfStop,
     SightOfLease, RunOfResult, Sweeper, EditOfStop, SameUpdate,
 }
 
@@ -61,7 +61,8 @@ const PRECAUTIONS: [(&str, Without); 20] = [
     ("and is for one update", Without::SameUpdate),
 ];
 
-/// What the simulation knows; and the task, as it must be in the database.
+/// The task as it must be in the database, and all else that the laws need.
+#[derive(Default)]
 struct State {
     random: fastrand::Rng,
     without: Without,
@@ -71,19 +72,19 @@ struct State {
     received: Option<Message>,
     story: VecDeque<String>,
     violation: Option<String>,
-    task: Task,
+    /// The last one is the task as it is.
+    history: Vec<Task>,
     queued_run: i64,
     expired: i64,
     stop: Option<i64>,
     leased_until: i64,
-    /// Who works on which run.
+    /// The run that is worked on, and its worker.
     holder: Option<(Run, String)>,
-    history: Vec<Task>,
     stops: Vec<Run>,
     /// The requests whose commits were made, and those that were refused.
     made: Vec<u32>,
     refused: Vec<u32>,
-    /// What was loaded last, for loads that are behind.
+    /// The row that was loaded last, for loads that are behind.
     row: Option<Row>,
 }
 
@@ -157,6 +158,10 @@ impl State {
         !self.is_calm && self.random.u32(..100) < percent
     }
 
+    fn task(&self) -> &Task {
+        self.history.last().unwrap()
+    }
+
     fn tell(&mut self, who: &str, what: &str) {
         self.story.truncate(39);
         self.story.push_front(format!("{}s {who}: {what}", self.now / 1_000_000));
@@ -170,7 +175,7 @@ impl State {
     fn observe(&mut self, draft: &Draft, note: &Note, request: u32) {
         let (operations, was) = (note.operations, draft.before().status());
         let is_worker = request == 0;
-        let mut laws = vec![("a stale commit was made", draft.loaded() == self.task.revision())];
+        let mut laws = vec![("a stale commit was made", draft.loaded() == self.task().revision())];
         if draft.run() != draft.loaded_run() && was != Status::Processing {
             (self.queued_run, self.expired, self.stop) = (draft.run().to_i64(), 0, None);
         }
@@ -200,8 +205,7 @@ impl State {
         }
         self.stop = note.stop.map(Run::to_i64).or(self.stop);
         self.stops.extend(note.stop);
-        self.task = (**draft).clone();
-        self.history.push(self.task.clone());
+        self.history.push((**draft).clone());
         self.made.push(request);
         for (law, _) in laws.iter().filter(|(_, holds)| !holds) {
             self.violated(law);
@@ -223,7 +227,7 @@ impl Tasks for Way {
         let task = row.task()?;
         let mut state = self.0.state();
         let beside = (row.queued_run, row.attempts, row.stop_requested);
-        if task != state.task || beside != (state.queued_run, state.expired, state.stop) {
+        if task != *state.task() || beside != (state.queued_run, state.expired, state.stop) {
             state.violated("what is stored is not what was committed");
         }
         if state.without == Without::SightOfStop && self.2 == 0 {
@@ -282,8 +286,8 @@ async fn client(world: Arc<World>, name: String) {
         if is_stop && without == Without::EditOfStop {
             world.sql("UPDATE tasks SET stop_requested = run WHERE status = 'Processing'").await;
             let mut state = world.state();
-            if state.task.status() == Status::Processing {
-                state.stop = Some(state.task.run().to_i64());
+            if state.task().status() == Status::Processing {
+                state.stop = Some(state.task().run().to_i64());
             }
             continue;
         }
@@ -375,7 +379,7 @@ async fn work(world: Arc<World>, name: String) {
             }
         }
         if world.state().without == Without::RunOfResult {
-            run = world.state().task.run();
+            run = world.state().task().run();
         }
         let words = document.configuration["words"].as_u64().unwrap();
         let chunks = vec![Chunk { content: String::new(), words: usize::try_from(words).unwrap() }];
@@ -422,14 +426,9 @@ fn play((runtime, pool): &Opened, seed: u64, without: Without) -> Result<(), Str
     let (db, lease) = (Db::Sqlite(pool.clone()), Duration::from_micros(LEASE.unsigned_abs()));
     let store = SqlStore { readers: db.clone(), writers: db.clone(), apart: db, lease, commit };
     let task = Task::new(document(0));
-    #[rustfmt::skip]
-    let state = Mutex::new(State {
-        random: fastrand::Rng::with_seed(seed), without, is_calm: false, now: 1 << 50,
-        late: Vec::new(), received: None, story: VecDeque::new(), violation: None,
-        task: task.clone(), queued_run: 0, expired: 0, stop: None, leased_until: 0,
-        holder: None, history: vec![task.clone()], stops: Vec::new(), made: Vec::new(),
-        refused: Vec::new(), row: None,
-    });
+    let (random, history) = (fastrand::Rng::with_seed(seed), vec![task.clone()]);
+    let state = State { random, without, now: 1 << 50, history, ..State::default() };
+    let state = Mutex::new(state);
     let key = Key { id: seed.to_string(), owner: "owner".to_owned() };
     let world = Arc::new(World { state, store, pool: pool.clone(), key });
     drive(runtime, async {
@@ -452,14 +451,12 @@ fn play((runtime, pool): &Opened, seed: u64, without: Without) -> Result<(), Str
         match chance {
             0..7 => {
                 let is_set_back = chance == 0 && turn % 7 == 0 && turn < EPISODE;
-                let seconds = if is_set_back { -3600 } else { world.state().random.i64(0..8) };
+                let seconds = if is_set_back { -3600 } else { world.draw(8).into() };
                 drive(runtime, world.turn_clock(seconds * 1_000_000));
             }
             7..9 => {
                 let late = world.state().late.pop();
-                late.map(|(draft, note, request)| {
-                    drive(runtime, world.arrive(&draft, &note, request))
-                });
+                late.map(|(draft, note, to)| drive(runtime, world.arrive(&draft, &note, to)));
             }
             9..12 if who < 6 && who.is_multiple_of(2) && turn < EPISODE => {
                 actors[who] = Box::pin(work(world.clone(), format!("worker {turn}")));
@@ -473,7 +470,7 @@ fn play((runtime, pool): &Opened, seed: u64, without: Without) -> Result<(), Str
             return Err(format!("seed {seed}: {violation}\n{}", steps.join("\n")));
         }
         let are_gone = actors.len() < 5 && state.late.is_empty(); // the clients, as it is calm
-        if are_gone && state.task.status().is_completed() {
+        if are_gone && state.task().status().is_completed() {
             return Ok(());
         }
     }

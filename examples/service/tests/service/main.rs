@@ -36,7 +36,7 @@ use task_service::database::Db;
 use task_service::document::{Document, cut};
 use task_service::options::Options;
 use task_service::routes::{App, router};
-use task_service::store::{Draft, Key, Message, Row, SqlStore, Task, Tasks};
+use task_service::store::{Key, Message, Row, SqlStore, Task, Tasks};
 use task_service::worker::Worker;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -142,11 +142,9 @@ impl Service {
             request = request.header("If-Match", tag);
         }
         let response = request.send().await.unwrap();
-        let header = |name| {
-            let value = response.headers().get(name);
-            value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
-        };
-        let (content_type, etag) = (header(CONTENT_TYPE), header(ETAG));
+        let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap());
+        let [content_type, etag] =
+            [CONTENT_TYPE, ETAG].map(|name| header(name).unwrap_or_default().to_owned());
         let (code, text) = (response.status().as_u16(), response.text().await.unwrap());
         let json = serde_json::from_str(&text).unwrap_or_default();
         Answer { code, content_type, etag, text, json }
@@ -210,13 +208,13 @@ impl Service {
 
     /// Somebody edits a label, whatever the task does.
     async fn label(&self, key: &Key) {
-        let labelled = |draft: &mut Draft, _: &Row, _: &mut _| {
+        let labelled = change(&self.store, key, "operator", |draft, _, _| {
             let mut document = Document::read(draft.payload())?;
             document.file_name.insert_str(0, "labelled ");
             document.set(draft)?;
             Ok("edit")
-        };
-        change(&self.store, key, "operator", labelled).await.unwrap();
+        });
+        labelled.await.unwrap();
     }
 
     async fn receive(&self) -> Message {

@@ -63,9 +63,9 @@ impl Troubled {
     }
 
     async fn cancel(&self, key: &Key) -> Result<(), Refusal> {
-        let cancel =
-            |draft: &mut Draft, _: &Row, _: &mut Note| Ok(draft.cancel().map(|_| "cancel")?);
-        change(self, key, "request", cancel).await.map(drop)
+        let cancelled =
+            change(self, key, "request", |draft, _, _| Ok(draft.cancel().map(|_| "cancel")?));
+        cancelled.await.map(drop)
     }
 }
 
@@ -81,8 +81,8 @@ impl Tasks for Troubled {
 
     async fn commit(&self, key: &Key, draft: &Draft, note: &Note) -> Result<bool> {
         self.trouble().sent.push(draft.clone());
-        let (fate, late) =
-            (self.trouble().fates.pop_front(), (key.clone(), draft.clone(), note.clone()));
+        let late = (key.clone(), draft.clone(), note.clone());
+        let fate = self.trouble().fates.pop_front();
         match fate {
             None => return self.0.commit(key, draft, note).await,
             Some(Fate::Fails(fault)) => return Err(fault()),

@@ -10,23 +10,16 @@ use uuid::Uuid;
 
 use crate::{LONG, Service};
 
-everywhere! { store_conforms threads_race }
+everywhere! { store_conforms }
 
 /// A handle on the service's store, and another process's.
 #[derive(Clone)]
 struct Kept(SqlStore, SqlStore);
 
-async fn kept(service: &Service) -> Kept {
-    Kept(service.store.clone(), SqlStore::open(&service.database, LONG).await.unwrap())
-}
-
 async fn store_conforms(service: Service) {
-    let kept = kept(&service).await;
+    let other = SqlStore::open(&service.database, LONG).await.unwrap();
+    let (kept, runtime) = (Kept(service.store.clone(), other), Handle::current());
     check(async || kept.clone()).await;
-}
-
-async fn threads_race(service: Service) {
-    let (kept, runtime) = (kept(&service).await, Handle::current());
     let races = move || check_threads(|| kept.clone(), |work| runtime.block_on(work));
     spawn_blocking(races).await.unwrap();
 }
