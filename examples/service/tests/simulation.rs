@@ -299,19 +299,18 @@ async fn client(world: Arc<World>, name: String) {
             } else if is_stop {
                 return ask(draft, row, note);
             }
-            if let 2..=4 = kind {
+            if (2..=4).contains(&kind) {
                 draft.cancel()?;
             }
-            if let 4..=7 = kind {
+            if (4..=7).contains(&kind) {
                 draft.update(document(number))?;
-            }
-            if kind > 7 {
+            } else if kind > 7 {
                 let mut labelled = Document::read(draft.payload())?;
                 labelled.file_name = format!("label {number}");
                 labelled.set(draft)?;
             }
-            let kinds = ["cancel", "cancel, update", "update", "edit"];
-            Ok(kinds[[0, 0, 0, 0, 1, 2, 2, 2, 3, 3][kind as usize]])
+            Ok(["cancel", "cancel, update", "update", "edit"]
+                [[0, 0, 0, 0, 1, 2, 2, 2, 3, 3][kind as usize]])
         };
         let way = Way(world.clone(), name.clone(), number);
         let told = loop {

@@ -19,13 +19,19 @@ async fn published_clients_work() {
         (&format!("{INSTALLED}/newer/bin/python"), "newer.py"),  // 0.1.0a15
         ("node", "newer.mjs"),                                   // 0.1.0-alpha.14
     ] {
-        let service = Service::on(None).await;
-        let slow = ["--work-millis", "300", "--api-key", "a=alice", "--api-key", "b=bob"];
-        let server = Process::start(&service.database, &slow, None);
-        let mut command = Command::new(program);
-        command.arg(format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR")));
-        command.env("NODE_PATH", format!("{INSTALLED}/node/node_modules"));
-        let output = command.args([&server.url, "a", "b"]).output().unwrap();
-        assert!(output.stdout.ends_with(b"ok\n"), "{}", String::from_utf8_lossy(&output.stderr));
+        let (mut said, mut tries) = (String::new(), 0);
+        // A client that has to be faster than the worker is not always so on a busy machine.
+        while !said.ends_with("ok\n") {
+            assert!(tries < 9, "{said}");
+            tries += 1;
+            let service = Service::on(None).await;
+            let slow = ["--work-millis", "500", "--api-key", "a=alice", "--api-key", "b=bob"];
+            let server = Process::start(&service.database, &slow, None);
+            let mut command = Command::new(program);
+            command.arg(format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR")));
+            command.env("NODE_PATH", format!("{INSTALLED}/node/node_modules"));
+            let output = command.args([&server.url, "a", "b"]).output().unwrap();
+            said = String::from_utf8([output.stderr, output.stdout].concat()).unwrap();
+        }
     }
 }

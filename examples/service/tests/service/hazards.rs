@@ -234,11 +234,11 @@ async fn older_binary_dropped_fields(service: Service) {
 
 async fn one_row_hid_the_list(service: Service) {
     let first = service.create("good").await;
-    let (bad, last) = (&service.create("bad").await, service.create("good").await);
+    let (bad, other) = (&service.create("bad").await, service.create("good").await);
     service.sql_of(bad, "UPDATE tasks SET payload = '[', revision = 1").await;
     let list = service.get("/tasks").await.json;
     let ids = list["tasks"].as_array().unwrap().iter().map(|task| &task["task_id"]);
-    assert_eq!(ids.collect::<Vec<&Value>>(), [&json!(last.id), &json!(first.id)]);
+    assert_eq!(ids.collect::<Vec<&Value>>(), [&json!(other.id), &json!(first.id)]);
     assert_eq!(list["unreadable"], json!([bad.id]));
     service.show(bad).await.refuses(500, "Server error");
     assert_eq!(service.cancel(bad).await.code, 200);
@@ -251,10 +251,7 @@ async fn one_row_stopped_the_queue(service: Service) {
     let unchecked = if service.is_sqlite() {
         "PRAGMA ignore_check_constraints = 1"
     } else {
-        "DO $$ DECLARE name TEXT; BEGIN
-             FOR name IN SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0
-             LOOP EXECUTE 'ALTER TABLE tasks DROP CONSTRAINT ' || name; END LOOP;
-         END $$"
+        "ALTER TABLE tasks DROP CONSTRAINT sound"
     };
     service.sql(unchecked).await.unwrap();
     let paused = "UPDATE tasks SET previous_status = 'Paused', previous_payload = '', revision = 1";

@@ -20,6 +20,7 @@ everywhere! {
 async fn cross_user_read(service: Service) {
     let (store, worker) = (&service.store, service.worker("one"));
     let done = service.succeeded().await;
+    let revision = service.task(&done).await.revision();
     let (key, run) = service.started(&worker).await;
     let waiting = service.create("waiting").await;
     let bobs = |key: &Key| Key { owner: "bob".to_owned(), ..key.clone() };
@@ -37,10 +38,7 @@ async fn cross_user_read(service: Service) {
         assert!(text.contains("owner"), "{name}");
         let is_reached = match &*name {
             "commit.sql" => store.commit(&bobs(&key), &draft, &Note::default()).await.unwrap(),
-            "delete.sql" => {
-                let revision = service.task(&done).await.revision();
-                store.delete(&bobs(&done), revision).await.unwrap()
-            }
+            "delete.sql" => store.delete(&bobs(&done), revision).await.unwrap(),
             "give_back.sql" => store.give_back(&foreign, None).await.unwrap(),
             "list.sql" => !store.list("bob").await.unwrap().is_empty(),
             "load.sql" => store.load(&bobs(&key)).await.unwrap().is_some(),
