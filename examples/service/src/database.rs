@@ -1,6 +1,5 @@
 //! Connections, and the meaning of errors.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -18,7 +17,7 @@ pub enum Db {
     Postgres(PgPool),
 }
 
-/// How long a statement waits for a lock, or for a connection.
+/// The longest time that a statement waits for a lock, or for a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// For each connection. At a stricter level a lost race is an error; and whoever is told "yes"
@@ -31,7 +30,7 @@ const SESSION: &str = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVE
 /// Connections to read with, to write with, and one that nobody else uses.
 pub(crate) async fn open(url: &str) -> sqlx::Result<[Db; 3]> {
     if url.starts_with("sqlite:") {
-        let options = SqliteConnectOptions::from_str(url)?.create_if_missing(true);
+        let options = url.parse::<SqliteConnectOptions>()?.create_if_missing(true);
         let options = options.busy_timeout(PATIENCE).journal_mode(SqliteJournalMode::Wal);
         let options = options.synchronous(SqliteSynchronous::Full);
         let pool = |connections| pool(connections).connect_with(options.clone());
@@ -62,7 +61,7 @@ fn pool<D: Database>(connections: u32) -> PoolOptions<D> {
     pool.test_before_acquire(false)
 }
 
-/// What an error says about the statement that met it.
+/// The meaning of an error, for the statement that met it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Meaning {
     /// Nothing was done, and never will be: the data are wrong or too large. Only these fail a task.
@@ -75,7 +74,7 @@ pub enum Meaning {
     Unknown,
 }
 
-/// What is not named here is an outage, whose outcome is unknown.
+/// An error that is not named here is an outage, whose outcome is unknown.
 pub fn meaning(fault: &Error) -> Meaning {
     let database = match fault {
         Error::Decode(_) | Error::Encode(_) | Error::ColumnDecode { .. } => {

@@ -16,7 +16,7 @@ pub struct Document {
     pub file_name: String,
     pub configuration: Map<String, Value>,
     pub message: String,
-    /// Who works on it, and in which run: no two workers write the same.
+    /// The worker's name and its run: no two workers write the same.
     pub worker: Option<(String, Run)>,
     pub started_at: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -72,20 +72,31 @@ pub fn content(file: &str) -> Option<Vec<u8>> {
     (!content.is_empty()).then_some(content)
 }
 
-/// The work: cuts a text into chunks of `target_length` words. The error is meant for the client. A
-/// tokenizer that is named by its model would have to be fetched: that fails.
-pub fn cut(file: &[u8], configuration: &Map<String, Value>) -> Result<Vec<Chunk>, String> {
-    let chunking = configuration.get("chunk_processing").unwrap_or_default();
+/// The reason why the work has no result, for the client.
+#[rustfmt::skip]
+#[derive(thiserror::Error, Debug)]
+pub enum Fault {
+    #[error("{0}")] Lasting(&'static str),
+    #[error("{0}")] Temporary(String),
+}
+
+/// The result of the work.
+pub type Worked = Result<Vec<Chunk>, Fault>;
+
+/// The work: cuts a text into chunks of `target_length` words. A tokenizer that is named by its model
+/// has to be fetched, which fails here, and may succeed another time.
+pub fn cut(file: &[u8], document: &Document) -> Worked {
+    let chunking = document.configuration.get("chunk_processing").unwrap_or_default();
     if let Some(model) = chunking.pointer("/tokenizer/String") {
-        return Err(format!("Tokenizer {model} cannot be loaded"));
+        return Err(Fault::Temporary(format!("Tokenizer {model} cannot be loaded")));
     }
     let length = chunking.get("target_length").map_or(Some(512), Value::as_u64);
-    let length = length.ok_or("target_length is not a number of words")?;
+    let length = length.ok_or(Fault::Lasting("target_length is not a number of words"))?;
     let length = usize::try_from(length.max(1)).unwrap_or(usize::MAX);
-    let text = str::from_utf8(file).map_err(|_| "The file is not UTF-8 text")?;
+    let text = str::from_utf8(file).map_err(|_| Fault::Lasting("The file is not UTF-8 text"))?;
     let words: Vec<&str> = text.split_whitespace().collect();
     if text.len() + 40 * (words.len() / length) > 16 << 20 {
-        return Err("The output is too large".to_owned());
+        return Err(Fault::Lasting("The output is too large"));
     }
     let chunk = |words: &[&str]| Chunk { content: words.join(" "), words: words.len() };
     Ok(words.chunks(length).map(chunk).collect())
@@ -100,9 +111,8 @@ pub fn answer(row: &Row, task: &Task, base: &str, is_whole: bool) -> sqlx::Resul
     let message = if is_cancelled { "Task cancelled" } else { &document.message };
     let cancelled_at = row.ended_at.filter(|_| is_cancelled).and_then(time);
     let url = format!("{base}/tasks/{}", row.key.id);
-    let output = document.chunks.map(|mut chunks| {
-        chunks.truncate(if is_whole { usize::MAX } else { 0 });
-        let chunks: Vec<_> = chunks.iter().map(chunk).collect();
+    let output = document.chunks.map(|chunks| {
+        let chunks: Vec<_> = chunks.iter().filter(|_| is_whole).map(chunk).collect();
         json!({ "chunks": chunks, "file_name": document.file_name, "page_count": 1, "pdf_url": null })
     });
     Ok(json!({

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use task_service::document::cut;
 use task_service::options::Options;
 use task_service::routes::{App, router};
 use task_service::store::SqlStore;
@@ -31,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
     let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
     for _ in 0..options.workers {
         let (tasks, name) = (store.clone(), format!("worker {}", Uuid::new_v4()));
-        let worker = Worker { tasks, name, options: options.clone() };
+        let worker = Worker { tasks, work: cut, name, options: options.clone() };
         let stop = stop.clone();
         running.spawn(async move {
             tokio::select! { () = worker.work(&stop) => {}, () = worker.sweep_on() => {} }

@@ -12,7 +12,7 @@ use clap::Parser;
 #[derive(Parser, Clone)]
 #[command(version)]
 pub struct Options {
-    /// Where to listen; port 0 picks a free port
+    /// The address to listen on; port 0 picks a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
     /// sqlite://FILE, created if it is missing, or postgres://USER@HOST/NAME; several processes can
@@ -29,13 +29,13 @@ pub struct Options {
     /// A file of such keys, one per line
     #[arg(long, value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
-    /// How long a document takes, in milliseconds
+    /// The time that a document takes, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 2000)]
     pub work_millis: u64,
-    /// How long a run lasts without being renewed by its worker, in seconds
+    /// The time that a run lasts unless its worker renews it, in seconds
     #[arg(long, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=86400))]
     pub lease_seconds: u32,
-    /// At which expired lease a task fails
+    /// The number of expired leases at which a task fails
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts: u32,
     /// For tests: a document that begins with `kills` kills the process of its worker

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use axum::{Json, Router};
@@ -14,14 +15,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use task_lifecycle::{Status, TransitionError};
 use tokio::time::timeout;
-use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
 use uuid::Uuid;
 
-use crate::commit::{Decision, Refusal, Result, change};
+use crate::commit::{Decide, Refusal, Result, change};
 use crate::database::{Meaning, meaning};
 use crate::document::{Document, answer, content};
-use crate::store::{Draft, Key, Note, Row, SqlStore, Task, Tasks as _};
+use crate::store::{Draft, Key, Row, SqlStore, Task, Tasks as _};
 
 /// All routes, under the names that both generations of the API use.
 pub fn router(app: App) -> Router {
@@ -40,9 +40,15 @@ pub fn router(app: App) -> Router {
         .nest("/api/v1", routes.clone())
         .merge(routes)
         .route("/health", get(health))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, LONGEST))
+        .layer(from_fn(in_time))
         .layer(TraceLayer::new_for_http())
         .with_state(app)
+}
+
+/// Answers in time, whatever becomes of the request then.
+async fn in_time(request: Request, next: Next) -> Response {
+    let answer = timeout(LONGEST, next.run(request)).await;
+    answer.unwrap_or_else(|_| Refusal::Unknown.into_response())
 }
 
 /// HEAD must have no effect, so it cannot stand in for a GET that has one.
@@ -50,11 +56,8 @@ async fn only_get() -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")], "Only GET")
 }
 
-/// How long a request may take. Whether it has changed anything is then unknown.
+/// The longest time that a request may take.
 const LONGEST: Duration = Duration::from_secs(30);
-
-/// How often a client's change is tried whose outcome is not known.
-const TRIES: u32 = 5;
 
 impl Asked {
     async fn load(&self) -> Result<Row> {
@@ -62,11 +65,8 @@ impl Asked {
     }
 
     /// Changes the task, if it is still at the revision that the client has seen.
-    async fn change(
-        &self,
-        mut decide: impl FnMut(&mut Draft, &Row, &mut Note) -> Decision,
-    ) -> Result<(Draft, Row)> {
-        let changed = change(&self.app.store, &self.key, &self.by, TRIES, |draft, row, note| {
+    async fn change(&self, mut decide: impl Decide) -> Result<(Draft, Row)> {
+        let changed = change(&self.app.store, &self.key, &self.by, |draft, row, note| {
             self.check(draft)?;
             decide(draft, row, note)
         });
@@ -91,30 +91,29 @@ async fn cancel(asked: Asked) -> Result<impl IntoResponse> {
 /// In `Starting` the same as `cancel`. In `Processing` it asks the worker to stop (202), which does
 /// so unless its result was faster.
 async fn stop(asked: Asked) -> Result<impl IntoResponse> {
-    let mut first = None;
-    let stopped = asked.change(|draft, row, note| ask_to_stop(&mut first, draft, row, note));
-    let (task, _) = stopped.await?;
+    let (task, _) = asked.change(ask_to_stop()).await?;
     let is_asked = task.status() == Status::Processing;
     Ok((if is_asked { StatusCode::ACCEPTED } else { StatusCode::OK }, etag(&task)))
 }
 
-/// Asks for a stop of what is queued or worked on when it is asked `first`, and of nothing later.
-pub fn ask_to_stop(
-    first: &mut Option<i64>,
-    draft: &mut Draft,
-    row: &Row,
-    note: &mut Note,
-) -> Decision {
-    if *first.get_or_insert(row.queued_run) != row.queued_run {
-        return Err(refused(StatusCode::CONFLICT, "Too late: the task was queued again"));
+/// Decides to stop what is queued or worked on at first, and nothing that is queued later.
+pub fn ask_to_stop() -> impl Decide {
+    let mut first = None;
+    move |draft, row, note| {
+        if *first.get_or_insert(row.queued_run) != row.queued_run {
+            return Err(refused(StatusCode::CONFLICT, "Too late: the task was queued again"));
+        }
+        if draft.status() != Status::Processing {
+            draft.cancel()?;
+            return Ok("cancel");
+        }
+        if row.is_stopped() {
+            return Ok(""); // somebody has asked already
+        }
+        note.stop = Some(draft.run());
+        draft.edit(|_| ()); // so that a result which has not seen it loses its commit
+        Ok("stop")
     }
-    if draft.status() != Status::Processing {
-        draft.cancel()?;
-        return Ok("cancel");
-    }
-    note.stop = Some(draft.run());
-    draft.edit(|_| ()); // so that a result which has not seen it loses its commit
-    Ok("stop")
 }
 
 /// The document of a new task; its settings stand beside these fields.
@@ -133,8 +132,8 @@ async fn create(asked: Asked, body: String) -> Result<Response> {
     let file_name = upload.file_name.unwrap_or_else(|| "document".to_owned());
     let named = Document { file_name, ..Document::default() };
     let task = Task::new(queued(named, upload.settings)?);
-    let created_at =
-        asked.app.store.add(&asked.key, &task, &file, &asked.by).await.map_err(lost)?;
+    let added = asked.app.store.add(&asked.key, &task, &file, &asked.by).await;
+    let created_at = added.map_err(lost)?;
     asked.show(&Row { key: asked.key.clone(), created_at, ..Row::default() }, &task, true)
 }
 
@@ -151,10 +150,8 @@ async fn update(asked: Asked, body: String) -> Result<Response> {
 }
 
 /// The payload of a task that is to be worked on: its settings are kept, but for what is named.
-fn queued(
-    Document { file_name, mut configuration, .. }: Document,
-    named: Map<String, Value>,
-) -> Result<String> {
+fn queued(old: Document, named: Map<String, Value>) -> Result<String> {
+    let Document { file_name, mut configuration, .. } = old;
     configuration.extend(named.into_iter().filter(|(_, value)| !value.is_null()));
     let message = "Task queued".to_owned();
     let document = Document { file_name, configuration, message, ..Document::default() };
@@ -212,7 +209,7 @@ async fn log(asked: Asked) -> Result<impl IntoResponse> {
     Ok(([(header::CONTENT_TYPE, "application/json")], body.ok_or(Refusal::NotFound)?))
 }
 
-/// Whether the database answers.
+/// Answers 200 if the database answers.
 async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
     match timeout(Duration::from_secs(2), app.store.ping()).await {
         Ok(Ok(_)) => (StatusCode::OK, "OK"),
@@ -220,7 +217,7 @@ async fn health(State(app): State<App>) -> (StatusCode, &'static str) {
     }
 }
 
-/// What every route can use.
+/// The state that all routes share.
 #[derive(Clone)]
 pub struct App {
     pub store: SqlStore,
@@ -235,7 +232,7 @@ pub struct Asked {
     pub key: Key,
     /// The request's name for the log: its `X-Request-Id`, or another.
     pub by: String,
-    /// Where the client reached the server, for the URLs in answers.
+    /// The server's address as the client has it, for the URLs in answers.
     pub base: String,
     /// The entity tags in `If-Match`; `None` if there is no such header.
     if_match: Option<Vec<String>>,
@@ -275,10 +272,8 @@ impl Asked {
         if self.if_match.as_ref().is_none_or(|tags| tags.iter().any(is_current)) {
             return Ok(());
         }
-        Err(refused(
-            StatusCode::PRECONDITION_FAILED,
-            &format!("If-Match: the task is at {current}"),
-        ))
+        let text = format!("If-Match: the task is at {current}");
+        Err(refused(StatusCode::PRECONDITION_FAILED, &text))
     }
 }
 

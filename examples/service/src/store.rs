@@ -1,16 +1,21 @@
 //! Tasks in SQLite or PostgreSQL, each through its own driver.
 //!
 //! Every write is one statement, and so one transaction: the task, what lies beside it, its message
-//! and its entry in the log are one row and its triggers (`migrations`). Every statement about a
-//! task names its owner, too.
+//! and its entry in the log are one row and its triggers (`migrations`). Every statement is a file in
+//! `sql`, and names the owner of its task.
 
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use sqlx::{Error, FromRow, Result, query, query_as, query_scalar};
 use task_lifecycle::{Previous, Revision, Run, Snapshot, Status};
 
 use crate::database::{Db, Meaning, meaning, open};
+
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../sql/", $name, ".sql"))
+    };
+}
 
 /// A task of which the payload is a text, kept to the letter.
 pub type Task = task_lifecycle::Task<String>;
@@ -47,7 +52,7 @@ pub struct Row {
 
 impl Row {
     pub fn task(&self) -> Result<Task> {
-        let status = |word: &String| Status::from_str(word).map_err(unreadable);
+        let status = |word: &String| word.parse::<Status>().map_err(unreadable);
         let previous = self.previous_status.as_ref().zip(self.previous_payload.clone());
         let previous =
             previous.map(|(word, payload)| status(word).map(|status| Previous { status, payload }));
@@ -61,7 +66,7 @@ impl Row {
         snapshot.try_into().map_err(unreadable)
     }
 
-    /// Whether a client asked for a stop of what is queued or worked on now.
+    /// True if a client asked for a stop of what is queued or worked on now.
     pub fn is_stopped(&self) -> bool {
         let queued = Run::from_i64(self.queued_run);
         self.stop_requested.is_some_and(|requested| !queued.is_after(Run::from_i64(requested)))
@@ -75,12 +80,10 @@ fn unreadable(fault: impl std::error::Error + Send + Sync + 'static) -> Error {
 /// The part of a change that its draft cannot tell.
 #[derive(Clone, Default, Debug)]
 pub struct Note {
-    /// What was done, by whom and why, for the log.
+    /// The operations, for the log, with their author and reason.
     pub operations: &'static str,
     pub by: String,
     pub reason: Option<String>,
-    /// How often the commit is sent whose outcome is not known.
-    pub tries: u32,
     /// The run that is requested to stop.
     pub stop: Option<Run>,
     /// The lease that was found to be over. It counts as an attempt; and if it has been renewed
@@ -94,7 +97,7 @@ pub struct Message {
     #[sqlx(flatten)]
     pub key: Key,
     pub run: i64,
-    /// How often it was received, this time included.
+    /// The times it was received, this time included.
     pub deliveries: i64,
     pub file: Vec<u8>,
 }
@@ -129,7 +132,7 @@ pub struct SqlStore {
     pub commit: &'static str,
 }
 
-pub const COMMIT: &str = include_str!("../sql/commit.sql");
+pub const COMMIT: &str = sql!("commit");
 
 /// Runs a query on either database.
 macro_rules! on {
@@ -157,9 +160,8 @@ impl Tasks for SqlStore {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
-        let sql = "SELECT * FROM loads WHERE task_id = $1 AND owner = $2";
         on!(&self.readers, db =>
-            query_as(sql).bind(&key.id).bind(&key.owner).fetch_optional(db))
+            query_as(sql!("load")).bind(&key.id).bind(&key.owner).fetch_optional(db))
     }
 
     async fn commit(&self, key: &Key, draft: &Draft, note: &Note) -> Result<bool> {
@@ -191,7 +193,7 @@ impl SqlStore {
 
     /// Stores a new task and its document, which queues it. Returns when.
     pub async fn add(&self, key: &Key, task: &Task, file: &[u8], by: &str) -> Result<i64> {
-        on!(&self.writers, db => query_scalar(include_str!("../sql/create.sql"))
+        on!(&self.writers, db => query_scalar(sql!("create"))
             .bind(&key.id).bind(&key.owner)
             .bind(task.status().as_str()).bind(task.revision().to_i64()).bind(task.run().to_i64())
             .bind(task.payload()).bind(by).bind(file)
@@ -200,52 +202,47 @@ impl SqlStore {
 
     /// Deletes a task that is at the loaded revision.
     pub async fn delete(&self, key: &Key, loaded: Revision) -> Result<bool> {
-        let sql = "DELETE FROM tasks WHERE task_id = $1 AND owner = $2 AND revision = $3";
         changed!(&self.writers, db =>
-            query(sql).bind(&key.id).bind(&key.owner).bind(loaded.to_i64()))
+            query(sql!("delete")).bind(&key.id).bind(&key.owner).bind(loaded.to_i64()))
     }
 
     /// A user's newest tasks.
     pub async fn list(&self, owner: &str) -> Result<Vec<Row>> {
-        let sql = "SELECT * FROM loads WHERE owner = $1 ORDER BY created_at DESC LIMIT 100";
-        on!(&self.readers, db => query_as(sql).bind(owner).fetch_all(db))
+        on!(&self.readers, db => query_as(sql!("list")).bind(owner).fetch_all(db))
     }
 
-    /// What happened to a task, oldest first, in JSON. It outlives the task.
+    /// The changes of a task, oldest first, in JSON. They outlive the task.
     pub async fn log(&self, key: &Key) -> Result<Vec<String>> {
-        let sql = "SELECT event FROM log WHERE task_id = $1 AND owner = $2 ORDER BY number";
-        on!(&self.readers, db => query_scalar(sql).bind(&key.id).bind(&key.owner).fetch_all(db))
+        on!(&self.readers, db =>
+            query_scalar(sql!("log")).bind(&key.id).bind(&key.owner).fetch_all(db))
     }
 
     /// The first message that is due. Nobody else receives it for a while.
     pub async fn receive(&self) -> Result<Option<Message>> {
-        let sql = include_str!("../sql/receive.sql");
-        on!(&self.writers, db => query_as(sql).fetch_optional(db))
+        on!(&self.writers, db => query_as(sql!("receive")).fetch_optional(db))
     }
 
     /// Gives a message back, to be due again; `None`: never.
     pub async fn give_back(&self, message: &Message, due_in: Option<Duration>) -> Result<bool> {
         let Message { key, run, .. } = message;
-        changed!(&self.writers, db => query(include_str!("../sql/give_back.sql"))
+        changed!(&self.writers, db => query(sql!("give_back"))
             .bind(&key.id).bind(&key.owner).bind(run).bind(due_in.map(micros)))
     }
 
     /// Renews the lease of a run. `false` if the run is over, or is to stop.
     pub async fn renew(&self, key: &Key, run: Run) -> Result<bool> {
-        changed!(&self.writers, db => query(include_str!("../sql/renew.sql"))
+        changed!(&self.writers, db => query(sql!("renew"))
             .bind(&key.id).bind(&key.owner).bind(run.to_i64()).bind(micros(self.lease)))
     }
 
     /// Tasks in `Processing` whose lease is over.
     pub async fn overdue(&self) -> Result<Vec<Key>> {
-        let sql = "SELECT task_id, owner FROM overdue LIMIT 100";
-        on!(&self.readers, db => query_as(sql).fetch_all(db))
+        on!(&self.readers, db => query_as(sql!("overdue")).fetch_all(db))
     }
 
     /// Asks the database for a sign of life.
     pub async fn ping(&self) -> Result<Option<i64>> {
-        let sql = "SELECT revision FROM tasks WHERE task_id = ''";
-        on!(&self.apart, db => query_scalar(sql).fetch_optional(db))
+        on!(&self.apart, db => query_scalar(sql!("ping")).fetch_optional(db))
     }
 }
 

@@ -3,7 +3,6 @@
 //! The run is the worker's fencing token, from the message to the result: every change in its name
 //! checks it, and is made by the revision that was loaded for that.
 
-use std::process::abort;
 use std::time::Duration;
 
 use task_lifecycle::{Run, Status};
@@ -11,31 +10,32 @@ use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::commit::{Decision, Refusal, change};
+use crate::commit::{Decide, Decision, Refusal, Result, change};
 use crate::database::{Meaning, meaning};
-use crate::document::{Chunk, Document, cut};
+use crate::document::Fault::{Lasting, Temporary};
+use crate::document::{Document, Worked};
 use crate::options::Options;
 use crate::store::{Draft, Key, Message, Note, Row, Task, Tasks};
 
 pub struct Worker<T> {
     pub tasks: T,
+    /// [`cut`](crate::document::cut); a test does other work.
+    pub work: fn(&[u8], &Document) -> Worked,
     /// For the log. No other worker has it, in no process.
     pub name: String,
     pub options: Options,
 }
 
-type Result<T, E = Refusal> = std::result::Result<T, E>;
-
-/// The result of the work, or the reason why there is none.
-type Worked<'a> = Result<&'a [Chunk], &'a str>;
-
-/// How often a message is delivered whose run is ahead.
+/// The most times that a message is delivered whose run is ahead.
 const DELIVERIES: i64 = 5;
 
-/// How long an idle worker waits.
+/// The waits before work is tried again whose error may pass.
+const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+
+/// The wait of an idle worker.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// How often a worker looks for runs whose leases are over.
+/// The time between two looks for runs whose leases are over.
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// The longest time between two renewals, and so until a worker sees that it is to stop.
@@ -46,12 +46,10 @@ impl<T: Tasks> Worker<T> {
     pub async fn work(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let received = self.tasks.store().receive().await;
-            let received = received.inspect_err(|fault| tracing::error!("no message: {fault}"));
-            if let Ok(Some(message)) = received {
-                self.deliver(&message, stop).await;
-                continue;
+            match received.inspect_err(|fault| tracing::error!("no message: {fault}")) {
+                Ok(Some(message)) => self.deliver(&message, stop).await,
+                _ => drop(timeout(IDLE, stop.cancelled()).await),
             }
-            _ = timeout(IDLE, stop.cancelled()).await;
         }
     }
 
@@ -71,26 +69,37 @@ impl<T: Tasks> Worker<T> {
 
     /// Handles a message, to the end of its run.
     pub async fn handle(&self, message: &Message, stop: &CancellationToken) -> Result<()> {
-        let (key, run, file) = (&message.key, Run::from_i64(message.run), message.file.clone());
+        let (key, run) = (&message.key, Run::from_i64(message.run));
         let (run, document) = match self.start(message).await {
             Ok(None) => return Ok(()),
             Err(Refusal::Store(_)) => {
-                return self.finish(key, run, Err("The task cannot be read")).await;
+                return self.finish(key, run, &Err(Lasting("The task cannot be read"))).await;
             }
             started => started?.ok_or(Refusal::NotFound)?,
         };
-        if self.options.poison && file.starts_with(b"kills") {
-            abort();
+        if self.options.poison && message.file.starts_with(b"kills") {
+            std::process::abort();
         }
-        let work = async {
-            let worked = spawn_blocking(move || cut(&file, &document.configuration)).await;
-            sleep(Duration::from_millis(self.options.work_millis)).await;
-            worked.unwrap_or_else(|_| Err("The document broke the worker".to_owned()))
-        };
+        let worked = self.do_work(&message.file, &document);
         tokio::select! {
-            result = work => self.finish(key, run, result.as_deref().map_err(|text| &**text)).await,
+            result = worked => self.finish(key, run, &result).await,
             () = self.keep(key, run) => self.give_up(key, run).await,
             () = stop.cancelled() => self.give_up(key, run).await,
+        }
+    }
+
+    /// Does the work; again after a wait, a few times, if its error may pass.
+    async fn do_work(&self, file: &[u8], document: &Document) -> Worked {
+        let mut waits = WAITS.into_iter();
+        loop {
+            let (work, file, document) = (self.work, file.to_owned(), document.clone());
+            let worked = spawn_blocking(move || work(&file, &document)).await;
+            sleep(Duration::from_millis(self.options.work_millis)).await;
+            let worked = worked.unwrap_or(Err(Lasting("The document broke the worker")));
+            match (worked, waits.next()) {
+                (Err(Temporary(_)), Some(wait)) => sleep(wait).await,
+                (worked, _) => return worked,
+            }
         }
     }
 
@@ -129,17 +138,18 @@ impl<T: Tasks> Worker<T> {
     }
 
     /// Ends a run with its result, or with the reason for its failure.
-    pub async fn finish(&self, key: &Key, run: Run, result: Worked<'_>) -> Result<()> {
+    pub async fn finish(&self, key: &Key, run: Run, result: &Worked) -> Result<()> {
         let finished = self.change(key, |draft, row, note| {
             draft.check_run(run)?;
             if row.is_stopped() {
                 return self.put_back(draft, row, note);
             }
-            if let Err(reason) = result {
-                return fail(draft, note, reason);
-            }
+            let chunks = match result {
+                Ok(chunks) => chunks.clone(),
+                Err(fault) => return fail(draft, note, &fault.to_string()),
+            };
             let mut document = Document::read(draft.payload())?;
-            document.finish("Task succeeded", result.ok().map(<[Chunk]>::to_vec));
+            document.finish("Task succeeded", Some(chunks));
             document.set(draft)?;
             draft.succeed()?;
             Ok("edit, succeed")
@@ -147,7 +157,7 @@ impl<T: Tasks> Worker<T> {
         match finished.await {
             Err(Refusal::Store(fault)) if result.is_ok() => {
                 tracing::error!(task = key.id, "{fault}");
-                Box::pin(self.finish(key, run, Err("The result cannot be stored"))).await
+                Box::pin(self.finish(key, run, &Err(Lasting("The result cannot be stored")))).await
             }
             finished => finished.map(drop),
         }
@@ -167,10 +177,7 @@ impl<T: Tasks> Worker<T> {
     fn put_back(&self, draft: &mut Draft, row: &Row, note: &mut Note) -> Decision {
         let attempts = row.attempts + i64::from(note.expired.is_some());
         if row.is_stopped() {
-            let is_started = draft.status() == Status::Processing;
-            if is_started {
-                draft.retry()?;
-            }
+            let is_started = draft.retry().is_ok();
             draft.cancel()?;
             return Ok(if is_started { "retry, cancel" } else { "cancel" });
         }
@@ -186,10 +193,10 @@ impl<T: Tasks> Worker<T> {
     async fn keep(&self, key: &Key, run: Run) {
         loop {
             sleep(RENEWAL.min(self.options.lease() / 3)).await;
-            let renewed = self.tasks.store().renew(key, run).await;
-            if let Ok(false) = renewed.inspect_err(|fault| tracing::error!("not renewed: {fault}"))
-            {
-                return;
+            match self.tasks.store().renew(key, run).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(fault) => tracing::error!("not renewed: {fault}"),
             }
         }
     }
@@ -199,7 +206,7 @@ impl<T: Tasks> Worker<T> {
         let overdue = self.tasks.store().overdue().await;
         let overdue = overdue.inspect_err(|fault| tracing::error!("not swept: {fault}"));
         for key in &overdue.unwrap_or_default() {
-            let swept = change(&self.tasks, key, &self.name, 3, |draft, row, note| {
+            let swept = change(&self.tasks, key, &self.name, |draft, row, note| {
                 note.expired = row.lease_until;
                 if row.is_lease_over { self.put_back(draft, row, note) } else { Ok("") }
             });
@@ -217,13 +224,9 @@ impl<T: Tasks> Worker<T> {
 
     /// Changes a task, however long it takes: after an unknown outcome, too, for the run and the
     /// mark tell what is still to be done. A fault of the store is one that will not go away.
-    async fn change(
-        &self,
-        key: &Key,
-        decide: impl Fn(&mut Draft, &Row, &mut Note) -> Decision,
-    ) -> Result<Draft> {
+    async fn change(&self, key: &Key, mut decide: impl Decide) -> Result<Draft> {
         loop {
-            match change(&self.tasks, key, &self.name, u32::MAX, &decide).await {
+            match change(&self.tasks, key, &self.name, &mut decide).await {
                 Err(Refusal::Unknown) => {}
                 // An outage costs time, never the work.
                 Err(Refusal::Store(fault)) if meaning(&fault) != Meaning::Lasting => {

@@ -19,36 +19,22 @@ use sqlx::{AssertSqlSafe, Error, Result, SqlitePool};
 use task_lifecycle::{Run, Status};
 use task_service::commit::{Refusal, change};
 use task_service::database::{Db, ON_SQLITE};
-use task_service::document::{Chunk, Document};
+use task_service::document::{Chunk, Document, Fault, cut};
 use task_service::options::Options;
 use task_service::routes::ask_to_stop;
 use task_service::store::{COMMIT, Draft, Key, Message, Note, Row, SqlStore, Task, Tasks};
 use task_service::worker::Worker;
 use tokio::runtime::{Builder, Runtime};
 
-/// In microseconds, as all times.
-const LEASE: i64 = 5_000_000;
-const ATTEMPTS: i64 = 3;
+const LEASE: i64 = 5_000_000; // microseconds, as all times
+const EPISODE: u32 = 1000; // turns, until it becomes calm
 
-/// How many turns an episode has, before it becomes calm.
-const EPISODE: u32 = 1000;
-
-/// A precaution that is left out.
-#[derive(Clone, Copy, PartialEq)]
+/// A precaution that is left out: a part of the statement that commits is another, or …
+#[rustfmt::skip]
+#[derive(Clone, Copy, Default, PartialEq)]
 enum Without {
-    Nothing,
-    /// A part of the statement that commits, replaced by another.
-    Sql(&'static str, &'static str),
-    DoubtIfNo,
-    DoubtIfYes,
-    SameDraft,
-    Names,
-    SightOfStop,
-    SightOfLease,
-    RunOfResult,
-    Sweeper,
-    EditOfStop,
-    SameUpdate,
+    #[default] Nothing, Sql(&'static str, &'static str), DoubtIfNo, DoubtIfYes, SameDraft, Names, SightOfStop,
+    SightOfLease, RunOfResult, Sweeper, EditOfStop, SameUpdate,
 }
 
 #[rustfmt::skip]
@@ -61,11 +47,11 @@ const PRECAUTIONS: [(&str, Without); 20] = [
     ("a retry does not", Without::Sql("CASE WHEN $10 THEN $6", "CASE WHEN $10 OR $11 THEN $6")),
     ("an update clears the request to stop", Without::Sql("WHEN $10 THEN NULL", "WHEN FALSE THEN NULL")),
     ("the request to stop is in the commit", Without::Sql("coalesce($15, stop_requested)", "stop_requested")),
-    ("a start takes the lease", Without::Sql("WHEN $12 THEN (SELECT now FROM clock) + $13", "WHEN $12 THEN 0")),
-    ("so does a take-over", Without::Sql("WHEN $12 THEN (", "WHEN $12 AND lease_until IS NULL THEN (")),
+    ("a start takes the lease", Without::Sql("WHEN $12 THEN now + $13", "WHEN $12 THEN 0")),
+    ("so does a take-over", Without::Sql("WHEN $12 THEN now", "WHEN $12 AND lease_until IS NULL THEN now")),
     ("no answer is not taken for \"no\"", Without::DoubtIfNo),
     ("nor for \"yes\"", Without::DoubtIfYes),
-    ("without an answer, the same draft is sent again", Without::SameDraft),
+    ("nobody decides anew without an answer", Without::SameDraft),
     ("every worker has a name of its own", Without::Names),
     ("workers look for a request to stop", Without::SightOfStop),
     ("nobody takes a run over whose lease lasts", Without::SightOfLease),
@@ -75,32 +61,31 @@ const PRECAUTIONS: [(&str, Without); 20] = [
     ("and is for one update", Without::SameUpdate),
 ];
 
-/// What the simulation knows; and the task, as it must be in the database.
+/// The task as it must be in the database, and all else that the laws need.
+#[derive(Default)]
 struct State {
     random: fastrand::Rng,
     without: Without,
     is_calm: bool,
     now: i64,
-    numbers: u32,
     late: Vec<(Draft, Note, u32)>,
     received: Option<Message>,
     story: VecDeque<String>,
     violation: Option<String>,
-
-    task: Task,
-    queued_run: Run,
-    expired: i64,
-    stop: Option<Run>,
-    leased_until: i64,
-    /// Who works on which run.
-    holder: Option<(Run, String)>,
+    /// The last one is the task as it is.
     history: Vec<Task>,
+    queued_run: i64,
+    expired: i64,
+    stop: Option<i64>,
+    leased_until: i64,
+    /// The run that is worked on, and its worker.
+    holder: Option<(Run, String)>,
     stops: Vec<Run>,
     /// The requests whose commits were made, and those that were refused.
     made: Vec<u32>,
     refused: Vec<u32>,
-    /// The last two rows that were loaded, for loads that are behind.
-    rows: [Option<Row>; 2],
+    /// The row that was loaded last, for loads that are behind.
+    row: Option<Row>,
 }
 
 struct World {
@@ -142,6 +127,10 @@ impl World {
         self.state.lock().unwrap()
     }
 
+    fn draw(&self, below: u32) -> u32 {
+        self.state().random.u32(..below)
+    }
+
     async fn sql(&self, sql: &str) {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
     }
@@ -169,10 +158,8 @@ impl State {
         !self.is_calm && self.random.u32(..100) < percent
     }
 
-    /// A number below this one, and another that is new.
-    fn draw(&mut self, below: u32) -> (u32, u32) {
-        self.numbers += 1;
-        (self.random.u32(..below), self.numbers)
+    fn task(&self) -> &Task {
+        self.history.last().unwrap()
     }
 
     fn tell(&mut self, who: &str, what: &str) {
@@ -188,27 +175,23 @@ impl State {
     fn observe(&mut self, draft: &Draft, note: &Note, request: u32) {
         let (operations, was) = (note.operations, draft.before().status());
         let is_worker = request == 0;
-        let mut laws = vec![("a stale commit was made", draft.loaded() == self.task.revision())];
+        let mut laws = vec![("a stale commit was made", draft.loaded() == self.task().revision())];
         if draft.run() != draft.loaded_run() && was != Status::Processing {
-            (self.queued_run, self.expired, self.stop) = (draft.run(), 0, None);
+            (self.queued_run, self.expired, self.stop) = (draft.run().to_i64(), 0, None);
         }
         let is_stopped = self.stop.is_some();
         if note.expired.is_some() {
             self.expired += 1;
             let is_over = !(self.now..=self.now + LEASE).contains(&self.leased_until);
             laws.push(("a run was taken whose lease lasts", is_over));
-            let is_limit = operations.contains("fail") == (self.expired >= ATTEMPTS);
+            let is_limit = operations.contains("fail") == (self.expired >= 3);
             laws.push(("given up too early, or too late", is_limit || is_stopped));
         } else if is_worker && was == Status::Processing && !is_stopped {
-            let holder = self.holder.as_ref();
-            let is_holder =
-                holder.is_some_and(|(run, name)| *run == draft.loaded_run() && *name == note.by);
+            let is_holder = self.holder == Some((draft.loaded_run(), note.by.clone()));
             laws.push(("another's run was ended", is_holder || self.without == Without::Names));
         }
-        laws.push((
-            "stopped, and nobody asked",
-            !is_worker || is_stopped || !operations.contains("cancel"),
-        ));
+        let is_stop = is_worker && operations.contains("cancel");
+        laws.push(("stopped, and nobody asked", !is_stop || is_stopped));
         let goes_on = ["start", "succeed", "fail"].iter().any(|word| operations.contains(word));
         laws.push(("a request to stop was not obeyed", !goes_on || !is_stopped));
         if operations.contains("succeed") {
@@ -220,10 +203,9 @@ impl State {
         if draft.taken().is_some() {
             self.leased_until = self.now + LEASE;
         }
-        self.stop = note.stop.or(self.stop);
+        self.stop = note.stop.map(Run::to_i64).or(self.stop);
         self.stops.extend(note.stop);
-        self.task = (**draft).clone();
-        self.history.push(self.task.clone());
+        self.history.push((**draft).clone());
         self.made.push(request);
         for (law, _) in laws.iter().filter(|(_, holds)| !holds) {
             self.violated(law);
@@ -232,7 +214,6 @@ impl State {
 }
 
 /// Somebody's way to the store, for a request or, with 0, for a worker.
-#[derive(Clone)]
 struct Way(Arc<World>, String, u32);
 
 impl Tasks for Way {
@@ -245,33 +226,26 @@ impl Tasks for Way {
         let mut row = self.0.store.load(key).await?.unwrap();
         let task = row.task()?;
         let mut state = self.0.state();
-        let beside =
-            (Run::from_i64(row.queued_run), row.attempts, row.stop_requested.map(Run::from_i64));
-        if task != state.task || beside != (state.queued_run, state.expired, state.stop) {
+        let beside = (row.queued_run, row.attempts, row.stop_requested);
+        if task != *state.task() || beside != (state.queued_run, state.expired, state.stop) {
             state.violated("what is stored is not what was committed");
         }
         if state.without == Without::SightOfStop && self.2 == 0 {
             row.stop_requested = None;
         }
-        if state.without == Without::SightOfLease {
-            row.is_lease_over = row.lease_until.is_some();
-        }
+        row.is_lease_over |= state.without == Without::SightOfLease && row.lease_until.is_some();
         state.tell(&self.1, &format!("loads {}, {}, run {}", task.state(), row.revision, row.run));
-        if state.rows[1].as_ref().is_none_or(|last| last.revision != row.revision) {
-            state.rows[0] = state.rows[1].take();
-        }
-        state.rows[1] = Some(row.clone());
+        let is_behind = state.chance(5);
+        let last = state.row.replace(row.clone()).filter(|_| is_behind);
         if state.chance(3) {
             return Err(Error::PoolTimedOut);
         }
-        let behind = if state.chance(5) { state.rows[0].clone() } else { None };
-        Ok(behind.or(Some(row)))
+        Ok(last.or(Some(row)))
     }
 
     async fn commit(&self, _: &Key, draft: &Draft, note: &Note) -> Result<bool> {
         step().await;
-        let [is_lost, is_late, is_unheard] =
-            [5, 5, 8].map(|percent| self.0.state().chance(percent));
+        let [is_lost, is_late, is_unheard] = [5, 5, 8].map(|odds| self.0.state().chance(odds));
         let mut made = false;
         if is_late {
             self.0.state().late.push((draft.clone(), note.clone(), self.2));
@@ -286,6 +260,7 @@ impl Tasks for Way {
             _ if is_heard => Ok(made),
             Without::DoubtIfNo => Ok(false),
             Without::DoubtIfYes => Ok(true),
+            Without::SameDraft => Err(Error::PoolTimedOut),
             _ => Err(Error::Io(std::io::ErrorKind::TimedOut.into())),
         }
     }
@@ -305,54 +280,58 @@ fn document(words: u32) -> String {
 async fn client(world: Arc<World>, name: String) {
     while !world.state().is_calm {
         step().await;
-        let (kind, number) = world.state().draw(10);
+        let kind = world.draw(10);
+        let number = world.draw(u32::MAX) + 1;
         let (without, is_stop) = (world.state().without, kind < 2);
         if is_stop && without == Without::EditOfStop {
             world.sql("UPDATE tasks SET stop_requested = run WHERE status = 'Processing'").await;
             let mut state = world.state();
-            let run = Some(state.task.run()).filter(|_| state.task.status() == Status::Processing);
-            state.stop = run.or(state.stop);
+            if state.task().status() == Status::Processing {
+                state.stop = Some(state.task().run().to_i64());
+            }
             continue;
         }
-        let (mut first, mut seen) = (None, None);
+        let (mut ask, mut seen) = (ask_to_stop(), None);
         let mut decide = |draft: &mut Draft, row: &Row, note: &mut Note| {
             seen.get_or_insert(row.queued_run);
-            first = first.filter(|_| without != Without::SameUpdate);
-            if is_stop {
-                return ask_to_stop(&mut first, draft, row, note);
+            if is_stop && without == Without::SameUpdate {
+                return ask_to_stop()(draft, row, note);
+            } else if is_stop {
+                return ask(draft, row, note);
             }
-            if let 2..=4 = kind {
+            if (2..=4).contains(&kind) {
                 draft.cancel()?;
             }
-            if let 4..=7 = kind {
+            if (4..=7).contains(&kind) {
                 draft.update(document(number))?;
-            }
-            if kind > 7 {
+            } else if kind > 7 {
                 let mut labelled = Document::read(draft.payload())?;
                 labelled.file_name = format!("label {number}");
                 labelled.set(draft)?;
             }
-            let kinds = ["cancel", "cancel, update", "update", "edit"];
-            Ok(kinds[[0, 0, 0, 0, 1, 2, 2, 2, 3, 3][kind as usize]])
+            Ok(["cancel", "cancel, update", "update", "edit"]
+                [[0, 0, 0, 0, 1, 2, 2, 2, 3, 3][kind as usize]])
         };
         let way = Way(world.clone(), name.clone(), number);
-        let tries = if without == Without::SameDraft { 1 } else { 4 };
         let told = loop {
-            match change(&way, &world.key, &name, tries, &mut decide).await {
-                Err(Refusal::Unknown) if without == Without::SameDraft => {}
+            match change(&way, &world.key, &name, &mut decide).await {
+                Err(Refusal::Store(_)) if without == Without::SameDraft => {}
                 told => break told,
             }
         };
         let mut state = world.state();
         let is_made = state.made.contains(&number);
-        let said = told.as_ref().map_or_else(ToString::to_string, |_| "yes".to_owned());
-        state.tell(&name, &format!("is told: {said}"));
+        state.tell(&name, &format!("is told {:?}", told.as_ref().map(|_| "yes")));
         match told {
             Ok((_, row)) if is_stop && seen != Some(row.queued_run) => {
                 state.violated("another update was stopped");
             }
             // Another's request to stop the same run is as good.
-            Ok((draft, _)) if is_made || is_stop && state.stops.contains(&draft.run()) => {}
+            Ok((draft, _)) if is_stop && draft.status() == Status::Processing => {
+                if !state.stops.contains(&draft.run()) || !state.history.contains(&draft) {
+                    state.violated("told that it is to stop, and it is not");
+                }
+            }
             Ok((draft, _)) if state.history.contains(&draft) => {}
             Ok(_) => state.violated("told \"yes\", and it was not made"),
             Err(Refusal::Status(_) | Refusal::Request(..)) if is_made => {
@@ -367,7 +346,7 @@ async fn client(world: Arc<World>, name: String) {
 fn worker(world: &Arc<World>, name: &str) -> Worker<Way> {
     let name = if world.state().without == Without::Names { "worker" } else { name }.to_owned();
     let options = Options::parse_from(["", "--lease-seconds", "5", "--attempts", "3"]);
-    Worker { tasks: Way(world.clone(), name.clone(), 0), name, options }
+    Worker { tasks: Way(world.clone(), name.clone(), 0), work: cut, name, options }
 }
 
 /// Handles messages, until it dies.
@@ -389,10 +368,8 @@ async fn work(world: Arc<World>, name: String) {
         if holder.is_some_and(|(held, by)| held == run && by != name) {
             world.state().violated("two workers have one run");
         }
-        let (turns, _) = world.state().draw(8);
-        let (end, _) = world.state().draw(10);
         let mut is_kept = true;
-        for _ in 0..turns {
+        for _ in 0..world.draw(8) {
             step().await;
             is_kept = is_kept && store.renew(key, run).await.unwrap();
             if is_kept {
@@ -401,15 +378,14 @@ async fn work(world: Arc<World>, name: String) {
             }
         }
         if world.state().without == Without::RunOfResult {
-            run = world.state().task.run();
+            run = world.state().task().run();
         }
         let words = document.configuration["words"].as_u64().unwrap();
-        let chunks = [Chunk { content: String::new(), words: usize::try_from(words).unwrap() }];
-        _ = match end {
+        let chunks = vec![Chunk { content: String::new(), words: usize::try_from(words).unwrap() }];
+        _ = match if is_kept { world.draw(10) } else { 0 } {
             0 => worker.give_up(key, run).await,
-            _ if !is_kept => worker.give_up(key, run).await,
-            1 => worker.finish(key, run, Err("it fails")).await,
-            _ => worker.finish(key, run, Ok(&chunks)).await,
+            1 => worker.finish(key, run, &Err(Fault::Lasting("it fails"))).await,
+            _ => worker.finish(key, run, &Ok(chunks)).await,
         };
     }
 }
@@ -423,14 +399,15 @@ async fn sweep(world: Arc<World>) {
 }
 
 /// A runtime, and an empty database in memory whose clock is a table.
-fn open() -> (Runtime, SqlitePool) {
+type Opened = (Runtime, SqlitePool);
+
+fn open() -> Opened {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let pool = runtime.block_on(async {
         let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None);
         let pool = pool.max_lifetime(None).connect("sqlite::memory:").await.unwrap();
         ON_SQLITE.run(&pool).await.unwrap();
-        let clock =
-            "DROP VIEW clock; CREATE TABLE turned (now INTEGER); INSERT INTO turned VALUES (0);
+        let clock = "DROP VIEW clock; CREATE TABLE turned AS SELECT 0 AS now;
             CREATE VIEW clock AS SELECT now, now AS place FROM turned";
         sqlx::raw_sql(clock).execute(&pool).await.unwrap();
         pool
@@ -439,11 +416,7 @@ fn open() -> (Runtime, SqlitePool) {
 }
 
 /// Plays an episode, and returns the violation with its story.
-fn play(
-    (runtime, pool): &(Runtime, SqlitePool),
-    seed: u64,
-    without: Without,
-) -> Result<(), String> {
+fn play((runtime, pool): &Opened, seed: u64, without: Without) -> Result<(), String> {
     let mut commit = COMMIT;
     if let Without::Sql(part, other) = without {
         assert!(COMMIT.contains(part), "{part}");
@@ -452,14 +425,9 @@ fn play(
     let (db, lease) = (Db::Sqlite(pool.clone()), Duration::from_micros(LEASE.unsigned_abs()));
     let store = SqlStore { readers: db.clone(), writers: db.clone(), apart: db, lease, commit };
     let task = Task::new(document(0));
-    #[rustfmt::skip]
-    let state = Mutex::new(State {
-        random: fastrand::Rng::with_seed(seed), without, is_calm: false, now: 1 << 50, numbers: 0,
-        late: Vec::new(), received: None, story: VecDeque::new(), violation: None,
-        task: task.clone(), queued_run: Run::new(0), expired: 0, stop: None, leased_until: 0,
-        holder: None, history: vec![task.clone()], stops: Vec::new(), made: Vec::new(),
-        refused: Vec::new(), rows: [None, None],
-    });
+    let (random, history) = (fastrand::Rng::with_seed(seed), vec![task.clone()]);
+    let state = State { random, without, now: 1 << 50, history, ..State::default() };
+    let state = Mutex::new(state);
     let key = Key { id: seed.to_string(), owner: "owner".to_owned() };
     let world = Arc::new(World { state, store, pool: pool.clone(), key });
     drive(runtime, async {
@@ -477,41 +445,31 @@ fn play(
     }
     for turn in 0..20 * EPISODE {
         world.state().is_calm = turn > EPISODE;
-        let (chance, _) = world.state().draw(100);
+        let chance = world.draw(100);
         let who = world.state().random.usize(..actors.len());
         match chance {
-            0..6 => {
-                let seconds = world.state().random.i64(0..8);
+            0..7 => {
+                let is_set_back = chance == 0 && turn % 7 == 0 && turn < EPISODE;
+                let seconds = if is_set_back { -3600 } else { world.draw(8).into() };
                 drive(runtime, world.turn_clock(seconds * 1_000_000));
-            }
-            6 if turn % 7 == 0 && turn < EPISODE => {
-                drive(runtime, world.turn_clock(-3_600_000_000));
             }
             7..9 => {
                 let late = world.state().late.pop();
-                late.map(|(draft, note, request)| {
-                    drive(runtime, world.arrive(&draft, &note, request))
-                });
+                late.map(|(draft, note, to)| drive(runtime, world.arrive(&draft, &note, to)));
             }
             9..12 if who < 6 && who.is_multiple_of(2) && turn < EPISODE => {
                 actors[who] = Box::pin(work(world.clone(), format!("worker {turn}")));
             }
-            _ => {
-                if drive(runtime, actors[who].as_mut()).is_some() {
-                    drop(actors.remove(who)); // it is calm
-                }
-            }
+            _ if drive(runtime, actors[who].as_mut()).is_some() => drop(actors.remove(who)),
+            _ => {}
         }
         let state = world.state();
         if let Some(violation) = &state.violation {
             let steps: Vec<_> = state.story.iter().rev().map(String::as_str).collect();
             return Err(format!("seed {seed}: {violation}\n{}", steps.join("\n")));
         }
-        if turn > EPISODE
-            && actors.len() < 5
-            && state.late.is_empty()
-            && state.task.status().is_completed()
-        {
+        let are_gone = actors.len() < 5 && state.late.is_empty(); // the clients, as it is calm
+        if are_gone && state.task().status().is_completed() {
             return Ok(());
         }
     }

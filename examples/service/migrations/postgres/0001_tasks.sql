@@ -37,42 +37,39 @@ CREATE TABLE tasks (
     changed_by       TEXT   NOT NULL,
     reason           TEXT,            -- why it failed; of a failed update only the log tells
 
-    file             BYTEA NOT NULL, -- the document; the last column, for hardly anybody reads it
-
-    -- The nine states.
-    CHECK (status IN ('Starting', 'Processing', 'Succeeded', 'Failed', 'Cancelled')),
-    CHECK (previous_status IS NULL
-           OR (status IN ('Starting', 'Processing') AND previous_status IN ('Succeeded', 'Failed'))),
-    CHECK ((previous_status IS NULL) = (previous_payload IS NULL)),
-    -- The lease is there exactly while the task is worked on, and it is that run's.
-    CHECK ((status = 'Processing') = (lease_run IS NOT NULL)),
-    CHECK (lease_run IS NULL OR lease_run = run),
-    CHECK ((lease_run IS NULL) = (lease_until IS NULL)),
-    CHECK ((lease_run IS NULL) = (lease_length IS NULL)),
-    CHECK ((status IN ('Succeeded', 'Failed', 'Cancelled')) = (ended_at IS NOT NULL))
+    file             BYTEA NOT NULL -- the document; the last column, for hardly anybody reads it
 );
-CREATE INDEX tasks_list ON tasks (owner, created_at);
-CREATE INDEX tasks_queue ON tasks (place) WHERE status = 'Starting';
-CREATE INDEX tasks_leases ON tasks (lease_until) WHERE status = 'Processing';
+-- Of an expression, or a planner without statistics may look for a task among all of its owner's.
+CREATE INDEX tasks_list ON tasks ((owner || ''), created_at);
+CREATE INDEX tasks_active ON tasks (place) WHERE ended_at IS NULL;
 
--- A change by hand is counted, too: whoever loaded the task before must see it.
-CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Whether it is one of the nine states, with a whole previous state or none, and with a lease exactly
+-- while it is worked on, of that run. In one function, for every CHECK is read anew for each statement.
+CREATE FUNCTION is_sound(task tasks) RETURNS BOOLEAN IMMUTABLE LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'a change of a task must change its revision';
+    RETURN task.status IN ('Starting', 'Processing', 'Succeeded', 'Failed', 'Cancelled')
+        AND (task.previous_status IS NULL
+             OR task.status IN ('Starting', 'Processing')
+                AND task.previous_status IN ('Succeeded', 'Failed'))
+        AND (task.previous_status IS NULL) = (task.previous_payload IS NULL)
+        AND (task.status = 'Processing') = (task.lease_run IS NOT NULL)
+        AND (task.lease_run IS NULL OR task.lease_run = task.run)
+        AND (task.lease_run IS NULL) = (task.lease_until IS NULL)
+        AND (task.lease_run IS NULL) = (task.lease_length IS NULL)
+        AND (task.status IN ('Succeeded', 'Failed', 'Cancelled')) = (task.ended_at IS NOT NULL);
 END $$;
-CREATE TRIGGER tasks_revision BEFORE UPDATE OF status, run, payload, previous_status, previous_payload
-ON tasks FOR EACH ROW WHEN (NEW.revision = OLD.revision) EXECUTE FUNCTION refuse();
+ALTER TABLE tasks ADD CONSTRAINT sound CHECK (is_sound(tasks));
 
--- The one clock; and the place of what is queued now.
-CREATE VIEW clock AS
-SELECT now, now AS place
-FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::BIGINT AS now) AS clock;
+-- The one clock, which stands still in a statement; and the place of what is queued now.
+CREATE FUNCTION micros() RETURNS BIGINT STABLE LANGUAGE sql AS
+'SELECT (date_part(''epoch'', statement_timestamp()) * 1000000)::BIGINT';
+CREATE VIEW clock AS SELECT micros() AS now, micros() AS place;
 
 -- The messages that are due, in their order. One that is not due for more than a minute is so by a
 -- clock that was set back.
 CREATE VIEW due AS
 SELECT task_id FROM tasks
-WHERE status = 'Starting'
+WHERE ended_at IS NULL AND status = 'Starting'
     AND due_at NOT BETWEEN (SELECT now FROM clock) + 1 AND (SELECT now FROM clock) + 60000000
 ORDER BY place FOR UPDATE SKIP LOCKED;
 
@@ -81,63 +78,60 @@ ORDER BY place FOR UPDATE SKIP LOCKED;
 CREATE VIEW loads AS
 SELECT task_id, owner, created_at, status, previous_status, revision, run, payload,
     previous_payload, queued_run, attempts, stop_requested, ended_at, lease_until,
-    coalesce(lease_until NOT BETWEEN (SELECT now FROM clock)
-        AND (SELECT now FROM clock) + lease_length, FALSE) AS is_lease_over
+    CASE WHEN lease_until IS NULL THEN FALSE ELSE lease_until NOT BETWEEN
+        micros() AND micros() + lease_length END AS is_lease_over
 FROM tasks;
 
 -- What nobody works on any more.
 CREATE VIEW overdue AS
-SELECT task_id, owner FROM loads WHERE status = 'Processing' AND is_lease_over
+SELECT task_id, owner FROM loads
+WHERE ended_at IS NULL AND status = 'Processing' AND is_lease_over
 ORDER BY lease_until;
 
 -- The log. It is only ever added to, in the statement that makes the change, and outlives its task:
 -- one row for each change, whoever makes it. (Renewals and deliveries leave the revision alone, and
 -- are none.)
 CREATE TABLE events (
-    number                 BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at                     BIGINT NOT NULL,
-    task_id                TEXT   NOT NULL,
-    owner                  TEXT   NOT NULL,
-    operations             TEXT   NOT NULL, -- as in `tasks`; `delete`
-    changed_by             TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
-    reason                 TEXT,
-    loaded                 BIGINT,          -- the revision that it was made from; NULL: created
-    revision               BIGINT,          -- and that it led to; NULL: deleted
-    run                    BIGINT NOT NULL,
-    -- The state before, NULL if it was created here; and after, NULL if it was deleted.
-    status_before          TEXT,
-    previous_status_before TEXT,
-    status                 TEXT,
-    previous_status        TEXT,
+    number          BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at              BIGINT NOT NULL,
+    task_id         TEXT   NOT NULL,
+    owner           TEXT   NOT NULL,
+    operations      TEXT   NOT NULL, -- as in `tasks`; `delete`
+    changed_by      TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
+    reason          TEXT,
+    loaded          BIGINT,          -- the revision that it was made from; NULL: created
+    revision        BIGINT,          -- and that it led to; NULL: deleted
+    run             BIGINT NOT NULL,
+    status          TEXT,            -- the state that it led to; NULL: deleted
+    previous_status TEXT,
     -- The current payload after it, to the letter, unless it is the same as before. So the last one
     -- that is not NULL is the payload; and a revert is exact if it is the one from before the update.
-    payload                TEXT,
-    -- Beside the task, after it.
-    queued_run             BIGINT NOT NULL,
-    attempts               BIGINT NOT NULL,
-    stop_requested         BIGINT
+    payload         TEXT
 );
 CREATE INDEX events_task ON events (task_id, number);
 
 CREATE FUNCTION log_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    -- A change by hand is counted, too: whoever loaded the task before must see it.
+    IF TG_OP = 'UPDATE' AND NEW.revision = OLD.revision THEN
+        RAISE EXCEPTION 'a change of a task must change its revision';
+    END IF;
     -- OLD is NULL for an insert, and NEW for a delete.
     INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
-        status_before, previous_status_before, status, previous_status, payload,
-        queued_run, attempts, stop_requested)
+        status, previous_status, payload)
     VALUES (
-        (SELECT now FROM clock), coalesce(NEW.task_id, OLD.task_id), coalesce(NEW.owner, OLD.owner),
-        coalesce(NEW.operations, 'delete'), coalesce(NEW.changed_by, 'owner'),
-        NEW.reason,
-        OLD.revision, NEW.revision, coalesce(NEW.run, OLD.run),
-        OLD.status, OLD.previous_status, NEW.status, NEW.previous_status,
-        CASE WHEN NEW.payload IS DISTINCT FROM OLD.payload THEN NEW.payload END,
-        coalesce(NEW.queued_run, OLD.queued_run), coalesce(NEW.attempts, OLD.attempts),
-        CASE TG_OP WHEN 'DELETE' THEN OLD.stop_requested ELSE NEW.stop_requested END
+        micros(), coalesce(NEW.task_id, OLD.task_id), coalesce(NEW.owner, OLD.owner),
+        coalesce(NEW.operations, 'delete'), coalesce(NEW.changed_by, 'owner'), NEW.reason,
+        OLD.revision, NEW.revision, coalesce(NEW.run, OLD.run), NEW.status, NEW.previous_status,
+        CASE WHEN NEW.payload IS DISTINCT FROM OLD.payload THEN NEW.payload END
     );
-    RETURN NULL;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
 END $$;
-CREATE TRIGGER tasks_logged AFTER INSERT OR UPDATE OF revision OR DELETE
+CREATE TRIGGER tasks_logged BEFORE INSERT OR DELETE OR UPDATE
+OF status, previous_status, revision, run, payload, previous_payload
 ON tasks FOR EACH ROW EXECUTE FUNCTION log_change();
 
 -- The log, as clients see it.

@@ -51,9 +51,9 @@ CREATE TABLE tasks (
     CHECK ((lease_run IS NULL) = (lease_length IS NULL)),
     CHECK ((status IN ('Succeeded', 'Failed', 'Cancelled')) = (ended_at IS NOT NULL))
 ) STRICT;
-CREATE INDEX tasks_list ON tasks (owner, created_at);
-CREATE INDEX tasks_queue ON tasks (place) WHERE status = 'Starting';
-CREATE INDEX tasks_leases ON tasks (lease_until) WHERE status = 'Processing';
+-- Of an expression, or a planner without statistics may look for a task among all of its owner's.
+CREATE INDEX tasks_list ON tasks ((owner || ''), created_at);
+CREATE INDEX tasks_active ON tasks (place) WHERE ended_at IS NULL;
 
 -- A change by hand is counted, too: whoever loaded the task before must see it.
 CREATE TRIGGER tasks_revision BEFORE UPDATE OF status, run, payload, previous_status, previous_payload
@@ -65,14 +65,14 @@ END;
 -- The one clock, which has only milliseconds here; and the place of what is queued now, behind all
 -- others.
 CREATE VIEW clock AS
-SELECT now, max(now, coalesce((SELECT max(place) + 1 FROM tasks WHERE status = 'Starting'), now)) AS place
+SELECT now, max(now, coalesce((SELECT max(place) + 1 FROM tasks WHERE ended_at IS NULL), now)) AS place
 FROM (SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) AS now);
 
 -- The messages that are due, in their order. One that is not due for more than a minute is so by a
 -- clock that was set back.
 CREATE VIEW due AS
 SELECT task_id FROM tasks
-WHERE status = 'Starting'
+WHERE ended_at IS NULL AND status = 'Starting'
     AND due_at NOT BETWEEN (SELECT now FROM clock) + 1 AND (SELECT now FROM clock) + 60000000
 ORDER BY place;
 
@@ -81,78 +81,59 @@ ORDER BY place;
 CREATE VIEW loads AS
 SELECT task_id, owner, created_at, status, previous_status, revision, run, payload,
     previous_payload, queued_run, attempts, stop_requested, ended_at, lease_until,
-    coalesce(lease_until NOT BETWEEN (SELECT now FROM clock)
-        AND (SELECT now FROM clock) + lease_length, FALSE) AS is_lease_over
+    CASE WHEN lease_until IS NULL THEN FALSE ELSE lease_until NOT BETWEEN
+        (SELECT now FROM clock) AND (SELECT now FROM clock) + lease_length END AS is_lease_over
 FROM tasks;
 
 -- What nobody works on any more.
 CREATE VIEW overdue AS
-SELECT task_id, owner FROM loads WHERE status = 'Processing' AND is_lease_over
+SELECT task_id, owner FROM loads
+WHERE ended_at IS NULL AND status = 'Processing' AND is_lease_over
 ORDER BY lease_until;
 
 -- The log. It is only ever added to, in the statement that makes the change, and outlives its task:
 -- one row for each change, whoever makes it. (Renewals and deliveries leave the revision alone, and
 -- are none.)
 CREATE TABLE events (
-    number                 INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
-    at                     INTEGER NOT NULL,
-    task_id                TEXT   NOT NULL,
-    owner                  TEXT   NOT NULL,
-    operations             TEXT   NOT NULL, -- as in `tasks`; `delete`
-    changed_by             TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
-    reason                 TEXT,
-    loaded                 INTEGER,          -- the revision that it was made from; NULL: created
-    revision               INTEGER,          -- and that it led to; NULL: deleted
-    run                    INTEGER NOT NULL,
-    -- The state before, NULL if it was created here; and after, NULL if it was deleted.
-    status_before          TEXT,
-    previous_status_before TEXT,
-    status                 TEXT,
-    previous_status        TEXT,
+    number          INTEGER NOT NULL PRIMARY KEY,
+    at              INTEGER NOT NULL,
+    task_id         TEXT   NOT NULL,
+    owner           TEXT   NOT NULL,
+    operations      TEXT   NOT NULL, -- as in `tasks`; `delete`
+    changed_by      TEXT   NOT NULL, -- as in `tasks`; of a delete: `owner`
+    reason          TEXT,
+    loaded          INTEGER,         -- the revision that it was made from; NULL: created
+    revision        INTEGER,         -- and that it led to; NULL: deleted
+    run             INTEGER NOT NULL,
+    status          TEXT,            -- the state that it led to; NULL: deleted
+    previous_status TEXT,
     -- The current payload after it, to the letter, unless it is the same as before. So the last one
     -- that is not NULL is the payload; and a revert is exact if it is the one from before the update.
-    payload                TEXT,
-    -- Beside the task, after it.
-    queued_run             INTEGER NOT NULL,
-    attempts               INTEGER NOT NULL,
-    stop_requested         INTEGER
+    payload         TEXT
 ) STRICT;
 CREATE INDEX events_task ON events (task_id, number);
 
 CREATE TRIGGER tasks_created AFTER INSERT ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
-        status_before, previous_status_before, status, previous_status, payload,
-        queued_run, attempts, stop_requested)
-    VALUES (
-        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
-        NULL, NEW.revision, NEW.run, NULL, NULL, NEW.status, NEW.previous_status, NEW.payload,
-        NEW.queued_run, NEW.attempts, NEW.stop_requested
-    );
+    INSERT INTO events
+    SELECT NULL, now, NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
+        NULL, NEW.revision, NEW.run, NEW.status, NEW.previous_status, NEW.payload
+    FROM clock;
 END;
 CREATE TRIGGER tasks_changed AFTER UPDATE OF revision ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
-        status_before, previous_status_before, status, previous_status, payload,
-        queued_run, attempts, stop_requested)
-    VALUES (
-        (SELECT now FROM clock), NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
-        OLD.revision, NEW.revision, NEW.run,
-        OLD.status, OLD.previous_status, NEW.status, NEW.previous_status,
-        CASE WHEN NEW.payload IS NOT OLD.payload THEN NEW.payload END,
-        NEW.queued_run, NEW.attempts, NEW.stop_requested
-    );
+    INSERT INTO events
+    SELECT NULL, now, NEW.task_id, NEW.owner, NEW.operations, NEW.changed_by, NEW.reason,
+        OLD.revision, NEW.revision, NEW.run, NEW.status, NEW.previous_status,
+        CASE WHEN NEW.payload IS NOT OLD.payload THEN NEW.payload END
+    FROM clock;
 END;
 CREATE TRIGGER tasks_deleted AFTER DELETE ON tasks FOR EACH ROW
 BEGIN
-    INSERT INTO events (at, task_id, owner, operations, changed_by, reason, loaded, revision, run,
-        status_before, previous_status_before, status, previous_status, payload,
-        queued_run, attempts, stop_requested)
-    VALUES (
-        (SELECT now FROM clock), OLD.task_id, OLD.owner, 'delete', 'owner', NULL,
-        OLD.revision, NULL, OLD.run, OLD.status, OLD.previous_status, NULL, NULL, NULL,
-        OLD.queued_run, OLD.attempts, OLD.stop_requested
-    );
+    INSERT INTO events
+    SELECT NULL, now, OLD.task_id, OLD.owner, 'delete', 'owner', NULL,
+        OLD.revision, NULL, OLD.run, NULL, NULL, NULL
+    FROM clock;
 END;
 
 -- The log, as clients see it.

@@ -1,17 +1,25 @@
 //! Messages, workers and payloads.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use task_lifecycle::Run;
+use task_service::document::{Document, Fault, cut};
 use task_service::store::SqlStore;
+use task_service::worker::Worker;
 use tokio_util::sync::CancellationToken;
 
+use crate::postgres::{Postgres, skipped};
+use crate::program::{Process, SHIFTS_CLOCKS};
 use crate::{Service, worker};
 
 everywhere! {
-    lost_race_answered_200 wrote_before_queue lifo_queue edit_lost_the_message edit_lost_the_result
+    lost_race_answered_200 wrote_before_queue lifo_queue edit_lost_the_result
     stale_message_ran_the_next_update redelivered_for_nobody no_renewal_at_work poison_task
     crashed_before_the_first_renewal deploys_used_up_the_attempts result_cannot_be_stored
-    older_binary_dropped_fields one_row_hid_the_list one_row_stopped_the_queue
+    older_binary_dropped_fields retry_with_a_limit_and_a_wait one_row_hid_the_list one_row_stopped_the_queue clock_set_back
 }
 
 /// Of a cancel and a start of the same revision exactly one wins, and both are told the truth.
@@ -39,29 +47,24 @@ async fn wrote_before_queue(service: Service) {
 }
 
 async fn lifo_queue(service: Service) {
-    let (mut keys, mut received) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
-        keys.push(service.create("one").await);
+    let keys = [service.create("one").await, service.create("two").await];
+    for key in [&keys[0], &keys[1], &service.create("three").await] {
+        assert_eq!(service.receive().await.key, *key);
     }
-    for _ in 0..5 {
-        received.push(service.receive().await.key);
-    }
-    assert_eq!(received, keys);
     assert!(service.store.receive().await.unwrap().is_none());
 }
 
-async fn edit_lost_the_message(service: Service) {
+async fn edit_lost_the_result(service: Service) {
+    // edit_lost_the_message
     let key = service.create("one").await;
     service.label(&key).await;
     service.work().await;
     assert_eq!(service.status(&key).await, "Succeeded");
-}
 
-async fn edit_lost_the_result(service: Service) {
     let worker = service.worker("one");
     let (key, run) = service.started(&worker).await;
     service.label(&key).await;
-    worker.finish(&key, run, Ok(&[])).await.unwrap();
+    worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     let shown = service.show(&key).await.json;
     assert_eq!(shown["status"], "Succeeded");
     assert_eq!(shown["file_info"]["name"], "labelled document");
@@ -92,9 +95,9 @@ async fn redelivered_for_nobody(service: Service) {
     assert_eq!((first, second), (Run::new(0), Run::new(1)));
     assert_eq!(service.load(&key).await.attempts, 1);
     // zombie_finished_the_retry
-    assert!(dead.finish(&key, first, Ok(&[])).await.is_err());
+    assert!(dead.finish(&key, first, &Ok(vec![])).await.is_err());
     assert!(!service.store.renew(&key, first).await.unwrap());
-    other.finish(&key, second, Ok(&[])).await.unwrap();
+    other.finish(&key, second, &Ok(vec![])).await.unwrap();
     let operations = service.operations(&key).await;
     assert_eq!(operations, ["create", "edit, start", "retry, edit, start", "edit, succeed"]);
 }
@@ -102,7 +105,7 @@ async fn redelivered_for_nobody(service: Service) {
 /// The lease is renewed at work, which stops when the run is another's.
 async fn no_renewal_at_work(service: Service) {
     let key = service.create("one").await;
-    let lease = std::time::Duration::from_secs(1);
+    let lease = Duration::from_secs(1);
     let mut slow = worker(SqlStore { lease, ..service.store.clone() }, "slow");
     (slow.options.lease_seconds, slow.options.work_millis) = (1, 3_600_000);
     let (message, stop) = (service.receive().await, CancellationToken::new());
@@ -172,7 +175,26 @@ async fn deploys_used_up_the_attempts(service: Service) {
     assert_eq!(service.load(&key).await.attempts, 1);
 }
 
-/// What cannot be stored, or not be read, ends in `fail`.
+/// An error of the work that may pass is met again after a wait, a few times; any other fails at once.
+async fn retry_with_a_limit_and_a_wait(service: Service) {
+    static FAULTS: AtomicI32 = AtomicI32::new(0);
+    let work = |file: &[u8], document: &Document| match FAULTS.fetch_sub(1, Relaxed) {
+        1.. => Err(Fault::Temporary("later".to_owned())),
+        _ => cut(file, document),
+    };
+    for (faults, text, tried, status) in
+        [(0, "%FF", 1, "Failed"), (2, "one", 3, "Succeeded"), (9, "one", 3, "Failed")]
+    {
+        FAULTS.store(faults, Relaxed);
+        let (key, start) = (service.create(text).await, Instant::now());
+        let worker = Worker { work, ..service.worker("one") };
+        worker.handle(&service.receive().await, &CancellationToken::new()).await.unwrap();
+        assert_eq!((&*service.status(&key).await, FAULTS.load(Relaxed)), (status, faults - tried));
+        assert!(start.elapsed() >= Duration::from_secs(1) || tried == 1);
+    }
+}
+
+/// A result that cannot be stored, and a task that cannot be read, end in `fail`.
 async fn result_cannot_be_stored(service: Service) {
     let limit = if service.is_sqlite() {
         "CREATE TRIGGER small BEFORE UPDATE ON tasks WHEN length(NEW.payload) > 1000
@@ -194,24 +216,7 @@ async fn result_cannot_be_stored(service: Service) {
     assert_eq!(service.log(&key).await.last().unwrap()["reason"], "The task cannot be read");
 }
 
-#[tokio::test]
-async fn documents_that_fail() {
-    let service = Service::on(None).await;
-    let large = "YSBh".repeat(450_000);
-    for (file, chunking, reason) in [
-        ("/w==", json!({}), "The file is not UTF-8 text"),
-        ("YQ==", json!({ "tokenizer": { "String": "m" } }), "Tokenizer \"m\" cannot be loaded"),
-        ("YQ==", json!({ "target_length": -1 }), "target_length is not a number of words"),
-        (&large, json!({ "target_length": 0 }), "The output is too large"),
-    ] {
-        let key = service.post(&json!({ "file": file, "chunk_processing": chunking })).await;
-        service.work().await;
-        let shown = service.show(&key).await.json;
-        assert_eq!((&shown["status"], &shown["message"]), (&json!("Failed"), &json!(reason)));
-    }
-}
-
-/// What this program does not know is kept, when a worker writes the payload, too.
+/// A field that this program does not know is kept, when a worker writes the payload, too.
 async fn older_binary_dropped_fields(service: Service) {
     let key = service.succeeded().await;
     let newer = "UPDATE tasks SET revision = revision + 1,
@@ -228,15 +233,12 @@ async fn older_binary_dropped_fields(service: Service) {
 }
 
 async fn one_row_hid_the_list(service: Service) {
-    let mut keys = Vec::new();
-    for text in ["good", "bad", "other"] {
-        keys.push(service.create(text).await);
-    }
-    let bad = &keys[1];
+    let first = service.create("good").await;
+    let (bad, other) = (&service.create("bad").await, service.create("good").await);
     service.sql_of(bad, "UPDATE tasks SET payload = '[', revision = 1").await;
     let list = service.get("/tasks").await.json;
     let ids = list["tasks"].as_array().unwrap().iter().map(|task| &task["task_id"]);
-    assert_eq!(ids.collect::<Vec<&Value>>(), [&json!(keys[2].id), &json!(keys[0].id)]);
+    assert_eq!(ids.collect::<Vec<&Value>>(), [&json!(other.id), &json!(first.id)]);
     assert_eq!(list["unreadable"], json!([bad.id]));
     service.show(bad).await.refuses(500, "Server error");
     assert_eq!(service.cancel(bad).await.code, 200);
@@ -249,10 +251,7 @@ async fn one_row_stopped_the_queue(service: Service) {
     let unchecked = if service.is_sqlite() {
         "PRAGMA ignore_check_constraints = 1"
     } else {
-        "DO $$ DECLARE name TEXT; BEGIN
-             FOR name IN SELECT conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0
-             LOOP EXECUTE 'ALTER TABLE tasks DROP CONSTRAINT ' || name; END LOOP;
-         END $$"
+        "ALTER TABLE tasks DROP CONSTRAINT sound"
     };
     service.sql(unchecked).await.unwrap();
     let paused = "UPDATE tasks SET previous_status = 'Paused', previous_payload = '', revision = 1";
@@ -265,4 +264,40 @@ async fn one_row_stopped_the_queue(service: Service) {
     tokio::join!(worker.work(&stop), watched);
     assert_eq!(service.number("SELECT count(*) FROM tasks WHERE due_at IS NULL").await, Some(1));
     assert!(service.load(&first).await.task().is_err());
+}
+
+/// A lease that ends further ahead than it is long is over, and a message that is hidden for longer
+/// than any is due: the clock was set back since. A lease lasts as long as it was taken for, though.
+async fn clock_set_back(service: Service) {
+    let key = service.create("one").await;
+    let short = SqlStore { lease: Duration::from_secs(1), ..service.store.clone() };
+    service.receive().await;
+    assert!(service.store.receive().await.unwrap().is_none());
+    service.sql("UPDATE tasks SET due_at = due_at + 3600000000").await.unwrap();
+    service.worker("long").start(&service.receive().await).await.unwrap().unwrap();
+    let other = worker(short, "short");
+    other.sweep().await;
+    assert_eq!(service.status(&key).await, "Processing");
+    service.sql("UPDATE tasks SET lease_until = lease_until + 3600000000").await.unwrap();
+    other.sweep().await;
+    assert_eq!(service.status(&key).await, "Starting");
+    service.work().await;
+    assert_eq!(service.status(&key).await, "Succeeded");
+}
+
+/// A worker whose clock is slow keeps its runs, and one whose clock is fast takes nobody's.
+#[tokio::test]
+async fn clocks_disagreed() {
+    let Some(postgres) = Postgres::shared() else { return };
+    if !Path::new(SHIFTS_CLOCKS).exists() {
+        return skipped("libfaketime is not installed (Debian: faketime)");
+    }
+    let service = Service::on(Some(postgres)).await;
+    let key = service.create("one").await;
+    let slow = ["--lease-seconds", "60", "--work-millis", "3000"];
+    let _slow = Process::start(&service.database, &slow, Some("-1h"));
+    while service.status(&key).await != "Processing" {}
+    let _fast = Process::start(&service.database, &slow, Some("+1h"));
+    while service.status(&key).await == "Processing" {}
+    assert_eq!(service.operations(&key).await, ["create", "edit, start", "edit, succeed"]);
 }

@@ -14,7 +14,6 @@ macro_rules! everywhere {
 }
 
 mod clients;
-mod clock;
 mod hazards;
 mod postgres;
 mod program;
@@ -24,7 +23,6 @@ mod statements;
 mod suite;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser as _;
@@ -35,10 +33,10 @@ use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
 use task_lifecycle::Run;
 use task_service::commit::change;
 use task_service::database::Db;
-use task_service::document::Document;
+use task_service::document::{Document, cut};
 use task_service::options::Options;
 use task_service::routes::{App, router};
-use task_service::store::{Draft, Key, Message, Row, SqlStore, Task, Tasks};
+use task_service::store::{Key, Message, Row, SqlStore, Task, Tasks};
 use task_service::worker::Worker;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -132,17 +130,11 @@ impl Service {
     }
 
     async fn send(&self, key: &str, method: &str, path: &str, body: &str) -> Answer {
-        self.request(key, method, path, body, None).await
+        self.request([key, method, path, body], None).await
     }
 
-    async fn request(
-        &self,
-        key: &str,
-        method: &str,
-        path: &str,
-        body: &str,
-        tag: Option<&str>,
-    ) -> Answer {
+    async fn request(&self, asked: [&str; 4], tag: Option<&str>) -> Answer {
+        let [key, method, path, body] = asked;
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = Client::new().request(method, format!("{}{path}", self.url));
         request = request.header(AUTHORIZATION, key).body(body.to_owned());
@@ -150,11 +142,9 @@ impl Service {
             request = request.header("If-Match", tag);
         }
         let response = request.send().await.unwrap();
-        let header = |name| {
-            let value = response.headers().get(name);
-            value.map_or_else(String::new, |value| value.to_str().unwrap().to_owned())
-        };
-        let (content_type, etag) = (header(CONTENT_TYPE), header(ETAG));
+        let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap());
+        let [content_type, etag] =
+            [CONTENT_TYPE, ETAG].map(|name| header(name).unwrap_or_default().to_owned());
         let (code, text) = (response.status().as_u16(), response.text().await.unwrap());
         let json = serde_json::from_str(&text).unwrap_or_default();
         Answer { code, content_type, etag, text, json }
@@ -180,16 +170,18 @@ impl Service {
         self.send("a", "PATCH", &format!("/tasks/{}/parse", key.id), &settings.to_string()).await
     }
 
-    async fn cancel(&self, key: &Key) -> Answer {
-        self.get(&format!("/tasks/{}/cancel", key.id)).await
+    /// `cancel`, `log`; `` shows the task.
+    async fn ask(&self, key: &Key, what: &str) -> Answer {
+        let method = if what == "stop" { "POST" } else { "GET" };
+        self.send("a", method, format!("/tasks/{}/{what}", key.id).trim_end_matches('/'), "").await
     }
 
-    async fn stop(&self, key: &Key) -> Answer {
-        self.send("a", "POST", &format!("/tasks/{}/stop", key.id), "").await
+    async fn cancel(&self, key: &Key) -> Answer {
+        self.ask(key, "cancel").await
     }
 
     async fn show(&self, key: &Key) -> Answer {
-        self.get(&format!("/tasks/{}", key.id)).await
+        self.ask(key, "").await
     }
 
     async fn status(&self, key: &Key) -> String {
@@ -197,7 +189,7 @@ impl Service {
     }
 
     async fn log(&self, key: &Key) -> Vec<Value> {
-        self.get(&format!("/tasks/{}/log", key.id)).await.json.as_array().unwrap().clone()
+        self.ask(key, "log").await.json.as_array().unwrap().clone()
     }
 
     /// The operations that were done on a task.
@@ -216,13 +208,13 @@ impl Service {
 
     /// Somebody edits a label, whatever the task does.
     async fn label(&self, key: &Key) {
-        let labelled = |draft: &mut Draft, _: &Row, _: &mut _| {
+        let labelled = change(&self.store, key, "operator", |draft, _, _| {
             let mut document = Document::read(draft.payload())?;
             document.file_name.insert_str(0, "labelled ");
             document.set(draft)?;
             Ok("edit")
-        };
-        change(&self.store, key, "operator", 1, labelled).await.unwrap();
+        });
+        labelled.await.unwrap();
     }
 
     async fn receive(&self) -> Message {
@@ -262,15 +254,9 @@ async fn sql_on(db: &Db, sql: &str) -> sqlx::Result<u64> {
 
 fn worker<T: Tasks>(tasks: T, name: &str) -> Worker<T> {
     let options = Options::parse_from(["", "--work-millis", "0"]);
-    Worker { tasks, name: format!("worker {name}"), options }
+    Worker { tasks, work: cut, name: format!("worker {name}"), options }
 }
 
 fn alices(id: &str) -> Key {
     Key { id: id.to_owned(), owner: "alice".to_owned() }
-}
-
-/// A name that nothing else has.
-fn fresh(name: &str) -> String {
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    format!("{name}_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

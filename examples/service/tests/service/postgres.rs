@@ -1,38 +1,23 @@
 use std::io::{Write as _, stderr};
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
-
-use crate::fresh;
 
 /// Says what is skipped where a person sees it: the test runner hides what a passing test prints.
 pub(crate) fn skipped(what: &str) {
     _ = writeln!(stderr(), "SKIPPED: {what}");
 }
 
-/// A PostgreSQL server of the tests' own. It ends with their process, whose end closes its input.
-pub(crate) struct Postgres {
-    url: String,
-    _server: Child,
-}
-
-/// Starts the server, says so, and waits for the end of the input.
-const SERVER: &str = "set -e
-cd \"$1\"
-\"$0/initdb\" -D data -U postgres -A trust -N >log 2>&1
-\"$0/pg_ctl\" -D data -l log -w -t 600 -o \"-c port=$2 -c listen_addresses=127.0.0.1 \
-    -c unix_socket_directories=$1 -c max_connections=300\" start >>log 2>&1
-touch started
-cat >/dev/null
-\"$0/pg_ctl\" -D data -m immediate stop >>log 2>&1
-rm -rf data";
+/// A PostgreSQL server of this process, with whose end its input ends.
+pub(crate) struct Postgres(String, #[expect(dead_code, reason = "it is kept")] Child);
 
 impl Postgres {
-    /// The server of this process; `None`, with a message, if PostgreSQL is not installed.
+    /// `None`, with a message, if PostgreSQL is not installed.
     pub(crate) fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Postgres>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref()
@@ -41,9 +26,7 @@ impl Postgres {
     fn start() -> Option<Self> {
         let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
         let programs = versions.flatten().map(|version| version.path().join("bin"));
-        let Some(programs): Option<PathBuf> =
-            programs.filter(|bin| bin.join("initdb").exists()).max()
-        else {
+        let Some(programs) = programs.filter(|bin| bin.join("initdb").exists()).max() else {
             skipped("PostgreSQL is not installed (Debian: postgresql)");
             return None;
         };
@@ -56,24 +39,22 @@ impl Postgres {
             command = Command::new("runuser");
             command.args(["-u", "postgres", "--", "sh"]);
         }
-        command.args(["-c", SERVER]).arg(&programs).arg(&dir).arg(port.to_string());
-        let mut server = command.stdin(Stdio::piped()).current_dir("/").spawn().unwrap();
+        command.args(["-c", include_str!("server.sh")]).arg(programs).arg(&dir);
+        command.arg(port.to_string()).stdin(Stdio::piped()).current_dir("/");
+        let mut server = command.spawn().unwrap();
         while !dir.join("started").exists() {
-            if let Some(status) = server.try_wait().unwrap() {
-                panic!("{status}: {}", std::fs::read_to_string(dir.join("log")).unwrap());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            let log = || std::fs::read_to_string(dir.join("log"));
+            assert!(server.try_wait().unwrap().is_none(), "{:?}", log());
         }
-        Some(Self { url: format!("postgres://postgres@127.0.0.1:{port}"), _server: server })
+        Some(Self(format!("postgres://postgres@127.0.0.1:{port}"), server))
     }
 
     /// Creates a database, and returns its URL.
     pub(crate) fn database(&self) -> String {
-        let name = fresh("tasks");
-        let mut command = Command::new("createdb");
-        command.arg(format!("--maintenance-db={}/postgres", self.url)).arg(&name);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        format!("{}/{name}", self.url)
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("tasks_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let maintenance = format!("--maintenance-db={}/postgres", self.0);
+        assert!(Command::new("createdb").args([&maintenance, &name]).status().unwrap().success());
+        format!("{}/{name}", self.0)
     }
 }

@@ -1,18 +1,16 @@
 //! The program: its options, its keys, its signals.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::json;
 use tempfile::NamedTempFile;
 
 use crate::Service;
 
-everywhere! { stop_cut_runs poison_kills_processes }
+everywhere! { stop_cut_runs }
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_task-service");
-const SHIFTS_CLOCKS: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+pub(crate) const SHIFTS_CLOCKS: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// The program in a process of its own, with one worker; killed when it is dropped.
 pub(crate) struct Process {
@@ -21,10 +19,6 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn can_shift_clocks() -> bool {
-        Path::new(SHIFTS_CLOCKS).exists()
-    }
-
     pub(crate) fn start(database: &str, arguments: &[&str], clock: Option<&str>) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(["--database", database, "--listen", "127.0.0.1:0"]).args(arguments);
@@ -119,21 +113,4 @@ async fn stop_cut_runs(service: Service) {
     let operations = service.operations(&key).await;
     assert_eq!(operations, ["create", "edit, start", "retry", "edit, start", "edit, succeed"]);
     assert_eq!(service.load(&key).await.attempts, 0);
-}
-
-/// A document that kills its process is given up after the limit, and those behind it are done.
-async fn poison_kills_processes(service: Service) {
-    let key = service.create("kills one").await;
-    let other = service.create("one").await;
-    let arguments = ["--poison", "--lease-seconds", "1", "--attempts", "2", "--work-millis", "0"];
-    let start = || Process::start(&service.database, &arguments, None);
-    let mut process = start();
-    while service.status(&key).await != "Failed" {
-        if process.child.try_wait().unwrap().is_some() {
-            process = start();
-        }
-    }
-    while service.status(&other).await != "Succeeded" {}
-    let message = &service.show(&key).await.json["message"];
-    assert_eq!(message, &json!("Given up: 2 workers did not finish it"));
 }

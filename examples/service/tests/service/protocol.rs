@@ -1,14 +1,15 @@
 //! Commits without an answer, and loads that are behind.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::json;
 use sqlx::{Error, Result};
 use task_lifecycle::{Revision, Run};
-use task_service::commit::{Decision, Refusal, change};
+use task_service::commit::{Refusal, change};
 use task_service::database::{Meaning, meaning};
 use task_service::document::Document;
+use task_service::routes::ask_to_stop;
 use task_service::store::{Draft, Key, Note, Row, SqlStore, Tasks};
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +21,9 @@ everywhere! {
     stop_request_outlived_its_run stop_request_without_an_answer
 }
 
-/// What becomes of a commit. Of the last three there is no answer.
+/// The fate of a commit; there is no answer, but for `Fails`.
 #[derive(Clone, Copy)]
 enum Fate {
-    /// The statement fails, and nothing is done.
     Fails(fn() -> Error),
     Lost,
     AnswerLost,
@@ -38,10 +38,10 @@ struct Troubled(SqlStore, Arc<Mutex<Trouble>>);
 #[derive(Default)]
 struct Trouble {
     fates: VecDeque<Fate>,
-    /// What somebody else does after a commit without an answer.
+    /// Somebody else's statement after the first commit without an answer.
     meanwhile: Option<&'static str>,
     late: Vec<(Key, Draft, Note)>,
-    /// What the next load returns instead.
+    /// The next load's result, instead of its own.
     behind: Option<Row>,
     sent: Vec<Draft>,
 }
@@ -53,22 +53,19 @@ impl Troubled {
         Self(service.store.clone(), Arc::new(Mutex::new(trouble)))
     }
 
-    fn behind(service: &Service, row: Row) -> Self {
-        let troubled = Self::new(service, &[], None);
-        troubled.1.lock().unwrap().behind = Some(row);
-        troubled
+    fn behind(service: &Service, row: &Row) -> Self {
+        let trouble = Trouble { behind: Some(row.clone()), ..Trouble::default() };
+        Self(service.store.clone(), Arc::new(Mutex::new(trouble)))
     }
 
-    async fn change(
-        &self,
-        key: &Key,
-        decide: impl Fn(&mut Draft, &Row, &mut Note) -> Decision,
-    ) -> Result<(), Refusal> {
-        change(self, key, "request", 3, decide).await.map(drop)
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.1.lock().unwrap()
     }
 
     async fn cancel(&self, key: &Key) -> Result<(), Refusal> {
-        self.change(key, |draft, _, _| Ok(draft.cancel().map(|_| "cancel")?)).await
+        let cancelled =
+            change(self, key, "request", |draft, _, _| Ok(draft.cancel().map(|_| "cancel")?));
+        cancelled.await.map(drop)
     }
 }
 
@@ -78,34 +75,28 @@ impl Tasks for Troubled {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Row>> {
-        let behind = self.1.lock().unwrap().behind.take();
+        let behind = self.trouble().behind.take();
         if behind.is_some() { Ok(behind) } else { self.0.load(key).await }
     }
 
     async fn commit(&self, key: &Key, draft: &Draft, note: &Note) -> Result<bool> {
-        let (fate, meanwhile) = {
-            let mut trouble = self.1.lock().unwrap();
-            trouble.sent.push(draft.clone());
-            let fate = trouble.fates.pop_front();
-            if let Some(Fate::Late) = fate {
-                trouble.late.push((key.clone(), draft.clone(), note.clone()));
-            }
-            (fate, trouble.meanwhile.take())
-        };
+        self.trouble().sent.push(draft.clone());
+        let late = (key.clone(), draft.clone(), note.clone());
+        let fate = self.trouble().fates.pop_front();
         match fate {
             None => return self.0.commit(key, draft, note).await,
             Some(Fate::Fails(fault)) => return Err(fault()),
             Some(Fate::AnswerLost) => drop(self.0.commit(key, draft, note).await?),
-            Some(Fate::Lost | Fate::Late) => {}
+            Some(Fate::Late) => self.trouble().late.push(late),
+            Some(Fate::Lost) => {}
         }
-        if let Some(sql) = meanwhile {
-            sql_on(&self.0.writers, sql).await?;
-        }
+        let meanwhile = self.trouble().meanwhile.take();
+        sql_on(&self.0.writers, meanwhile.unwrap_or_default()).await?;
         Err(no_answer())
     }
 
     async fn pause(&self, _: u32) {
-        let late = std::mem::take(&mut self.1.lock().unwrap().late);
+        let late = std::mem::take(&mut self.trouble().late);
         for (key, draft, note) in late {
             self.0.commit(&key, &draft, &note).await.unwrap();
         }
@@ -125,16 +116,8 @@ async fn late_commit_decided_again(service: Service) {
     let troubled = Troubled::new(&service, &[Fate::Late], None);
     troubled.cancel(&key).await.unwrap();
     assert_eq!(service.status(&key).await, "Succeeded");
-    let sent = troubled.1.lock().unwrap().sent.clone();
+    let sent = troubled.trouble().sent.clone();
     assert_eq!(sent[0], sent[1]);
-
-    let troubled = Troubled::new(&service, &[Fate::Late], None);
-    let updated = troubled.change(&key, |draft, _, _| {
-        draft.update("{}".to_owned())?;
-        Ok("update")
-    });
-    updated.await.unwrap();
-    assert_eq!(service.task(&key).await.run(), Run::new(2));
 }
 
 /// Without an answer it is looked, and not guessed; what came to nothing is made then.
@@ -152,6 +135,11 @@ async fn timeout_counted_as_no(service: Service) {
     let key = service.create("one").await;
     let lost = Troubled::new(&service, &[Fate::Lost; 9], None);
     assert!(matches!(lost.cancel(&key).await, Err(Refusal::Unknown)));
+    for before in [&[][..], &[Fate::Lost]] {
+        let lasting = Fate::Fails(|| Error::Decode("wrong".into()));
+        let refused = Troubled::new(&service, &[before, &[lasting]].concat(), None);
+        assert!(matches!(refused.cancel(&key).await, Err(Refusal::Store(Error::Decode(_)))));
+    }
     let busy = Troubled::new(&service, &[Fate::Fails(|| Error::PoolTimedOut)], None);
     assert!(matches!(busy.cancel(&key).await, Err(Refusal::Store(Error::PoolTimedOut))));
 }
@@ -178,14 +166,14 @@ async fn started_run_was_orphaned(service: Service) {
     assert_eq!((run, service.load(&key).await.attempts), (Run::new(1), 1));
 }
 
-/// What is edited in the name of a run is set, so that it is the same when it is made twice.
+/// An edit in the name of a run sets, so that it is the same when it is made twice.
 async fn edit_made_twice(service: Service) {
     let (key, run) = service.started(&service.worker("one")).await;
     let label = "UPDATE tasks SET revision = revision + 1,
         payload = replace(payload, '\"file_name\":\"', '\"file_name\":\"labelled ')";
     let fates = [Fate::Lost, Fate::AnswerLost];
     let worker = worker(Troubled::new(&service, &fates, Some(label)), "one");
-    worker.finish(&key, run, Ok(&[])).await.unwrap();
+    worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     let document = Document::read(&service.load(&key).await.payload).unwrap();
     assert_eq!(document.file_name, "labelled document");
     assert_eq!((&*document.message, document.chunks), ("Task succeeded", Some(vec![])));
@@ -199,9 +187,9 @@ async fn migration_failed_the_queue(service: Service) {
     let key = service.create("one").await;
     let worker = worker(Troubled::new(&service, &[fates, fates].concat(), None), "one");
     let (run, _) = worker.start(&service.receive().await).await.unwrap().unwrap();
-    worker.finish(&key, run, Ok(&[])).await.unwrap();
+    worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     assert_eq!(service.status(&key).await, "Succeeded");
-    assert_eq!(worker.tasks.1.lock().unwrap().sent.len(), 10);
+    assert_eq!(worker.tasks.trouble().sent.len(), 10);
 }
 
 /// The errors of the databases themselves.
@@ -232,7 +220,7 @@ async fn early_message(service: Service) {
     for delivery in 1..=5 {
         let message = service.receive().await;
         assert_eq!(message.deliveries, delivery);
-        let worker = worker(Troubled::behind(&service, behind.clone()), "one");
+        let worker = worker(Troubled::behind(&service, &behind), "one");
         worker.deliver(&message, &CancellationToken::new()).await;
         assert_eq!(service.status(&key).await, "Starting");
         assert_eq!(service.number("SELECT due_at FROM tasks").await.is_none(), delivery == 5);
@@ -249,10 +237,10 @@ async fn stop_request_outlived_its_run(service: Service) {
     // The result has not seen the request, and loses its commit.
     let (key, run) = service.started(&one).await;
     let row = service.load(&key).await;
-    assert_eq!(service.stop(&key).await.code, 202);
+    assert_eq!(service.ask(&key, "stop").await.code, 202);
     assert!(!service.store.renew(&key, run).await.unwrap());
-    let behind = worker(Troubled::behind(&service, row.clone()), "one");
-    behind.finish(&key, run, Ok(&[])).await.unwrap();
+    let behind = worker(Troubled::behind(&service, &row), "one");
+    behind.finish(&key, run, &Ok(vec![])).await.unwrap();
     assert_eq!(last(&key).await, "retry, cancel");
     assert_eq!(Some(service.load(&key).await.payload), row.previous_payload);
 
@@ -262,37 +250,44 @@ async fn stop_request_outlived_its_run(service: Service) {
     assert!(service.store.renew(&key, run).await.unwrap());
 
     // It survives a death of the worker, and is obeyed by the sweeper, or by the next worker.
-    service.stop(&key).await;
+    service.ask(&key, "stop").await;
     service.sql("UPDATE tasks SET lease_until = 0").await.unwrap();
     one.sweep().await;
     assert_eq!(last(&key).await, "retry, cancel");
     service.update(&key, &json!({})).await;
     let (run, _) = one.start(&service.receive().await).await.unwrap().unwrap();
-    service.stop(&key).await;
-    let retried = change(&service.store, &key, "engine", 1, |draft, _, _| {
+    service.ask(&key, "stop").await;
+    let retried = change(&service.store, &key, "engine", |draft, _, _| {
         draft.retry()?;
         Ok("retry")
     });
     retried.await.unwrap();
     assert_eq!(one.start(&service.receive().await).await.unwrap(), None);
     assert_eq!(last(&key).await, "cancel");
-    assert!(one.finish(&key, run, Ok(&[])).await.is_err());
-    service.stop(&key).await.refuses(400, "task cannot be cancelled: status is Succeeded");
+    assert!(one.finish(&key, run, &Ok(vec![])).await.is_err());
+    service.ask(&key, "stop").await.refuses(400, "task cannot be cancelled: status is Succeeded");
 }
 
-/// Without an answer, a request to stop counts exactly if it is found; an edit of somebody else is
-/// equal to it, and is none.
+/// Without an answer, a request to stop counts exactly if it is found, also if it is another's; an
+/// edit of somebody else is equal to it, and is none. The revision that is told exists.
 async fn stop_request_without_an_answer(service: Service) {
-    let (key, _) = service.started(&service.worker("one")).await;
-    for (fate, sent) in [(Fate::Lost, 2), (Fate::AnswerLost, 1)] {
-        let troubled = Troubled::new(&service, &[fate], Some(EDIT));
-        let asked = troubled.change(&key, |draft, _, note| {
-            note.stop = Some(draft.run());
-            draft.edit(|_| ());
-            Ok("stop")
-        });
-        asked.await.unwrap();
+    let (lost, made, stop) =
+        (Fate::Lost, Fate::AnswerLost, "UPDATE tasks SET stop_requested = run, ");
+    let theirs = &*format!("{stop} revision = revision + 7").leak();
+    for (fate, meanwhile, sent, later) in
+        [(lost, EDIT, 2, 2), (made, EDIT, 1, 2), (lost, theirs, 1, 7)]
+    {
+        let (key, _) = service.started(&service.worker("one")).await;
+        let loaded = service.task(&key).await.revision();
+        let troubled = Troubled::new(&service, &[fate], Some(meanwhile));
+        let (draft, _) = change(&troubled, &key, "request", ask_to_stop()).await.unwrap();
         assert!(service.load(&key).await.is_stopped());
-        assert_eq!(troubled.1.lock().unwrap().sent.len(), sent);
+        assert_eq!(troubled.trouble().sent.len(), sent);
+        assert_eq!(draft.revision().since(loaded), later);
+        assert_eq!(draft.revision(), service.task(&key).await.revision());
+        // Asked again, it is the same request.
+        let again = service.ask(&key, "stop").await;
+        assert_eq!((again.code, again.etag), (202, format!("\"{}\"", draft.revision())));
+        service.sql("DELETE FROM tasks").await.unwrap();
     }
 }

@@ -1,0 +1,1 @@
+SELECT task_id, owner FROM overdue LIMIT 100
