@@ -20,7 +20,7 @@ pub mod stored_form {}
 #[doc = include_str!("../tests/README.md")]
 pub mod verification {}
 
-#[doc = include_str!("../tests/model/STORIES.md")]
+#[doc = include_str!("../tests/STORIES.md")]
 pub mod stories {}
 
 #[doc = include_str!("../tests/vectors/README.md")]

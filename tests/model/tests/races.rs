@@ -13,7 +13,20 @@ fn every_order_of_events_keeps_the_laws_and_every_fault_breaks_one() {
 
     let broken: Vec<Law> = Fault::ALL.iter().map(|&(_, law, ..)| law).collect();
     assert!(Law::ALL.iter().all(|(law, _)| broken.contains(law)), "a law that no fault breaks");
-    expect_file!["../STORIES.md"].assert_eq(&page(states, &happened, &stories()));
+    expect_file!["../../STORIES.md"].assert_eq(&page(states, &happened, &stories()));
+}
+
+#[test]
+fn its_tags_name_laws_of_the_crate() {
+    let tags = include_str!("../src/laws.rs")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("// law: "));
+    let is_law = |tag: &&str| include_str!("../../README.md").contains(&format!("- `{tag}`: "));
+    assert!(
+        tags.clone().count() >= 3 && tags.clone().all(|tag| is_law(&tag)),
+        "{:?}",
+        tags.collect::<Vec<_>>()
+    );
 }
 
 fn stories() -> Vec<Story> {
