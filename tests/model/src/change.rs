@@ -46,9 +46,9 @@ impl Change {
         let skipped = (self == Self::Halt && draft.check(Retry).is_err()).then_some(Retry);
         for &operation in self.row().1.iter().filter(|&&operation| Some(operation) != skipped) {
             match Event::new(operation, Document { version: mark, ..Document::default() }) {
-                Some(event) => drop(draft.apply(event)?),
+                Some(event) => draft.apply(event).map(drop)?,
                 // A draft of a task that will be gone: its loaded revision is what counts.
-                None => drop(draft.check(operation)?),
+                None => draft.check(operation).map(drop)?,
             }
         }
         let run = draft.run();

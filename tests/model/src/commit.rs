@@ -1,12 +1,12 @@
 //! From a decision on: the commit, its message, and what its maker learns.
 
-use task_lifecycle::{Outcome, Run, Task};
+use task_lifecycle::{Outcome, Run};
 
 use crate::change::Change;
 use crate::page::Fate;
 use crate::protocol::No;
 use crate::step::Step;
-use crate::world::{Actor, Decision, Intent, Message, NAMES, SERVERS, SWEEPER, WORKERS, told};
+use crate::world::{Actor, Decision, Intent, Message, NAMES, Row, SERVERS, SWEEPER, WORKERS, told};
 use crate::{Fault, Law};
 
 impl Step<'_> {
@@ -41,8 +41,19 @@ impl Step<'_> {
         }
     }
 
+    /// A commit without an answer arrives.
+    pub fn arrives(&mut self, flight: usize) {
+        say!(self, "{}'s commit arrives.", NAMES[self.who]);
+        let decision = self.world.flights.remove(flight);
+        let actor = &self.world.actors[self.who];
+        let has_looked = !matches!(actor, Actor::Unsure(decision) if !decision.again);
+        if self.commit(&decision) && has_looked {
+            self.note(Fate::Late, decision.change);
+        }
+    }
+
     /// `UPDATE … WHERE id = ? AND revision = ?`: whether a row was changed.
-    pub fn commit(&mut self, made: &Decision) -> bool {
+    fn commit(&mut self, made: &Decision) -> bool {
         let Decision { change, draft, over, .. } = made;
         let is_flag = *change == Change::Stop && self.has(Fault::StopIsAFlag);
         let any = is_flag || self.has(Fault::CommitWithoutRevision);
@@ -53,21 +64,18 @@ impl Step<'_> {
             say!(self, "No row changed.");
             return false;
         };
-        for (who, actor) in self.world.actors.iter().enumerate() {
+        for actor in &self.world.actors {
             if let Actor::Commits(other) = actor
-                && (who != self.who && other.draft.loaded() == draft.loaded())
+                && (other.intent.who != self.who && other.draft.loaded() == draft.loaded())
             {
                 self.protocol.happened.race(*change, other.change);
             }
         }
         self.note(Fate::Accepted, *change);
         if *change != Change::Delete {
-            let mut row = before.clone();
-            if !is_flag {
-                row.task = draft.clone().into_task();
-            }
+            let task = if is_flag { before.task.clone() } else { draft.clone().into_task() };
+            let row = self.world.row.insert(Row { task, ..before.clone() });
             row.settle(draft, *change);
-            self.world.row = Some(row);
             self.protocol.spoil(&mut self.world, &before, *change);
         }
         say!(self, "Stored: {}.", told(self.world.row.as_ref()));
@@ -93,22 +101,18 @@ impl Step<'_> {
         }
     }
 
-    /// Returns whether the task is there, and its owner is to stop.
-    fn stops(&self) -> bool {
-        self.world.row.as_ref().is_some_and(|row| self.protocol.stop_holds(row))
-    }
-
     /// Loads after a commit that got no answer.
     pub fn finds_out(&mut self, mut decision: Decision) {
         let (change, draft, row) = (decision.change, &decision.draft, self.world.row.as_ref());
         let looks = !self.has(Fault::StopTakenForMade);
+        let stops = self.protocol.stop_holds(row);
         let outcome = match (change, draft.outcome(row.map(|row| &row.task))) {
             // Gone is gone, whoever did it; and a task that is as it was loaded is not gone.
             (Change::Delete, Outcome::Unknown) if row.is_none() => Outcome::Made,
             (Change::Delete, Outcome::Made) => Outcome::Open,
             (Change::Delete, Outcome::Unknown) => Outcome::Lost,
             // Somebody else's empty edit is equal; what lies beside the task is not.
-            (Change::Stop, Outcome::Made) if looks && !self.stops() => Outcome::Lost,
+            (Change::Stop, Outcome::Made) if looks && !stops => Outcome::Lost,
             (_, outcome) => outcome,
         };
         say!(self, "{} loads: {}. It is `{outcome:?}`.", NAMES[self.who], told(row));
@@ -131,11 +135,9 @@ impl Step<'_> {
         let row = self.world.row.as_ref();
         let forgets = self.has(Fault::TakeOverForgotten) && change == Change::TakeOver;
         let looks = change.gets_the_run() && !forgets && !self.has(Fault::OwnMarkNotLookedFor);
-        let is_own = row.is_some_and(|row| {
-            let owner = row.task.payload().owner;
-            row.is_processing() && row.task.run() == run && owner == Some((intent.mark, run))
-        });
-        if looks && is_own {
+        let mark = Some((intent.mark, run));
+        let is_own = |row: &Row| row.is_processing_in(run) && row.task.payload().owner == mark;
+        if looks && row.is_some_and(is_own) {
             say!(self, "It finds its own mark, in run {run}.");
             self.note(Fate::OwnMark, change);
             return self.succeeds(decision);
@@ -165,14 +167,15 @@ impl Step<'_> {
         }
     }
 
-    pub fn pushes(&mut self, message: Message, answered: bool, arrives: bool) {
-        let answer = if answered { "" } else { ", and gets no answer" };
-        say!(self, "{} pushes the message of run {}{answer}.", NAMES[self.who], message.run);
+    /// Sends the message to the queue; without an answer it arrives, or is lost.
+    pub fn pushes(&mut self, message: Message, arrives: bool, unanswered: Option<&str>) {
+        say!(self, "{} pushes the message of run {}.", NAMES[self.who], message.run);
         self.becomes(Actor::Idle);
         if arrives {
             self.world.send(message);
         }
-        if !answered {
+        if let Some(fate) = unanswered {
+            say!(self, "It gets no answer; the message {fate}.");
             let intent = self.intent(Change::FailUnpushed, Some(message));
             self.becomes(Actor::Loads(Intent { seen: 0, ..intent }));
         }
@@ -182,13 +185,12 @@ impl Step<'_> {
     fn succeeds(&mut self, decision: &Decision) {
         let (intent, change, draft) = (&decision.intent, decision.change, &decision.draft);
         self.becomes(Actor::Idle);
-        let onlooker = &self.world.onlooker;
-        let truth = onlooker.truth.as_ref();
+        let truth = self.world.onlooker.truth.as_ref();
         // Somebody else's commit may have done just the same, or its own before it died.
-        let is_true = onlooker.made[self.who]
+        let is_true = self.world.onlooker.made[self.who]
             || match change {
                 Change::Delete => truth.is_none(),
-                Change::Stop => self.stops(),
+                Change::Stop => self.protocol.stop_holds(self.world.row.as_ref()),
                 _ if change.gets_the_run() => {
                     truth.is_some_and(|truth| truth.payload().owner == draft.payload().owner)
                 }
@@ -200,10 +202,7 @@ impl Step<'_> {
         }
         let (run, version) = (draft.run(), draft.payload().version);
         if change == Change::UpdateAndPush {
-            let onlooker = &self.world.onlooker;
-            let truth = onlooker.truth.as_ref().filter(|_| onlooker.made[self.who]);
-            let sent_for = truth.map_or(run, Task::run);
-            self.becomes(Actor::Pushes(Message { run, sent_for, version }));
+            self.becomes(Actor::Pushes(Message { run, sent_for: run, version }));
         } else if SERVERS.contains(&self.who) && change != Change::FailUnpushed {
             say!(self, "{} answers yes.", NAMES[self.who]);
         }

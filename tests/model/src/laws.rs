@@ -66,7 +66,7 @@ impl Law {
                 let truth = onlooker.truth.as_ref().filter(|truth| truth.status().is_active());
                 let to_stop =
                     truth.is_some_and(|it| onlooker.stops & 1 << it.payload().version != 0);
-                !to_stop || row.is_some_and(|row| protocol.stop_holds(row))
+                !to_stop || protocol.stop_holds(row)
             }
             _ => onlooker.broken & 1 << self as u32 == 0,
         }
@@ -104,7 +104,7 @@ impl Onlooker {
 
     pub fn is_current(&self, token: Message) -> bool {
         let truth = self.truth.as_ref();
-        truth.is_some_and(|truth| truth.check_run(token.sent_for).is_ok())
+        truth.is_some_and(|truth| truth.run() == token.sent_for && truth.status().is_active())
     }
 
     /// A commit was accepted; the row was `before` and is `after`.
@@ -124,9 +124,8 @@ impl Onlooker {
             self.must(Law::Fenced, self.is_current(token));
         }
         let by_its_worker = WORKERS.contains(&intent.who) && intent.held().is_some();
-        let is_same = |row: &Row| row.is_processing() && row.task.run() == before.task.run();
-        let may_end = by_its_worker || !before.has_lease(false);
-        self.must(Law::LeaseHolds, may_end || after.is_some_and(is_same));
+        let goes_on = after.is_some_and(|row| row.is_processing_in(before.task.run()));
+        self.must(Law::LeaseHolds, goes_on || by_its_worker || !before.has_lease(false));
 
         let is_cancel = change == Cancel || intent.change == Cancel;
         self.must(Law::StartingOnly, !is_cancel || truth.status() == Status::Starting);

@@ -43,7 +43,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 pub use faults::Fault;
 pub use laws::Law;
-pub use page::{Happened, Story, page};
+pub use page::{Happened, page};
 pub use world::Budget;
 
 use protocol::Protocol;
@@ -52,6 +52,9 @@ use protocol::Protocol;
 pub const SMALL: [Budget; 3] = [[2, 1, 1], [1, 2, 1], [3, 0, 0]];
 /// The budgets that `--large` visits, and the number of states in each.
 pub const LARGE: [(Budget, usize); 2] = [([2, 2, 0], 3_555_454), ([3, 0, 1], 4_097_005)];
+
+/// The steps to a state in which a law is broken.
+pub type Story = Vec<String>;
 
 /// Visits every state that the budget allows, and counts them; stops when a law is broken.
 ///
@@ -73,8 +76,14 @@ pub fn shortest_story(fault: Fault) -> Option<Story> {
 fn visit(protocol: Protocol, threads: usize) -> Result<usize, Story> {
     let options = protocol.checker().threads(threads).finish_when(HasDiscoveries::Any);
     let checker = options.spawn_bfs().join();
-    match checker.discoveries().into_values().next() {
-        Some(path) => Err(Story::tell(checker.model(), &path.into_actions())),
-        None => Ok(checker.unique_state_count()),
-    }
+    let Some(path) = checker.discoveries().into_values().next() else {
+        return Ok(checker.unique_state_count());
+    };
+    let states = path.into_states();
+    let steps = states.windows(2).map(|pair| {
+        let mut steps = checker.model().steps(&pair[0], true).into_iter();
+        let step = steps.find(|step| step.world == pair[1]).expect("a step on the way");
+        step.said.unwrap_or_default().join(" ")
+    });
+    Err(steps.collect())
 }

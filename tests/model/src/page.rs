@@ -3,12 +3,8 @@
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use stateright::Model;
-
-use crate::actions::Action;
 use crate::change::Change;
-use crate::protocol::Protocol;
-use crate::{Fault, LARGE, Law, SMALL};
+use crate::{Fault, LARGE, Law, SMALL, Story};
 
 table! {
     /// The fate of a change.
@@ -51,35 +47,14 @@ impl Happened {
     fn rows(&self) -> String {
         let fates = Fate::ALL.iter().map(|fate| fate.row().to_owned());
         let races = Change::ALL.iter().map(|won| format!("*{won:?}* was accepted first"));
-        let rows = fates.chain(races).zip(self.0.as_flattened());
-        rows.map(|(title, bits)| {
+        let mut text = String::new();
+        for (title, bits) in fates.chain(races).zip(self.0.as_flattened()) {
             let bits = bits.load(Ordering::Relaxed);
             let noted = Change::ALL.iter().filter(|&&change| bits & (1 << change as u32) != 0);
             let noted: Vec<String> = noted.map(|change| format!("{change:?}")).collect();
-            format!("| {title} | {} |\n", noted.join(", "))
-        })
-        .collect()
-    }
-}
-
-/// The steps to a state in which a law is broken.
-#[derive(Debug)]
-pub struct Story {
-    pub broken: Vec<Law>,
-    pub steps: Vec<String>,
-}
-
-impl Story {
-    pub fn tell(protocol: &Protocol, path: &[Action]) -> Self {
-        let [mut world] = <[_; 1]>::try_from(protocol.init_states()).expect("one beginning");
-        let tell = |&action| {
-            let step = protocol.step(&world, action, Some(Vec::new()));
-            world = step.world;
-            step.said.unwrap_or_default().join(" ")
-        };
-        let steps = path.iter().map(tell).collect();
-        let broken = Law::ALL.iter().filter(|law| !law.holds(protocol, &world));
-        Self { broken: broken.copied().collect(), steps }
+            let _ = writeln!(text, "| {title} | {} |", noted.join(", "));
+        }
+        text
     }
 }
 
@@ -95,9 +70,9 @@ pub fn page(states: [usize; SMALL.len()], happened: &Happened, stories: &[Story]
     let changes = Change::ALL.iter().map(|change| format!("- *{change:?}*: {}\n", change.row().0));
     let mut faults = String::new();
     for (fault, story) in Fault::ALL.iter().zip(stories) {
-        let (law, _, title) = fault.row();
-        let _ = writeln!(faults, "\n### {fault:?}\n\n{title} **{law:?}** breaks:\n");
-        for (number, step) in (1..).zip(&story.steps) {
+        let title = fault.row().2;
+        let _ = writeln!(faults, "\n### {fault:?}\n\n{title}\n");
+        for (number, step) in (1..).zip(story) {
             let _ = writeln!(faults, "{number}. {step}");
         }
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use task_lifecycle::{Draft, Snapshot, StaleRun, Task};
 
-use crate::Fault;
 use crate::change::{Change, Document};
 use crate::page::{Fate, Happened};
 use crate::world::{Budget, Decision, Intent, Message, Row, SWEEPER, WORKERS, World};
+use crate::{Fault, Law};
 
 pub struct Protocol {
     pub budget: Budget,
@@ -23,6 +23,13 @@ pub struct No(pub Fate, pub bool, pub Option<Box<dyn Error>>);
 impl Protocol {
     pub fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
+    }
+
+    /// Returns a law that is broken; of a fault, its own is looked at.
+    pub fn broken(&self, world: &World) -> Option<Law> {
+        let law = self.fault.map(|fault| fault.row().0);
+        let mut laws = Law::ALL.iter().filter(|&&other| law.is_none_or(|law| law == other));
+        laws.find(|law| !law.holds(self, world)).copied()
     }
 
     pub fn decide(&self, row: Option<&Row>, mut intent: Intent) -> Result<Decision, No> {
@@ -66,7 +73,7 @@ impl Protocol {
         let (processing, may_end) = (row.is_processing(), self.may_end(intent.who, row));
         let has_it = WORKERS.contains(&intent.who) && !intent.change.gets_the_run();
         let looks = has_it || !self.has(Fault::StopIsBoundToItsRun);
-        let to_stop = self.stop_holds(row) && looks && !self.has(Fault::StopNotLookedFor);
+        let to_stop = self.stop_holds(Some(row)) && looks && !self.has(Fault::StopNotLookedFor);
         Some(match intent.change {
             TakeOver if processing && self.has(Fault::TakeOverInTheSameRun) => GoOn,
             // It was delivered before.
@@ -116,26 +123,25 @@ impl Protocol {
     }
 
     /// Returns whether the owner of the run is to stop.
-    pub fn stop_holds(&self, row: &Row) -> bool {
-        row.task.status().is_active()
-            && row.stop_requested.is_some_and(|requested| match self.fault {
-                Some(Fault::StopIsAFlag) => true,
-                Some(Fault::StopIsBoundToItsRun) => requested == row.task.run(),
-                _ => !row.queued_run.is_after(requested),
-            })
+    pub fn stop_holds(&self, row: Option<&Row>) -> bool {
+        let row = row.filter(|row| row.task.status().is_active());
+        let request = row.and_then(|row| Some((row, row.stop_requested?)));
+        request.is_some_and(|(row, requested)| match self.fault {
+            Some(Fault::StopIsAFlag) => true,
+            Some(Fault::StopIsBoundToItsRun) => requested == row.task.run(),
+            _ => !row.queued_run.is_after(requested),
+        })
     }
 
     /// Writes what the faulty protocol would have stored.
     pub fn spoil(&self, world: &mut World, before: &Row, change: Change) {
         let (Some(fault), Some(row)) = (self.fault, world.row.as_mut()) else { return };
-        let updated = world.onlooker.before.as_ref();
-        let updated = updated.filter(|_| !row.task.is_update() && change != Change::Succeed);
+        let is_revert = !row.task.is_update() && change != Change::Succeed;
+        let updated = world.onlooker.before.as_ref().filter(|_| is_revert).unwrap_or(&row.task);
         let mut stored: Snapshot<Document> = row.task.clone().into();
         match (fault, change) {
-            (Fault::RevisionRestoredOnRevert, _) => {
-                stored.revision = updated.map_or(stored.revision, Task::revision);
-            }
-            (Fault::RunRestoredOnRevert, _) => stored.run = updated.map_or(stored.run, Task::run),
+            (Fault::RevisionRestoredOnRevert, _) => stored.revision = updated.revision(),
+            (Fault::RunRestoredOnRevert, _) => stored.run = updated.run(),
             (Fault::EditNotCounted, Change::Edit | Change::Progress) => {
                 stored.revision = before.task.revision();
             }

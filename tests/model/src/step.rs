@@ -1,12 +1,9 @@
 //! What the steps do, from a request or a message to a decision.
 
-use std::array;
-
-use crate::actions::{Action, Deed};
 use crate::change::{Change, Document};
 use crate::page::Fate;
 use crate::protocol::{No, Protocol};
-use crate::world::{Actor, Intent, Lease, Message, NAMES, SERVERS, WORKERS, World, told};
+use crate::world::{Actor, Budget, Intent, Lease, Message, NAMES, SERVERS, WORKERS, World, told};
 use crate::{Fault, Law};
 
 /// One step, while it is taken.
@@ -16,15 +13,6 @@ pub struct Step<'a> {
     pub who: usize,
     /// The sentences of the story, if one is told.
     pub said: Option<Vec<String>>,
-}
-
-impl Protocol {
-    pub fn step(&self, world: &World, action: Action, said: Option<Vec<String>>) -> Step<'_> {
-        let mut step = Step { protocol: self, world: world.clone(), who: action.who, said };
-        step.take(action);
-        step.forget();
-        step
-    }
 }
 
 impl Step<'_> {
@@ -40,65 +28,43 @@ impl Step<'_> {
         self.world.actors[self.who] = actor;
     }
 
-    fn take(&mut self, Action { who, deed, cost }: Action) {
-        let (name, left) = (NAMES[who], self.world.left);
-        self.world.left = array::from_fn(|limit| left[limit] - cost[limit]);
-        match (deed, self.world.actors[who].clone()) {
-            (Deed::Begin(change, token, behind), _) => {
-                if let Some(message) = token.filter(|_| change.gets_the_run()) {
-                    say!(self, "{name} gets the message of run {}.", message.run);
-                    if self.has(Fault::MessageAcknowledgedOnReceipt) {
-                        say!(self, "It acknowledges the message.");
-                        self.world.acknowledge(message);
-                    }
-                }
-                self.load(self.intent(change, token), behind);
-                match &self.world.actors[who] {
-                    Actor::Commits(_) => self.world.versions += u8::from(change.queues()),
-                    Actor::Loads(_) => {}
-                    // It came to nothing, so it takes nothing from the budget.
-                    _ => self.world.left = left,
-                }
+    /// Gets a request, a message or a result, loads and decides.
+    pub fn begins(&mut self, change: Change, token: Option<Message>, behind: bool, left: Budget) {
+        if let Some(message) = token.filter(|_| change.gets_the_run()) {
+            say!(self, "{} gets the message of run {}.", NAMES[self.who], message.run);
+            if self.has(Fault::MessageAcknowledgedOnReceipt) {
+                self.world.acknowledge(message);
             }
-            (Deed::BeginNamed, _) => {
-                let revision = self.world.row.as_ref().map(|row| row.task.revision());
-                let named = revision.unwrap_or_default();
-                say!(self, "A client of {name} sees revision {named} and asks to `cancel` it.");
-                let intent = self.intent(Change::Cancel, None);
-                self.becomes(Actor::Loads(Intent { named: revision, ..intent }));
-            }
-            (Deed::Load, Actor::Loads(intent)) => self.load(intent, false),
-            (Deed::LoadBehind, Actor::Loads(intent)) => self.load(intent, true),
-            (Deed::Load, Actor::Unsure(decision)) => self.finds_out(decision),
-            (Deed::Commit, Actor::Commits(it)) => self.commits(it),
-            (Deed::CommitUnanswered, Actor::Commits(it)) => self.commits_unanswered(it),
-            (Deed::Arrive(flight), actor) => {
-                say!(self, "{name}'s commit arrives.");
-                let decision = self.world.flights.remove(flight);
-                let has_looked = !matches!(actor, Actor::Unsure(it) if !it.again);
-                if self.commit(&decision) && has_looked {
-                    self.note(Fate::Late, decision.change);
-                }
-            }
-            (Deed::Push, Actor::Pushes(message)) => self.pushes(message, true, true),
-            (Deed::PushUnanswered, Actor::Pushes(message)) => self.pushes(message, false, true),
-            (Deed::PushLost, Actor::Pushes(message)) => self.pushes(message, false, false),
-            (Deed::GiveUp, Actor::Unsure(decision)) => self.gives_up(&decision),
-            (Deed::Renew, Actor::Working(token)) => self.renews(token),
-            (Deed::LeaseRunsOut, _) => {
-                say!(self, "The lease runs out.");
-                let lease = self.world.row.as_mut().and_then(|row| row.lease.as_mut());
-                lease.expect("it is there").over = true;
-            }
-            (Deed::Die, actor) => {
-                say!(self, "{name} dies.");
-                if let Some(intent) = actor.intent() {
-                    self.note(Fate::MakerDied, intent.change);
-                }
-                self.becomes(Actor::Idle);
-            }
-            (deed, actor) => unreachable!("{deed:?} of {actor:?}"),
         }
+        self.load(self.intent(change, token), behind);
+        match self.world.actors[self.who] {
+            Actor::Commits(_) => self.world.versions += u8::from(change.queues()),
+            // It came to nothing, so it takes nothing from the budget.
+            Actor::Idle => self.world.left = left,
+            _ => {}
+        }
+    }
+
+    /// Gets a cancel that names the revision which its client sees.
+    pub fn begins_named(&mut self) {
+        let named = self.world.row.as_ref().map(|row| row.task.revision());
+        let (name, revision) = (NAMES[self.who], named.unwrap_or_default());
+        say!(self, "A client of {name} sees revision {revision} and asks to `cancel` it.");
+        self.becomes(Actor::Loads(Intent { named, ..self.intent(Change::Cancel, None) }));
+    }
+
+    pub fn lease_runs_out(&mut self) {
+        say!(self, "The lease runs out.");
+        let lease = self.world.row.as_mut().and_then(|row| row.lease.as_mut());
+        lease.expect("it is there").over = true;
+    }
+
+    pub fn dies(&mut self) {
+        say!(self, "{} dies.", NAMES[self.who]);
+        if let Some(intent) = self.world.actors[self.who].intent() {
+            self.note(Fate::MakerDied, intent.change);
+        }
+        self.becomes(Actor::Idle);
     }
 
     pub fn intent(&self, change: Change, token: Option<Message>) -> Intent {
@@ -115,7 +81,7 @@ impl Step<'_> {
         Intent { who, change, mark, token, named: None, queued_run: None, seen }
     }
 
-    fn load(&mut self, intent: Intent, behind: bool) {
+    pub fn load(&mut self, intent: Intent, behind: bool) {
         let World { row, behind: replica, .. } = &self.world;
         let (place, row) = if behind { (" from a replica", replica) } else { ("", row) };
         say!(self, "{} loads{place}: {}.", NAMES[self.who], told(row.as_ref()));
@@ -159,10 +125,10 @@ impl Step<'_> {
     }
 
     /// `UPDATE … SET lease … WHERE id = ? AND run = ? AND status = 'Processing'`
-    fn renews(&mut self, token: Message) {
+    pub fn renews(&mut self, token: Message) {
         let (name, run) = (NAMES[self.who], token.run);
         match &mut self.world.row {
-            Some(row) if row.is_processing() && row.task.run() == run => {
+            Some(row) if row.is_processing_in(run) => {
                 row.lease = Some(Lease { run, over: false });
                 say!(self, "{name} renews its lease.");
             }
@@ -176,15 +142,13 @@ impl Step<'_> {
 
     /// The change will not be made: the answer is no.
     pub fn refuses(&mut self) {
-        let (who, revision) = (self.who, self.world.row.as_ref().map(|row| row.task.revision()));
+        let who = self.who;
         if SERVERS.contains(&who) {
             say!(self, "{} answers no.", NAMES[who]);
         }
-        let may_arrive = self.world.flights.iter().any(|flight| {
-            flight.intent.who == who && flight.awaited && revision == Some(flight.draft.loaded())
-        });
-        let was_made = self.world.onlooker.made[who];
-        self.world.onlooker.must(Law::AnswersAreTrue, !was_made && !may_arrive);
+        let World { flights, onlooker, .. } = &mut self.world;
+        let may_arrive = flights.iter().any(|it| it.intent.who == who && it.awaited);
+        onlooker.must(Law::AnswersAreTrue, !onlooker.made[who] && !may_arrive);
     }
 
     /// The run is over, as far as the worker knows.
@@ -203,15 +167,20 @@ impl Step<'_> {
     }
 
     /// Forgets what can make no difference any more.
-    fn forget(&mut self) {
+    pub fn ends(&mut self) {
+        if self.said.is_some()
+            && let Some(law) = self.protocol.broken(&self.world)
+        {
+            say!(self, "**{law:?}** breaks.");
+        }
         let World { flights, row, actors, behind, left, onlooker, .. } = &mut self.world;
         let is_busy = |who: usize| actors[who].intent().is_some();
-        flights.iter_mut().for_each(|flight| flight.awaited &= is_busy(flight.intent.who));
-        onlooker.made.iter_mut().enumerate().for_each(|(who, made)| *made &= is_busy(who));
-        if self.protocol.fault.is_none() {
-            let revision = row.as_ref().map(|row| row.task.revision());
-            flights.retain(|flight| revision == Some(flight.draft.loaded()));
+        for flight in flights.iter_mut() {
+            flight.awaited &= is_busy(flight.intent.who);
         }
+        onlooker.made.iter_mut().enumerate().for_each(|(who, made)| *made &= is_busy(who));
+        let revision = row.as_ref().map(|row| row.task.revision());
+        flights.retain(|flight| revision == Some(flight.draft.loaded()));
         if left[2] == 0 {
             *behind = None;
         }

@@ -35,24 +35,24 @@ pub struct Row {
 impl Row {
     /// Changes what lies beside the task, in the same commit.
     pub fn settle(&mut self, draft: &Draft<Document>, change: Change) {
-        let (before, status) = (draft.before().status(), draft.status());
-        if draft.queued().is_some() || (before.is_active() && status.is_completed()) {
-            self.lease = None;
-        }
-        if draft.run() != draft.loaded_run() && before != Status::Processing {
-            self.queued_run = draft.run();
-            self.stop_requested = None;
-        }
-        if let Some(run) = draft.taken() {
-            self.lease = Some(Lease { run, over: false });
+        let (before, run) = (draft.before().status(), draft.run());
+        let is_over = before.is_active() && draft.status().is_completed();
+        let kept = self.lease.filter(|_| !is_over && draft.queued().is_none());
+        self.lease = draft.taken().map(|run| Lease { run, over: false }).or(kept);
+        if run != draft.loaded_run() && before != Status::Processing {
+            (self.queued_run, self.stop_requested) = (run, None);
         }
         if change == Change::Stop {
-            self.stop_requested = Some(draft.run());
+            self.stop_requested = Some(run);
         }
     }
 
     pub fn is_processing(&self) -> bool {
         self.task.status() == Status::Processing
+    }
+
+    pub fn is_processing_in(&self, run: Run) -> bool {
+        self.is_processing() && self.task.run() == run
     }
 
     /// Returns whether a lease is there that is over, or that is not.
