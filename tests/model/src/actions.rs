@@ -22,7 +22,7 @@ const BEHIND: Budget = [0, 0, 1];
 
 impl Model for Protocol {
     type State = World;
-    /// What it leads to.
+    /// The world that a step leads to.
     type Action = World;
 
     fn init_states(&self) -> Vec<World> {

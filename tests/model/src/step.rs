@@ -1,4 +1,4 @@
-//! What the steps do, from a request or a message to a decision.
+//! The steps, from a request or a message to a decision.
 
 use crate::change::{Change, Document};
 use crate::page::Fate;
