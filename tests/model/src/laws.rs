@@ -1,13 +1,13 @@
 //! The laws: they hold in every order of events.
 
-use task_lifecycle::Status;
+use task_lifecycle::{Draft, Previous, Status, Task};
 
-use crate::Protocol;
-use crate::change::Change;
-use crate::world::{Actor, WORKERS, World};
+use crate::change::{Change, Document};
+use crate::protocol::Protocol;
+use crate::world::{Actor, Decision, Message, NAMES, Row, WORKERS, World};
 
-texts! {
-    Law {
+table! {
+    Law: &'static str {
         // law: starting_only
         StartingOnly: "a client's cancel is accepted only in `Starting`",
         CancelHolds: "after a cancel no worker's start, edit or result on that payload is accepted",
@@ -35,24 +35,27 @@ texts! {
 
 impl Law {
     pub(crate) fn holds(self, protocol: &Protocol, world: &World) -> bool {
-        let row = world.row.as_ref();
+        let (row, onlooker) = (world.row.as_ref(), &world.onlooker);
         match self {
             Self::OneWorker => {
-                let held = world.actors[WORKERS].iter().filter_map(Actor::held);
-                held.filter(|&token| world.onlooker.is_current(token)).count() <= 1
+                let held = world.actors[WORKERS].iter().filter_map(|actor| match actor {
+                    Actor::Working(token) => Some(*token),
+                    _ => actor.intent()?.held(),
+                });
+                held.filter(|&token| onlooker.is_current(token)).count() <= 1
             }
             Self::StartingIsQueued => row.is_none_or(|row| {
-                let mut messages = world.queue.iter().copied();
+                let fits = |change, token| protocol.check(row, change, token).is_ok();
                 row.task.status() != Status::Starting
-                    || messages.any(|message| protocol.check(row, Change::Start, message).is_ok())
-                    || world.actors.iter().enumerate().any(|(who, actor)| match actor {
-                        Actor::Pushes(message) => row.task.check_run(message.run).is_ok(),
-                        _ => actor.intent().is_some_and(|intent| {
-                            let pushes =
-                                intent.change == Change::UpdateAndPush && world.onlooker.made[who];
-                            let has = |token| protocol.check(row, intent.change, token).is_ok();
-                            pushes || intent.token.is_some_and(has)
-                        }),
+                    || world.queue.iter().any(|&message| fits(Change::Start, message))
+                    || world.actors.iter().any(|actor| match (actor, actor.intent()) {
+                        (Actor::Pushes(message), _) => row.task.check_run(message.run).is_ok(),
+                        (_, Some(intent)) => {
+                            let pushes = intent.change == Change::UpdateAndPush;
+                            (pushes && onlooker.made[intent.who])
+                                || intent.token.is_some_and(|token| fits(intent.change, token))
+                        }
+                        _ => false,
                     })
             }),
             Self::LeaseFits => row.is_none_or(|row| {
@@ -60,9 +63,103 @@ impl Law {
                 row.lease.map(|lease| lease.run) == run
             }),
             Self::StopSurvives => {
-                !world.onlooker.is_to_stop() || row.is_some_and(|row| protocol.stop_holds(row))
+                let truth = onlooker.truth.as_ref().filter(|truth| truth.status().is_active());
+                let to_stop =
+                    truth.is_some_and(|it| onlooker.stops & 1 << it.payload().version != 0);
+                !to_stop || protocol.stop_holds(row)
             }
-            _ => !world.onlooker.has_broken(self),
+            _ => onlooker.broken & 1 << self as u32 == 0,
         }
+    }
+}
+
+/// Somebody who takes no part, and knows what was committed.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Onlooker {
+    /// The task after all accepted changes, in their order.
+    pub truth: Option<Task<Document>>,
+    /// The task before the update that it is in.
+    pub before: Option<Task<Document>>,
+    /// One bit a configuration: it was cancelled,
+    pub cancelled: u8,
+    /// a completed status was shown since it was queued,
+    pub over: u8,
+    /// a stop was requested.
+    pub stops: u8,
+    /// One bit a law.
+    pub broken: u32,
+    /// Of each actor: a commit of what it is about was accepted.
+    pub made: [bool; NAMES.len()],
+}
+
+/// The part of a task that a client sees, or would see after a revert.
+fn shown(task: &Task<Document>) -> (Status, Document, Option<Previous<&Document>>) {
+    (task.status(), *task.payload(), task.previous())
+}
+
+impl Onlooker {
+    pub fn must(&mut self, law: Law, holds: bool) {
+        self.broken |= u32::from(!holds) << law as u32;
+    }
+
+    pub fn is_current(&self, token: Message) -> bool {
+        let truth = self.truth.as_ref();
+        truth.is_some_and(|truth| truth.run() == token.sent_for && truth.status().is_active())
+    }
+
+    /// A commit was accepted; the row was `before` and is `after`.
+    pub fn accepted(&mut self, made: &Decision, before: &Row, after: Option<&Row>) {
+        use Change::{Cancel, Delete, Fail, Halt, Replace, Start, Stop, Succeed, TakeOver};
+        let (intent, change) = (made.intent, made.change);
+        let again = made.awaited && self.made[intent.who];
+        self.made[intent.who] |= made.awaited;
+        let Some(truth) = self.truth.clone() else {
+            return self.must(Law::NothingLost, false);
+        };
+        let version = truth.payload().version;
+        if let Some(token) = intent.token {
+            let named = if intent.change.gets_the_run() { version } else { token.version };
+            self.must(Law::CancelHolds, self.cancelled & 1 << named == 0);
+            self.must(Law::CompletedIsOver, self.over & 1 << named == 0);
+            self.must(Law::Fenced, self.is_current(token));
+        }
+        let by_its_worker = WORKERS.contains(&intent.who) && intent.held().is_some();
+        let goes_on = after.is_some_and(|row| row.is_processing_in(before.task.run()));
+        self.must(Law::LeaseHolds, goes_on || by_its_worker || !before.has_lease(false));
+
+        let is_cancel = change == Cancel || intent.change == Cancel;
+        self.must(Law::StartingOnly, !is_cancel || truth.status() == Status::Starting);
+        self.must(Law::NamedOnly, intent.named.is_none_or(|named| named == truth.revision()));
+
+        let asked = self.stops & 1 << version != 0;
+        let stops_another = intent.change == Stop && intent.seen != version && is_cancel;
+        let halts_unasked = change == Halt && !asked && !is_cancel;
+        self.must(Law::StopsItsOwn, !stops_another && !halts_unasked);
+        let works = matches!(change, Start | TakeOver | Succeed | Fail);
+        self.must(Law::StopIsNotLost, !(asked && works));
+        self.stops |= u8::from(change == Stop) << intent.seen;
+
+        let mut redone = Draft::new(truth.clone());
+        if change.apply(&mut redone, intent.mark).is_err() {
+            // It was decided on a state that somebody else had already changed.
+            return self.must(Law::NothingLost, false);
+        }
+        let redone = Some(redone.into_task()).filter(|_| change != Delete);
+        let (after, expected) = (after.map(|row| shown(&row.task)), redone.as_ref().map(shown));
+        self.must(Law::NotTwice, !again || expected == Some(shown(&truth)));
+        self.must(Law::NothingLost, after == expected);
+
+        let completed = redone.as_ref().is_none_or(|task| task.status().is_completed());
+        if completed && let Some(before) = self.before.take() {
+            let is_exact = after == Some(shown(&before));
+            self.must(Law::RevertIsExact, is_exact || change == Succeed);
+        }
+        self.over |= u8::from(completed || change == Replace) << version;
+        let cancels = is_cancel || matches!(change, Halt | Replace);
+        self.cancelled |= u8::from(cancels) << version;
+        if change.queues() && change != Replace {
+            self.before = Some(truth);
+        }
+        self.truth = redone;
     }
 }

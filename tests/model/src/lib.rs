@@ -1,25 +1,19 @@
-//! The races around one task, for a model checker.
-//!
-//! `STORIES.md` tells what it is about.
-//!
-//! - `change`: what one commit does to a task
-//! - `world`: who takes part, and everything there is at one moment
-//! - `actions`: which steps can come next
-//! - `protocol`: how everybody comes to a decision, and `commit`: what becomes of it
-//! - `laws`: what must hold, and `onlooker`: who knows what was committed
-//! - `happened`: what was seen to happen at least once
-//! - `faults`: the protocol without one of its precautions
-//! - `stories`: the shortest way in which that breaks a law, and the page `STORIES.md`
+//! The races around one task, for a model checker. `STORIES.md` tells what it is about.
 
-/// An enum, each of its variants with a text.
-macro_rules! texts {
-    ($(#[$doc:meta])* $Name:ident { $($Variant:ident: $text:literal,)* }) => {
+/// An enum, each of its variants with a row of a table.
+macro_rules! table {
+    ($(#[$doc:meta])* $Name:ident: $Row:ty { $($Variant:ident: $row:expr,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum $Name { $($Variant),* }
 
         impl $Name {
-            pub const ALL: &[(Self, &'static str)] = &[$((Self::$Variant, $text)),*];
+            pub const ALL: &[Self] = &[$(Self::$Variant),*];
+
+            #[must_use]
+            pub const fn row(self) -> $Row {
+                match self { $(Self::$Variant => $row),* }
+            }
         }
     };
 }
@@ -27,9 +21,8 @@ macro_rules! texts {
 /// Adds a sentence to the story, if one is told.
 macro_rules! say {
     ($step:expr, $($text:tt)*) => {
-        if $step.tells {
-            let text = format!($($text)*);
-            $step.said.push(text);
+        if let Some(said) = &mut $step.said {
+            said.push(format!($($text)*));
         }
     };
 }
@@ -38,64 +31,59 @@ mod actions;
 mod change;
 mod commit;
 mod faults;
-mod happened;
 mod laws;
-mod onlooker;
+mod page;
 mod protocol;
-mod stories;
+mod step;
 mod world;
 
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use std::sync::Arc;
+
+use stateright::{Checker, HasDiscoveries, Model};
 
 pub use faults::Fault;
-pub use happened::Happened;
 pub use laws::Law;
-pub use protocol::Protocol;
-pub use stories::{Story, page, shortest_story};
+pub use page::{Happened, page};
 pub use world::Budget;
 
-use actions::Action;
-use world::World;
+use protocol::Protocol;
 
 /// The budgets that every run of the tests visits.
 pub const SMALL: [Budget; 3] = [[2, 1, 1], [1, 2, 1], [3, 0, 0]];
 /// The budgets that `--large` visits, and the number of states in each.
 pub const LARGE: [(Budget, usize); 2] = [([2, 2, 0], 3_555_454), ([3, 0, 1], 4_097_005)];
 
-impl Model for Protocol {
-    type State = World;
-    type Action = Action;
-
-    fn init_states(&self) -> Vec<World> {
-        vec![World::new(self.budget)]
-    }
-
-    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        self.possible(world, actions);
-    }
-
-    fn next_state(&self, world: &World, action: Action) -> Option<World> {
-        Some(self.step(world, action, false).0)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("every law holds", |protocol, world| {
-            Law::ALL.iter().all(|(law, _)| law.holds(protocol, world))
-        })]
-    }
-}
+/// The steps to a state in which a law is broken.
+pub type Story = Vec<String>;
 
 /// Visits every state that the budget allows, and counts them; stops when a law is broken.
 ///
 /// # Errors
 ///
 /// A story that breaks a law.
-pub fn check(budget: Budget, happened: &Happened) -> Result<usize, Story> {
-    let options = Protocol::new(budget, None).checker().threads(2);
-    let checker = options.finish_when(HasDiscoveries::Any).spawn_bfs().join();
-    happened.add(&checker.model().happened);
-    match checker.discoveries().into_values().next() {
-        Some(path) => Err(stories::tell(checker.model(), &path.into_actions())),
-        None => Ok(checker.unique_state_count()),
-    }
+pub fn check(budget: Budget, happened: &Arc<Happened>) -> Result<usize, Story> {
+    visit(Protocol { budget, fault: None, happened: happened.clone() }, 2)
+}
+
+/// Returns the shortest way in which the fault breaks its law.
+#[must_use]
+pub fn shortest_story(fault: Fault) -> Option<Story> {
+    let (_, budget, _) = fault.row();
+    // One thread visits breadth first.
+    visit(Protocol { budget, fault: Some(fault), happened: Arc::default() }, 1).err()
+}
+
+fn visit(protocol: Protocol, threads: usize) -> Result<usize, Story> {
+    let options = protocol.checker().threads(threads).finish_when(HasDiscoveries::Any);
+    let checker = options.spawn_bfs().join();
+    let Some(path) = checker.discoveries().into_values().next() else {
+        return Ok(checker.unique_state_count());
+    };
+    let states = path.into_states();
+    let steps = states.windows(2).map(|pair| {
+        let mut steps = checker.model().steps(&pair[0], true).into_iter();
+        let step = steps.find(|step| step.world == pair[1]).expect("a step on the way");
+        step.said.unwrap_or_default().join(" ")
+    });
+    Err(steps.collect())
 }

@@ -1,22 +1,20 @@
 //! Everybody who takes part, and everything there is at one moment.
 
-use std::fmt;
 use std::ops::Range;
 
 use task_lifecycle::{Draft, Revision, Run, Status, Task};
 
 use crate::change::{Change, Document};
-use crate::onlooker::Onlooker;
+use crate::laws::Onlooker;
 
+pub const NAMES: [&str; 6] =
+    ["Server A", "Server B", "Worker 1", "Worker 2", "The sweeper", "The editor"];
 pub const SERVERS: Range<usize> = 0..2;
 pub const WORKERS: Range<usize> = 2..4;
 /// Ends what waits too long, and runs whose lease is over.
 pub const SWEEPER: usize = 4;
 /// Somebody else, who edits in any status.
 pub const EDITOR: usize = 5;
-
-pub const NAMES: [&str; 6] =
-    ["Server A", "Server B", "Worker 1", "Worker 2", "The sweeper", "The editor"];
 
 /// A worker's right to a run, by the database's clock.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -37,24 +35,24 @@ pub struct Row {
 impl Row {
     /// Changes what lies beside the task, in the same commit.
     pub fn settle(&mut self, draft: &Draft<Document>, change: Change) {
-        let (before, status) = (draft.before().status(), draft.status());
-        if draft.queued().is_some() || (before.is_active() && status.is_completed()) {
-            self.lease = None;
-        }
-        if draft.run() != draft.loaded_run() && before != Status::Processing {
-            self.queued_run = draft.run();
-            self.stop_requested = None;
-        }
-        if let Some(run) = draft.taken() {
-            self.lease = Some(Lease { run, over: false });
+        let (before, run) = (draft.before().status(), draft.run());
+        let is_over = before.is_active() && draft.status().is_completed();
+        let kept = self.lease.filter(|_| !is_over && draft.queued().is_none());
+        self.lease = draft.taken().map(|run| Lease { run, over: false }).or(kept);
+        if run != draft.loaded_run() && before != Status::Processing {
+            (self.queued_run, self.stop_requested) = (run, None);
         }
         if change == Change::Stop {
-            self.stop_requested = Some(draft.run());
+            self.stop_requested = Some(run);
         }
     }
 
     pub fn is_processing(&self) -> bool {
         self.task.status() == Status::Processing
+    }
+
+    pub fn is_processing_in(&self, run: Run) -> bool {
+        self.is_processing() && self.task.run() == run
     }
 
     /// Returns whether a lease is there that is over, or that is not.
@@ -63,18 +61,15 @@ impl Row {
     }
 }
 
-/// The words of a story.
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { task, stop_requested, .. } = self;
-        let (state, revision, run) = (task.state(), task.revision(), task.run());
-        let version = task.payload().version;
-        write!(f, "{state}, configuration {version}, revision {revision}, run {run}")?;
-        if self.has_lease(true) {
-            f.write_str(", its lease is over")?;
-        }
-        stop_requested.map_or(Ok(()), |run| write!(f, ", stop requested in run {run}"))
-    }
+/// The words for what a load finds.
+pub fn told(row: Option<&Row>) -> String {
+    let Some(row) = row else { return "no task".to_owned() };
+    let (task, version) = (&row.task, row.task.payload().version);
+    let (state, revision, run) = (task.state(), task.revision(), task.run());
+    let over = if row.has_lease(true) { ", its lease is over" } else { "" };
+    let stop = row.stop_requested.map(|run| format!(", stop requested in run {run}"));
+    let stop = stop.unwrap_or_default();
+    format!("{state}, configuration {version}, revision {revision}, run {run}{over}{stop}")
 }
 
 /// Asks a worker for a run, and is held by the worker until the run ends.
@@ -90,6 +85,7 @@ pub struct Message {
 /// A wish, before and after it is decided.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Intent {
+    pub who: usize,
     pub change: Change,
     pub mark: u8,
     /// In whose run's name.
@@ -103,10 +99,6 @@ pub struct Intent {
 }
 
 impl Intent {
-    pub const fn new(change: Change, mark: u8, token: Option<Message>) -> Self {
-        Self { change, mark, token, named: None, queued_run: None, seen: 0 }
-    }
-
     /// The run that its maker has, as far as it knows.
     pub fn held(&self) -> Option<Message> {
         self.token.filter(|_| !self.change.gets_the_run())
@@ -124,13 +116,6 @@ pub struct Decision {
     pub over: Option<Lease>,
     /// It is sent again, after a commit without an answer.
     pub again: bool,
-}
-
-/// A commit without an answer. It arrives when it likes, or never.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Flight {
-    pub who: usize,
-    pub decision: Decision,
     /// Read by the onlooker alone: its maker still asks what became of it.
     pub awaited: bool,
 }
@@ -156,14 +141,6 @@ impl Actor {
             Self::Idle | Self::Working(_) | Self::Pushes(_) => None,
         }
     }
-
-    /// The run that a worker has.
-    pub fn held(&self) -> Option<Message> {
-        match self {
-            Self::Working(token) => Some(*token),
-            _ => self.intent().and_then(Intent::held),
-        }
-    }
 }
 
 /// Limits of what goes on, beside runs that start and end. First, changes: requests, edits, hand-backs,
@@ -178,7 +155,8 @@ pub struct World {
     /// The row one commit ago, as a replica still shows it.
     pub behind: Option<Row>,
     pub queue: Vec<Message>,
-    pub flights: Vec<Flight>,
+    /// Commits without an answer. Each arrives when it likes, or never.
+    pub flights: Vec<Decision>,
     pub actors: [Actor; NAMES.len()],
     pub left: Budget,
     pub versions: u8,
@@ -186,17 +164,16 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(budget: Budget) -> Self {
-        let task = Task::new(Document::new(0));
-        let run = task.run();
+    pub fn new(left: Budget) -> Self {
+        let (task, run) = (Task::new(Document::default()), Run::new(0));
         Self {
             behind: None,
             queue: vec![Message { run, sent_for: run, version: 0 }],
             flights: Vec::new(),
             actors: [const { Actor::Idle }; NAMES.len()],
-            left: budget,
+            left,
             versions: 1,
-            onlooker: Onlooker::new(task.clone()),
+            onlooker: Onlooker { truth: Some(task.clone()), ..Onlooker::default() },
             row: Some(Row { task, queued_run: run, lease: None, stop_requested: None }),
         }
     }
