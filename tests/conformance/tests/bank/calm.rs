@@ -74,20 +74,20 @@ EditNotCounted StoredWhole { written(mut row, before) {
 }}
 
 // What is compared.
-UnconditionalWrite StaleIsRefused OneWins {
+UnconditionalWrite StaleIsRefused {
     commit(store, id, _, row) { Ok(store.swap_if(id, |old| old.is_some(), Some(row))) }
 }
-GuardByStatus StaleIsRefused OneWins { commit(store, id, draft, row) {
+GuardByStatus StaleIsRefused { commit(store, id, draft, row) {
     let is_same = |old: Option<&Row>| old.is_some_and(|old| old.status == draft.before().status());
     Ok(store.swap_if(id, is_same, Some(row)))
 }}
-LostRaceAnswered200 StaleIsRefused OneWins {
+LostRaceAnswered200 StaleIsRefused {
     commit(store, id, draft, row) { store.swap(id, draft.loaded(), Some(row)); Ok(true) }
 }
 DeleteIgnoresTheRevision StaleDeleteIsRefused OneWins {
     delete(store, id, _) { Ok(store.swap_if(id, |old| old.is_some(), None)) }
 }
-DeleteOfNothingSucceeds StaleDeleteIsRefused OneWins {
+DeleteOfNothingSucceeds StaleDeleteIsRefused {
     delete(store, id, loaded) { Ok(store.swap_if(id, |old| old.is_none_or(|old| old.revision == loaded), None)) }
 }
 CommitBringsBackTheDeleted DeletedIsGone OneWins { commit(store, id, draft, row) {
@@ -241,7 +241,7 @@ Every64thWriteLost StoredWhole { commit(store, id, draft, row) {
 GuardOnTheDraftsRevision CurrentIsAccepted {
     commit(store, id, draft, row) { Ok(store.swap(id, draft.revision(), Some(row))) }
 }
-GuardOnBefore StaleIsRefused OneWins { commit(store, id, draft, row) {
+GuardOnBefore StaleIsRefused { commit(store, id, draft, row) {
     let state = draft.before(); let is_same = |old: Option<&Row>| old.is_some_and(|old| {
         (old.status, old.previous.as_ref().map(|it| it.status)) == (state.status(), state.previous())
     }); Ok(store.swap_if(id, is_same, Some(row)))
