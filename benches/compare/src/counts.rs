@@ -34,6 +34,16 @@ fn call<A, R>(key: &str, measured: fn(A) -> R, argument: A) {
     end_of_profile();
 }
 
+/// Makes a call of a closure.
+fn count<A, R, W: Fn(A) -> R>(key: &str, argument: A, work: W) {
+    call(key, measured_closure, (work, argument));
+}
+
+#[inline(never)]
+fn measured_closure<A, R, W: Fn(A) -> R>((work, argument): (W, A)) -> R {
+    work(argument)
+}
+
 /// Callgrind writes a profile before it enters this.
 #[inline(never)]
 fn end_of_profile() {
@@ -50,23 +60,22 @@ fn called<M: Machine<T>, T: Payload>(key: &str) {
     for state in THREE {
         let mut tasks = [0; 4].map(|_| in_state::<M, T>(state));
         let [error, bool, whole, log] = tasks.each_mut();
-        call(&format!("E\t{key}"), measured_error, error);
-        call(&format!("B\t{key}"), measured_bool, bool);
+        count(&format!("E\t{key}"), error, |task| task.apply(|| Event::Cancel).map(drop));
+        count(&format!("B\t{key}"), bool, |task| task.apply(|| Event::Cancel).is_ok());
         call(&format!("W\t{key}"), measured_whole, whole);
         call(&format!("R\t{key}"), measured_log, (log, &mut None));
     }
-    call(&format!("L\t{key}"), measured_lifecycle::<M, T>, (T::make(1), T::make(2)));
+    count(&format!("L\t{key}"), (T::make(1), T::make(2)), |(first, second)| {
+        let mut task = M::new(first);
+        let _ = black_box(&mut task).apply(|| Event::Start);
+        let _ = black_box(&mut task).apply(|| Event::Succeed);
+        let _ = black_box(&mut task).apply(|| Event::Update(second));
+        let _ = black_box(&mut task).apply(|| Event::Cancel);
+        task
+    });
 }
 
-#[inline(never)]
-fn measured_error<M: Machine<T>, T>(task: &mut M) -> Result<(), M::Refused> {
-    task.apply(|| Event::Cancel).map(drop)
-}
-
-#[inline(never)]
-fn measured_bool<M: Machine<T>, T>(task: &mut M) -> bool {
-    task.apply(|| Event::Cancel).is_ok()
-}
+// Not closures, which would get other instructions.
 
 #[inline(never)]
 fn measured_whole<M: Machine<T>, T>(task: &mut M) -> Answer<M, T> {
@@ -87,40 +96,32 @@ fn measured_log<M: Machine<T>, T>(
     Ok(released.into_payload())
 }
 
-#[inline(never)]
-fn measured_lifecycle<M: Machine<T>, T>((first, second): (T, T)) -> M {
-    let mut task = M::new(first);
-    let _ = black_box(&mut task).apply(|| Event::Start);
-    let _ = black_box(&mut task).apply(|| Event::Succeed);
-    let _ = black_box(&mut task).apply(|| Event::Update(second));
-    let _ = black_box(&mut task).apply(|| Event::Cancel);
-    task
-}
-
 /// A cancel on a draft.
 pub fn drafts<T: Payload>(payload: &str) {
     for state in THREE {
         let draft = &mut Draft::new(in_state::<Task<T>, T>(state));
-        call(&format!("draft\t{payload}"), measured_draft, draft);
+        count(&format!("draft\t{payload}"), draft, |draft| draft.cancel().map(drop));
     }
 }
-
-#[inline(never)]
-fn measured_draft<T>(draft: &mut Draft<T>) -> Result<(), TransitionError> {
-    draft.cancel().map(drop)
-}
-
-type Decision = Result<Option<State>, TransitionError>;
 
 /// The decision alone, against tables by hand: of ready answers, and of next states.
 pub fn decisions() {
     let answers: Vec<_> = State::ALL.iter().map(|it| it.apply(Operation::Cancel)).collect();
-    let answers: [Decision; 9] = answers.try_into().expect("nine states");
+    let answers: [_; 9] = answers.try_into().expect("nine states");
     for at in THREE {
-        call("by value", measured_state, State::ALL[at]);
-        call("by value, table", measured_answer, (&answers, at));
-        call("in place", measured_state_in_place, &mut State::ALL[at].clone());
-        call("in place, table", measured_next, (&next(), &mut (at as u8)));
+        count("by value", State::ALL[at], |state| state.apply(Operation::Cancel));
+        count("by value, table", (&answers, at), |(table, at)| table[at]);
+        count("in place", &mut State::ALL[at].clone(), |state| {
+            if let Some(next) = state.apply(Operation::Cancel)? {
+                *state = next;
+            }
+            Ok::<_, TransitionError>(())
+        });
+        count("in place, table", (&next(), &mut (at as u8)), |(table, state)| {
+            let from = *state;
+            *state = table[from as usize];
+            if *state == from { Err(Refused::new(Operation::Cancel, from)) } else { Ok(()) }
+        });
     }
 }
 
@@ -129,31 +130,6 @@ pub fn next() -> [u8; 256] {
     let mut next = [0; 256];
     next[..9].copy_from_slice(&[4, 1, 2, 3, 4, 2, 3, 7, 8]);
     next
-}
-
-#[inline(never)]
-fn measured_state(state: State) -> Decision {
-    state.apply(Operation::Cancel)
-}
-
-#[inline(never)]
-fn measured_answer((table, state): (&[Decision; 9], usize)) -> Decision {
-    table[state]
-}
-
-#[inline(never)]
-fn measured_state_in_place(state: &mut State) -> Result<(), TransitionError> {
-    if let Some(next) = state.apply(Operation::Cancel)? {
-        *state = next;
-    }
-    Ok(())
-}
-
-#[inline(never)]
-fn measured_next((table, state): (&[u8; 256], &mut u8)) -> Result<(), Refused<u8>> {
-    let from = *state;
-    *state = table[from as usize];
-    if *state == from { Err(Refused::new(Operation::Cancel, from)) } else { Ok(()) }
 }
 
 /// The stored form as one would derive it: the same fields and no others, and nothing checked.
@@ -183,21 +159,17 @@ enum Status { Starting, Processing, Succeeded, Failed, Cancelled }
 pub fn stored() {
     for (state, what) in [(0, "a new task"), (5, "an updating task")] {
         let task = in_state::<Task<Document>, Document>(state);
-        let text = serde_json::to_string(&task).expect("JSON");
+        let text = both(what, "", &task);
         let plain: Plain<Document> = serde_json::from_str(&text).expect("the same form");
-        call(&format!("read {what}"), measured_read::<Task<Document>>, &*text);
-        call(&format!("read {what}, derive"), measured_read::<Plain<Document>>, &*text);
-        call(&format!("write {what}"), measured_write, &task);
-        call(&format!("write {what}, derive"), measured_write, &plain);
+        both(what, ", derive", &plain);
     }
 }
 
-#[inline(never)]
-fn measured_read<D: DeserializeOwned>(text: &str) -> D {
-    serde_json::from_str(text).expect("a stored task")
-}
-
-#[inline(never)]
-fn measured_write<D: Serialize>(document: &D) -> String {
-    serde_json::to_string(document).expect("nothing in it can fail")
+fn both<D: Serialize + DeserializeOwned>(what: &str, how: &str, document: &D) -> String {
+    let write = |document: &D| serde_json::to_string(document).expect("nothing in it can fail");
+    let read = |text: &str| serde_json::from_str::<D>(text).expect("a stored task");
+    let text = write(document);
+    count(&format!("read {what}{how}"), &*text, read);
+    count(&format!("write {what}{how}"), document, write);
+    text
 }

@@ -56,6 +56,21 @@ macro_rules! decider {
     };
 }
 
+/// Tells a machine its own event of the operation's name.
+macro_rules! tell {
+    ($machine:ident.$tell:ident($($events:ident)::+), $operation:ident) => {
+        match $operation {
+            Start => $machine.$tell($($events)::+::Start).is_ok(),
+            Retry => $machine.$tell($($events)::+::Retry).is_ok(),
+            Succeed => $machine.$tell($($events)::+::Succeed).is_ok(),
+            Fail => $machine.$tell($($events)::+::Fail).is_ok(),
+            Cancel => $machine.$tell($($events)::+::Cancel).is_ok(),
+            Update => $machine.$tell($($events)::+::Update).is_ok(),
+            Delete => false,
+        }
+    };
+}
+
 pub type ByByte<T> = Wrapped<Byte, T>;
 
 macro_rules! byte {
@@ -119,15 +134,7 @@ decider! {
         machine.start().expect("the first state has no action");
         machine
     },
-    |machine, operation| match operation {
-        Start => machine.dispatch(finny::Start).is_ok(),
-        Retry => machine.dispatch(finny::Retry).is_ok(),
-        Succeed => machine.dispatch(finny::Succeed).is_ok(),
-        Fail => machine.dispatch(finny::Fail).is_ok(),
-        Cancel => machine.dispatch(finny::Cancel).is_ok(),
-        Update => machine.dispatch(finny::Update).is_ok(),
-        Delete => false,
-    }, machine.backend.current_states[0],
+    |machine, operation| tell!(machine.dispatch(finny), operation), machine.backend.current_states[0],
     |state| match state {
         FsmCurrentState::State(state) => state,
         FsmCurrentState::Stopped => unreachable!("it is started when it is made"),
@@ -221,18 +228,7 @@ mod smlang {
 
 decider! {
     smlang::StateMachine<smlang::Nothing>, smlang::States, Self::new(smlang::Nothing),
-    |machine, operation| {
-        let event = match operation {
-            Start => smlang::Events::Start,
-            Retry => smlang::Events::Retry,
-            Succeed => smlang::Events::Succeed,
-            Fail => smlang::Events::Fail,
-            Cancel => smlang::Events::Cancel,
-            Update => smlang::Events::Update,
-            Delete => return false,
-        };
-        machine.process_event(event).is_ok()
-    }, *machine.state(),
+    |machine, operation| tell!(machine.process_event(smlang::Events), operation), *machine.state(),
     |state| state, smlang::States
 }
 

@@ -66,28 +66,25 @@ pub fn growth<T: Payload>(payload: &str) {
     }
 }
 
+#[inline(always)]
+fn column(states: &[usize], work: impl Fn(&mut State)) -> f64 {
+    pass(states, |it| State::ALL[it], work)
+}
+
 /// A column of a million states, or of bytes, against touching each byte.
 pub fn columns() {
     let touch: Pass = |states| pass(states, |it| it as u8, |byte| *byte = byte.wrapping_add(1));
     let always: Pass = |states| {
-        pass(
-            states,
-            |it| State::ALL[it],
-            |state| {
-                *state = state.apply(Operation::Cancel).ok().flatten().unwrap_or(*state);
-            },
-        )
+        column(states, |state| {
+            *state = state.apply(Operation::Cancel).ok().flatten().unwrap_or(*state);
+        })
     };
     let branch: Pass = |states| {
-        pass(
-            states,
-            |it| State::ALL[it],
-            |state| {
-                if let Ok(Some(next)) = state.apply(Operation::Cancel) {
-                    *state = next;
-                }
-            },
-        )
+        column(states, |state| {
+            if let Ok(Some(next)) = state.apply(Operation::Cancel) {
+                *state = next;
+            }
+        })
     };
     let table: Pass = |states| {
         let next = black_box(next());

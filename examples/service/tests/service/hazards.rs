@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use task_lifecycle::Run;
 use task_service::document::{Document, Fault, cut};
 use task_service::store::SqlStore;
 use task_service::worker::Worker;
@@ -16,10 +15,10 @@ use crate::program::{Process, SHIFTS_CLOCKS};
 use crate::{Service, worker};
 
 everywhere! {
-    lost_race_answered_200 wrote_before_queue lifo_queue edit_lost_the_result
-    stale_message_ran_the_next_update redelivered_for_nobody no_renewal_at_work poison_task
-    crashed_before_the_first_renewal deploys_used_up_the_attempts result_cannot_be_stored
-    older_binary_dropped_fields retry_with_a_limit_and_a_wait one_row_hid_the_list one_row_stopped_the_queue clock_set_back
+    lost_race_answered_200 wrote_before_queue lifo_queue stale_message_ran_the_next_update
+    no_renewal_at_work poison_task deploys_used_up_the_attempts result_cannot_be_stored
+    older_binary_dropped_fields retry_with_a_limit_and_a_wait one_row_hid_the_list
+    one_row_stopped_the_queue clock_set_back
 }
 
 /// Of a cancel and a start of the same revision exactly one wins, and both are told the truth.
@@ -54,23 +53,6 @@ async fn lifo_queue(service: Service) {
     assert!(service.store.receive().await.unwrap().is_none());
 }
 
-async fn edit_lost_the_result(service: Service) {
-    // edit_lost_the_message
-    let key = service.create("one").await;
-    service.label(&key).await;
-    service.work().await;
-    assert_eq!(service.status(&key).await, "Succeeded");
-
-    let worker = service.worker("one");
-    let (key, run) = service.started(&worker).await;
-    service.label(&key).await;
-    worker.finish(&key, run, &Ok(vec![])).await.unwrap();
-    let shown = service.show(&key).await.json;
-    assert_eq!(shown["status"], "Succeeded");
-    assert_eq!(shown["file_info"]["name"], "labelled document");
-    assert_eq!(shown["output"]["chunks"], json!([]));
-}
-
 async fn stale_message_ran_the_next_update(service: Service) {
     let key = service.succeeded().await;
     service.update(&key, &json!({ "words": "first" })).await;
@@ -81,25 +63,6 @@ async fn stale_message_ran_the_next_update(service: Service) {
     assert!(worker.start(&stale).await.is_err());
     assert_eq!(service.status(&key).await, "Starting");
     assert!(worker.start(&service.receive().await).await.unwrap().is_some());
-}
-
-/// The same message again does nothing while its run's lease lasts, and takes the run over then.
-async fn redelivered_for_nobody(service: Service) {
-    let key = service.create("one").await;
-    let message = service.receive().await;
-    let [dead, other] = ["dead", "other"].map(|name| service.worker(name));
-    let (first, _) = dead.start(&message).await.unwrap().unwrap();
-    assert_eq!(other.start(&message).await.unwrap(), None);
-    service.sql("UPDATE tasks SET lease_until = 0").await.unwrap();
-    let (second, _) = other.start(&message).await.unwrap().unwrap();
-    assert_eq!((first, second), (Run::new(0), Run::new(1)));
-    assert_eq!(service.load(&key).await.attempts, 1);
-    // zombie_finished_the_retry
-    assert!(dead.finish(&key, first, &Ok(vec![])).await.is_err());
-    assert!(!service.store.renew(&key, first).await.unwrap());
-    other.finish(&key, second, &Ok(vec![])).await.unwrap();
-    let operations = service.operations(&key).await;
-    assert_eq!(operations, ["create", "edit, start", "retry, edit, start", "edit, succeed"]);
 }
 
 /// The lease is renewed at work, which stops when the run is another's.
@@ -122,15 +85,6 @@ async fn no_renewal_at_work(service: Service) {
     let (handled, ()) = tokio::join!(slow.handle(&message, &stop), watched);
     assert!(handled.is_err(), "its run is stale");
     assert_eq!(service.status(&key).await, "Starting");
-}
-
-/// The lease is taken with the run: whoever dies then leaves a run that is swept.
-async fn crashed_before_the_first_renewal(service: Service) {
-    let key = service.create("one").await;
-    service.dies(&service.receive().await).await;
-    assert_eq!(service.operations(&key).await, ["create", "edit, start", "retry"]);
-    service.work().await;
-    assert_eq!(service.status(&key).await, "Succeeded");
 }
 
 /// At its third expired lease a task fails, and not before; an update reverts.

@@ -1,6 +1,6 @@
 //! The program: its options, its keys, its signals.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::NamedTempFile;
@@ -16,25 +16,22 @@ pub(crate) const SHIFTS_CLOCKS: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfa
 pub(crate) struct Process {
     child: Child,
     pub(crate) url: String,
+    said: NamedTempFile,
 }
 
 impl Process {
     pub(crate) fn start(database: &str, arguments: &[&str], clock: Option<&str>) -> Self {
-        let mut command = Command::new(PROGRAM);
+        let (mut command, said) = (Command::new(PROGRAM), NamedTempFile::new().unwrap());
         command.args(["--database", database, "--listen", "127.0.0.1:0"]).args(arguments);
-        command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::null());
+        command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(said.reopen().unwrap());
         if let Some(clock) = clock {
             command.env("LD_PRELOAD", SHIFTS_CLOCKS).env("FAKETIME", clock);
             command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
-        Self::spawned(command.spawn().unwrap())
-    }
-
-    fn spawned(mut child: Child) -> Self {
-        let mut line = String::new();
+        let (mut child, mut line) = (command.spawn().unwrap(), String::new());
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().rsplit(' ').next().unwrap().to_owned();
-        Self { child, url }
+        Self { child, url, said }
     }
 }
 
@@ -57,18 +54,22 @@ fn keys_fail_closed() {
         assert!(!status.success() && text.contains(said), "{arguments:?}: {text}");
         assert!(!text.contains("secret"), "{arguments:?}: {text}");
     };
-    refused(&["--listen", "0.0.0.0:0"], "open to others");
-    refused(&["--api-key", "secret"], "KEY=USER");
-    refused(&["--api-key", "=secret"], "KEY=USER");
-    refused(&["--api-key", "secret="], "KEY=USER");
-    refused(&["--api-key", ""], "KEY=USER");
-    refused(&["--api-key", "secret=alice", "--api-key", "secret=bob"], "two users");
-    refused(&["--api-kee", "secret=alice"], "--help");
-    refused(&["--api-key", "k=alice", "secret=alice"], "--help");
-    refused(&["--workers", "secret"], "--help");
-    refused(&["--attempts", "0"], "--help");
-    refused(&["--database", "postgres://secret:secret@127.0.0.1:1/secret"], "--database");
-    refused(&["--api-keys-file", "/no/such/secret"], "cannot be read");
+    for (arguments, said) in [
+        ("--listen 0.0.0.0:0", "open to others"),
+        ("--api-key secret", "KEY=USER"),
+        ("--api-key =secret", "KEY=USER"),
+        ("--api-key secret=", "KEY=USER"),
+        ("--api-key ", "KEY=USER"),
+        ("--api-key secret=alice --api-key secret=bob", "two users"),
+        ("--api-kee secret=alice", "--help"),
+        ("--api-key k=alice secret=alice", "--help"),
+        ("--workers secret", "--help"),
+        ("--attempts 0", "--help"),
+        ("--database postgres://secret:secret@127.0.0.1:1/secret", "--database"),
+        ("--api-keys-file /no/such/secret", "cannot be read"),
+    ] {
+        refused(&arguments.split(' ').collect::<Vec<_>>(), said);
+    }
     for (text, said) in [("\n  \n", "no key"), ("secret=alice\nsecret=bob", "two users")] {
         std::fs::write(&file, text).unwrap();
         refused(&["--api-key", "a=alice", "--api-keys-file", keys], said);
@@ -85,15 +86,9 @@ async fn keys_are_never_printed() {
     };
     let demo = Process::start(&service.database, &[], None);
     assert_eq!((code(&demo, "try-me").await, code(&demo, "a").await), (200, 401));
-    let mut command = Command::new(PROGRAM);
-    command.args(["--database", &service.database, "--listen", "127.0.0.1:0"]);
-    command.args(["--api-key", "sec=ret=alice"]).env("RUST_LOG", "trace");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut process = Process::spawned(child);
+    let process = Process::start(&service.database, &["--api-key", "sec=ret=alice"], None);
     assert_eq!((code(&process, "sec=ret").await, code(&process, "try-me").await), (200, 401));
-    process.child.kill().unwrap();
-    let mut said = process.url.clone();
-    process.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    let said = process.url.clone() + &std::fs::read_to_string(&process.said).unwrap();
     assert!(said.contains("/tasks") && !said.contains("sec=ret"), "{said}");
 }
 

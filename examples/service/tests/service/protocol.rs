@@ -16,9 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{Service, sql_on, worker};
 
 everywhere! {
-    late_commit_decided_again timeout_counted_as_no echo_taken_for_refusal started_run_was_orphaned
-    edit_made_twice migration_failed_the_queue meanings_of_errors early_message
-    stop_request_outlived_its_run stop_request_without_an_answer
+    timeout_counted_as_no started_run_was_orphaned edit_made_twice migration_failed_the_queue
+    meanings_of_errors early_message stop_request_without_an_answer
 }
 
 /// The fate of a commit; there is no answer, but for `Fails`.
@@ -109,28 +108,23 @@ fn no_answer() -> Error {
 
 const EDIT: &str = "UPDATE tasks SET revision = revision + 1";
 
-/// A commit that arrives after its maker looked is made once, and its maker is told "yes".
-async fn late_commit_decided_again(service: Service) {
-    let key = service.succeeded().await;
-    service.update(&key, &json!({ "words": "new" })).await;
-    let troubled = Troubled::new(&service, &[Fate::Late], None);
-    troubled.cancel(&key).await.unwrap();
-    assert_eq!(service.status(&key).await, "Succeeded");
-    let sent = troubled.trouble().sent.clone();
-    assert_eq!(sent[0], sent[1]);
-}
-
 /// Without an answer it is looked, and not guessed; what came to nothing is made then.
 async fn timeout_counted_as_no(service: Service) {
-    for fates in [&[Fate::Lost][..], &[Fate::AnswerLost], &[Fate::Lost, Fate::AnswerLost]] {
+    let (lost, made, late) = (Fate::Lost, Fate::AnswerLost, Fate::Late);
+    for fates in [&[lost][..], &[made], &[lost, made], &[late]] {
         let key = service.create("one").await;
         Troubled::new(&service, fates, None).cancel(&key).await.unwrap();
         assert_eq!(service.operations(&key).await.len(), 2);
     }
     // Somebody else was faster, and the late commit can no longer be made.
     let key = service.create("one").await;
-    Troubled::new(&service, &[Fate::Late], Some(EDIT)).cancel(&key).await.unwrap();
+    Troubled::new(&service, &[late], Some(EDIT)).cancel(&key).await.unwrap();
     assert_eq!(service.task(&key).await.revision(), Revision::new(2));
+    // A refusal may be the echo of the client's own change.
+    let key = service.create("one").await;
+    let echoed = Troubled::new(&service, &[made], Some(EDIT)).cancel(&key).await;
+    assert!(matches!(echoed, Err(Refusal::Unknown)));
+    assert_eq!(service.status(&key).await, "Cancelled");
     // Out of time; and nothing was done, which is known at once.
     let key = service.create("one").await;
     let lost = Troubled::new(&service, &[Fate::Lost; 9], None);
@@ -142,14 +136,6 @@ async fn timeout_counted_as_no(service: Service) {
     }
     let busy = Troubled::new(&service, &[Fate::Fails(|| Error::PoolTimedOut)], None);
     assert!(matches!(busy.cancel(&key).await, Err(Refusal::Store(Error::PoolTimedOut))));
-}
-
-/// After a lost answer, a refusal may be the echo of the client's own change.
-async fn echo_taken_for_refusal(service: Service) {
-    let key = service.create("one").await;
-    let troubled = Troubled::new(&service, &[Fate::AnswerLost], Some(EDIT));
-    assert!(matches!(troubled.cancel(&key).await, Err(Refusal::Unknown)));
-    assert_eq!(service.status(&key).await, "Cancelled");
 }
 
 /// A start that was made, without an answer, and edited since: the mark tells its worker.
@@ -227,45 +213,6 @@ async fn early_message(service: Service) {
         service.sql("UPDATE tasks SET due_at = 0 WHERE due_at > 0").await.unwrap();
     }
     assert!(service.store.receive().await.unwrap().is_none());
-}
-
-/// A request to stop stops what it was made for, and nothing else: it survives the death of the
-/// worker, and ends with the update; and one that was accepted is not lost.
-async fn stop_request_outlived_its_run(service: Service) {
-    let one = service.worker("one");
-    let last = async |key: &Key| service.operations(key).await.pop().unwrap();
-    // The result has not seen the request, and loses its commit.
-    let (key, run) = service.started(&one).await;
-    let row = service.load(&key).await;
-    assert_eq!(service.ask(&key, "stop").await.code, 202);
-    assert!(!service.store.renew(&key, run).await.unwrap());
-    let behind = worker(Troubled::behind(&service, &row), "one");
-    behind.finish(&key, run, &Ok(vec![])).await.unwrap();
-    assert_eq!(last(&key).await, "retry, cancel");
-    assert_eq!(Some(service.load(&key).await.payload), row.previous_payload);
-
-    // The next update is not stopped.
-    service.update(&key, &json!({})).await;
-    let (run, _) = one.start(&service.receive().await).await.unwrap().unwrap();
-    assert!(service.store.renew(&key, run).await.unwrap());
-
-    // It survives a death of the worker, and is obeyed by the sweeper, or by the next worker.
-    service.ask(&key, "stop").await;
-    service.sql("UPDATE tasks SET lease_until = 0").await.unwrap();
-    one.sweep().await;
-    assert_eq!(last(&key).await, "retry, cancel");
-    service.update(&key, &json!({})).await;
-    let (run, _) = one.start(&service.receive().await).await.unwrap().unwrap();
-    service.ask(&key, "stop").await;
-    let retried = change(&service.store, &key, "engine", |draft, _, _| {
-        draft.retry()?;
-        Ok("retry")
-    });
-    retried.await.unwrap();
-    assert_eq!(one.start(&service.receive().await).await.unwrap(), None);
-    assert_eq!(last(&key).await, "cancel");
-    assert!(one.finish(&key, run, &Ok(vec![])).await.is_err());
-    service.ask(&key, "stop").await.refuses(400, "task cannot be cancelled: status is Succeeded");
 }
 
 /// Without an answer, a request to stop counts exactly if it is found, also if it is another's; an

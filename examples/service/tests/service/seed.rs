@@ -28,7 +28,9 @@ async fn cancel_of_a_new_task_and_of_an_update(service: Service) {
     assert!(waiting["status"] == "Starting" && waiting["configuration"]["words"] == "new");
     assert_eq!(service.cancel(&key).await.code, 200);
     assert_eq!(service.show(&key).await.json, before);
-    service.cancel(&key).await.refuses(400, "task cannot be cancelled: status is Succeeded");
+    for refused in [service.cancel(&key).await, service.ask(&key, "stop").await] {
+        refused.refuses(400, "task cannot be cancelled: status is Succeeded");
+    }
 
     let (key, _) = service.started(&service.worker("one")).await;
     service.cancel(&key).await.refuses(400, "task cannot be cancelled: status is Processing");

@@ -113,6 +113,7 @@ async fn beside_the_task(service: Service) {
     };
     let key = service.create("one").await;
     let (first, _) = message().await;
+    service.label(&key).await;
     let (run, _) = one.start(&service.receive().await).await.unwrap().unwrap();
     // Given back, it keeps its place, and is due at once.
     one.give_up(&key, run).await.unwrap();
