@@ -172,8 +172,7 @@ impl Draw {
         }
         // The first task is still there.
         let mut given_up = self.given_up();
-        (given_up[ASK], given_up[TASK]) = (Commit as u8, 0);
-        given_up[AGAIN] = 20 + self.below(80);
+        [given_up[ASK], given_up[TASK], given_up[AGAIN]] = [Commit as u8, 0, 20 + self.below(80)];
         events.insert(1, given_up);
         events
     }

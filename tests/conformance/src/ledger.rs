@@ -174,8 +174,10 @@ impl<I, T: Clone + PartialEq> Row<I, T> {
             }
         }
         for world in &mut worlds {
-            let revision = world.task.as_ref().map(Task::revision);
-            world.late.retain(|&number| self.given_up[number].from == revision);
+            let (revision, late) = (world.task.as_ref().map(Task::revision), &mut world.late);
+            // No revision comes again, unless a late create begins anew after a delete.
+            let recurs = late.iter().any(|&number| self.given_up[number].from.is_none());
+            late.retain(|&number| recurs || self.given_up[number].from == revision);
         }
         worlds
     }

@@ -10,7 +10,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::Command;
 
 use expect_test::expect_file;
-use memory::{Broken, Fault, Right, With};
+use memory::{Broken, CreatesLate, Fault, Right, With};
 use right::{
     Abandoned, Actor, Alone, By, Keep, Kept, Locked, Log, Lossy, Mutexed, Napping, Optimistic,
     Spawned,
@@ -143,6 +143,11 @@ fn right_stores_of_which_others_do_the_work_pass() {
     waits_and_passes::<Spawned<[char; 4]>, [char; 4]>();
     waits_and_passes::<Napping<String>, String>();
     waits_and_passes::<Abandoned<String>, String>();
+}
+
+#[test]
+fn a_right_store_passes_whose_creates_come_late() {
+    passes(|| waiting(&CreatesLate));
 }
 
 #[test]

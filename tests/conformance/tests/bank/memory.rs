@@ -203,6 +203,20 @@ pub(crate) struct Right;
 
 impl Fault for Right {}
 
+/// Right, too: a create under a name that is given up still arrives, perhaps after a delete.
+pub(crate) struct CreatesLate;
+
+impl Fault for CreatesLate {
+    fn create_as<'a>(&self, store: &'a Memory, id: u32, row: Row) -> Later<'a, bool> {
+        let store = store.clone();
+        let arrives = tokio::spawn(async move {
+            sleep(Duration::from_millis(2)).await;
+            store.swap_if(id, |old| old.is_none(), Some(row))
+        });
+        Box::pin(async { arrives.await.map_err(|gone| gone.to_string()) })
+    }
+}
+
 pub(crate) struct With(Memory, &'static dyn Fault);
 
 impl With {
