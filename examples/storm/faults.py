@@ -35,7 +35,7 @@ FAULTS = {
         ("change(|draft, _, _| {\n        draft.cancel()", "change(|draft, _, _| {\n_ = draft.retry();\ndraft.cancel()"),
     ]),
     "delete_of_processing": (BOTH, [("task.delete().map_err(TransitionError::from)?;", "_ = task.delete();")]),
-    "lost_answer_told_as_no": ("postgresql", [("is_open = true;", "return Ok(Outcome::Lost);")]),
+    "lost_answer_told_as_no": ("postgresql", [("is_open = true;", "return Ok(None);")]),
     "update_lost_at_reopening": (BOTH, [
         ("ON_POSTGRES.run(&shared).await?;", "ON_POSTGRES.run(&shared)" + LOSE.format("shared")),
         ("let writers = pool(1).await?;", "let writers = pool(1).await?;\nON_SQLITE.run(&writers)" + LOSE.format("writers")),
