@@ -61,7 +61,7 @@ pub fn postgres() -> Option<Engine> {
     assert!(initdb.status().expect("initdb").success());
     let mut server = command("postgres");
     server.args(["-c", &format!("port={port}"), "-c", "listen_addresses=127.0.0.1"]);
-    server.args(["-c", "max_connections=200", "-c", "unix_socket_directories="]);
+    server.args(["-c", "max_connections=300", "-c", "unix_socket_directories="]);
     server.args(["-c", "dynamic_shared_memory_type=mmap"]); // in its folder
     engine.start(server);
     let state = data.join("postmaster.pid");

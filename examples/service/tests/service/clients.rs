@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::Service;
-use crate::postgres::skipped;
 use crate::program::Process;
+use crate::{Service, skipped};
 
 const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/clients");
 

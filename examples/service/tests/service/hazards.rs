@@ -10,9 +10,9 @@ use task_service::store::SqlStore;
 use task_service::worker::Worker;
 use tokio_util::sync::CancellationToken;
 
-use crate::postgres::{Postgres, skipped};
+use crate::postgres::Postgres;
 use crate::program::{Process, SHIFTS_CLOCKS};
-use crate::{Service, worker};
+use crate::{Service, skipped, worker};
 
 everywhere! {
     lost_race_answered_200 wrote_before_queue lifo_queue stale_message_ran_the_next_update
