@@ -15,7 +15,7 @@ nightly *steps:
 # Writes the tables, diagrams and stories that pages show, from the code.
 figures:
     UPDATE_EXPECT=1 cargo test --all-features
-    UPDATE_EXPECT=1 cargo test --package task-lifecycle-conformance --package task-integration --package task-service
+    UPDATE_EXPECT=1 cargo test --package task-lifecycle-conformance --package task-service
     UPDATE_EXPECT=1 cargo test --release --package model
 
 # Writes the public surface into tests/public-api.txt.

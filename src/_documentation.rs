@@ -3,7 +3,8 @@
 #[doc = include_str!("documentation/embedding.md")]
 pub mod embedding {}
 
-#[doc = include_str!("documentation/integration.md")]
+// Its code takes other libraries: `examples/integration` tests it.
+#[cfg_attr(not(doctest), doc = include_str!("documentation/integration.md"))]
 pub mod integration {}
 
 #[cfg_attr(feature = "serde", doc = include_str!("documentation/stored_form.md"))]
