@@ -9,7 +9,7 @@ use expect_test::expect_file;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Tree, from_slice, from_str, to_string};
-use task_lifecycle::{Event, Operation, Snapshot, State, Status, Task};
+use task_lifecycle::{Draft, Event, Operation, Snapshot, State, Status, Task};
 
 use crate::common::{counted, task_in_each_state};
 use crate::fuzzed;
@@ -69,6 +69,8 @@ fn prop_stored_form() {
             assert_eq!(Task::try_from(Snapshot::from(task.clone())).as_ref(), Ok(&task));
             let borrowed = Task::try_from(Snapshot::from(&task)).unwrap().map(T::clone);
             assert_eq!(borrowed, task);
+            let drafted = Draft::new(task.clone());
+            assert_eq!(Snapshot::from(&drafted), Snapshot::from(&task));
             comes_back(&in_a_row(&task));
             comes_back(&Snapshot::from(task));
         }
