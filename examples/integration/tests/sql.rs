@@ -216,9 +216,8 @@ fn on_both(test: impl Fn(&Database)) {
 
 #[test]
 fn checks_accept_the_nine_states_alone() {
-    let words = [None, Some("Starting"), Some("Processing"), Some("Succeeded"), Some("Failed")];
-    let words: Vec<_> =
-        words.into_iter().chain([Some("Cancelled"), Some("starting"), Some("")]).collect();
+    let words = Status::ALL.iter().map(|status| Some(status.as_str()));
+    let words: Vec<_> = words.chain([None, Some("starting"), Some("")]).collect();
     let pairs =
         words.iter().flat_map(|status| words.iter().map(move |previous| (*status, *previous)));
     let beside = (0..24).map(|n| (n % 2 == 1, n / 2 % 3, n / 6 % 2 == 1, n / 12 == 1));
