@@ -120,6 +120,15 @@ pub struct Decision {
     pub awaited: bool,
 }
 
+impl Decision {
+    /// The message that is to be pushed after the commit.
+    pub fn to_push(&self) -> Option<Message> {
+        let (run, version) = (self.draft.run(), self.draft.payload().version);
+        let message = Message { run, sent_for: run, version };
+        (self.change == Change::UpdateAndPush).then_some(message)
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Actor {
     Idle,
@@ -128,9 +137,9 @@ pub enum Actor {
     /// A server that has committed, and now sends the message.
     Pushes(Message),
     Loads(Intent),
-    Commits(Decision),
+    Commits(Box<Decision>),
     /// Its commit got no answer: it loads, to find out.
-    Unsure(Decision),
+    Unsure(Box<Decision>),
 }
 
 impl Actor {
