@@ -72,19 +72,6 @@ impl Play {
         self.log(by, operations, before);
     }
 
-    /// Asks, and is told or not.
-    fn client(&mut self, step: Operation, is_told: bool) {
-        let (number, status) = (self.case.history.len(), self.task.as_ref().map(Task::status));
-        let told = match status {
-            Some(status) if !status.accepts(step) => Told::Refused(status),
-            _ => {
-                self.act(Actor::Client(None), "", &[step]);
-                Told::Made(self.task.as_ref().map(Task::revision))
-            }
-        };
-        self.tell(Asked::Step(step), number, if is_told { told } else { Told::Unknown });
-    }
-
     /// Does what somebody wants next, if an honest program can do it; else shows the task.
     fn step(&mut self, step: Operation, luck: u8) {
         let (number, now) = (self.case.history.len(), self.moment());
@@ -92,7 +79,15 @@ impl Play {
         let is_to_stop = now.as_ref().is_some_and(Moment::is_to_stop);
         let owner = worker(&now.as_ref().map_or(String::new(), |it| it.task.run().to_string()));
         match (step, status) {
-            (Cancel | Update | Delete, Some(_)) => self.client(step, luck > 3),
+            (Cancel | Update | Delete, Some(status)) => {
+                let told = if status.accepts(step) {
+                    self.act(Actor::Client(None), "", &[step]);
+                    Told::Made(self.task.as_ref().map(Task::revision))
+                } else {
+                    Told::Refused(status)
+                };
+                self.tell(Asked::Step(step), number, if luck > 3 { told } else { Told::Unknown });
+            }
             (_, Some(status)) if status.accepts(step) => match status {
                 _ if luck == 7 => self.act(Actor::Stranger, "!", &[]),
                 Status::Processing if luck == 0 => {
