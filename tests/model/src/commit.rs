@@ -7,7 +7,7 @@ use crate::laws::{Fault, Law};
 use crate::page::{Fate, note, note_race};
 use crate::protocol::No;
 use crate::step::Step;
-use crate::world::{Actor, Decision, Intent, Message, NAMES, Row, SERVERS, SWEEPER, World, told};
+use crate::world::{Actor, Decision, Message, NAMES, Row, SERVERS, SWEEPER, World, told};
 
 impl Step<'_> {
     pub fn commits_unanswered(&mut self, decision: Box<Decision>) {
@@ -159,8 +159,7 @@ impl Step<'_> {
         }
         if let Some(fate) = unanswered {
             say!(self, "It gets no answer; the message {fate}.");
-            let intent = self.intent(Change::FailUnpushed, Some(message));
-            self.becomes(Actor::Loads(Intent { seen: 0, ..intent }));
+            self.becomes(Actor::Loads(self.intent(Change::FailUnpushed, Some(message))));
         }
     }
 

@@ -38,7 +38,7 @@ table! {
     Fault: (Law, Budget, &'static str) {
         CommitWithoutRevision: (Law::NothingLost, [0, 0, 0], "The commit does not compare the revision."),
         ConflictIgnored: (Law::OneWorker, [0, 0, 0], "Nobody looks whether the commit changed a row."),
-        RevisionRestoredOnRevert: (Law::NothingLost, [4, 0, 0], "A revert brings the old revision back."),
+        RevisionRestoredOnRevert: (Law::NothingLost, [3, 0, 0], "A revert brings the old revision back."),
         EditNotCounted: (Law::NothingLost, [1, 0, 0], "An edit does not count as a revision."),
         HalfADraft: (Law::NothingLost, [1, 0, 0], "A draft is committed though its second operation was refused."),
         PreviousInTheMessage: (Law::RevertIsExact, [3, 0, 0], "The previous state is in the message, not in the task."),
@@ -48,7 +48,7 @@ table! {
         FinishWithoutCheck: (Law::CompletedIsOver, [2, 0, 0], "A worker ends its run without `check_run`."),
         FinishWithoutReload: (Law::RunIsKept, [1, 0, 0], "A worker ends its run by the copy that it started with."),
         ConflictDropsTheResult: (Law::RunIsKept, [1, 0, 0], "A worker drops its result at the first conflict."),
-        RunRestoredOnRevert: (Law::Fenced, [4, 0, 0], "A revert brings the old run back."),
+        RunRestoredOnRevert: (Law::Fenced, [3, 0, 0], "A revert brings the old run back."),
         RetryInTheSameRun: (Law::Fenced, [1, 0, 0], "A retry does not count as a run."),
         MessageByRevision: (Law::StartingIsQueued, [1, 0, 0], "A message carries the revision in place of the run."),
         MessageAfterTheCommit: (Law::StartingIsQueued, [1, 1, 0], "The message is sent when the commit is known to have won, not in it."),

@@ -1,7 +1,6 @@
 //! The page `STORIES.md`: what happened, and the shortest ways to a broken law.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 
 use crate::change::Change;
 use crate::laws::{Fault, Law};
@@ -70,13 +69,7 @@ pub fn page() -> String {
         let story = visit(budget, Some(*fault)).expect_err(title);
         format!("\n### {fault:?}\n\n{title}\n\n{story}")
     };
-    let tell = |faults: &[Fault]| faults.iter().map(story).collect::<String>();
-    let (first, second) = Fault::ALL.split_at(Fault::ALL.len() / 2);
-    let faults = thread::scope(|scope| {
-        let first = scope.spawn(|| tell(first));
-        let second = tell(second);
-        first.join().expect("no panic") + &second
-    });
+    let faults: String = Fault::ALL.iter().map(story).collect();
     let large = LARGE.into_iter().map(|(budget, states)| (budget, states, "`--large`"));
     let budgets = small.into_iter().chain(large).map(|([changes, losses, behind], states, by)| {
         format!("- {changes}, {losses}, {behind}: {states} states, by {by}\n")

@@ -74,7 +74,7 @@ impl Step<'_> {
             _ if self.has(Fault::StartUnsigned) => 0,
             _ => u8::try_from(who).unwrap_or_default(),
         };
-        let seen = document.version;
+        let seen = if change == Change::Stop { document.version } else { 0 };
         Intent { who, change, mark, token, named: None, queued_run: None, seen }
     }
 

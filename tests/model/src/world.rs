@@ -36,8 +36,7 @@ impl Row {
     /// Changes what lies beside the task, in the same commit.
     pub fn settle(&mut self, draft: &Draft<Document>, change: Change) {
         let (before, run) = (draft.before().status(), draft.run());
-        let is_over = before.is_active() && draft.status().is_completed();
-        let kept = self.lease.filter(|_| !is_over && draft.queued().is_none());
+        let kept = self.lease.filter(|_| draft.status() == Status::Processing);
         self.lease = draft.taken().map(|run| Lease { run, over: false }).or(kept);
         if run != draft.loaded_run() && before != Status::Processing {
             (self.queued_run, self.stop_requested) = (run, None);
@@ -94,7 +93,7 @@ pub struct Intent {
     pub named: Option<Revision>,
     /// Of a stop request: the queued run that was loaded first.
     pub queued_run: Option<Run>,
-    /// Read by the onlooker alone: the configuration that the client saw.
+    /// Read by the onlooker alone, of a stop request: the configuration that the client saw.
     pub seen: u8,
 }
 
