@@ -113,8 +113,7 @@ impl Law {
                     || world.actors.iter().any(sends)
             }),
             Self::LeaseFits => row.is_none_or(|row| {
-                let run = row.is_processing().then(|| row.task.run());
-                row.lease.map(|lease| lease.run) == run
+                row.lease.map(|lease| lease.run) == row.is_processing().then(|| row.task.run())
             }),
             Self::StopSurvives => {
                 let truth = onlooker.truth.as_ref().filter(|truth| truth.status().is_active());
