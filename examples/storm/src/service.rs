@@ -82,9 +82,7 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        if let Some(id) = self.child.id() {
-            kill(name, id);
-        }
+        self.child.id().into_iter().for_each(|id| kill(name, id));
     }
 }
 

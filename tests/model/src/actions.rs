@@ -6,11 +6,11 @@ use std::ops::Range;
 use stateright::{Model, Property};
 use task_lifecycle::Status;
 
-use crate::Fault;
 use crate::change::Change::{
     self, Cancel, Delete, Edit, Fail, Prioritize, Progress, Replace, Retry, Start, Stop, Succeed,
     TakeOver, Update, UpdateAndPush,
 };
+use crate::laws::Fault;
 use crate::protocol::Protocol;
 use crate::step::Step;
 use crate::world::{Actor, Budget, EDITOR, Message, SERVERS, SWEEPER, WORKERS, World};

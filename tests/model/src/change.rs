@@ -57,7 +57,8 @@ impl Change {
                 draft.edit(|document| document.owner = Some((mark, run)));
             }
             Self::Progress => draft.edit(|document| document.written = mark),
-            Self::Succeed => draft.edit(|document| document.written = RESULT),
+            // Without the mark, which nobody reads any more, there are fewer worlds.
+            Self::Succeed => draft.edit(|it| (it.written, it.owner) = (RESULT, None)),
             Self::Edit => draft.edit(|document| document.label = mark),
             Self::Stop | Self::Prioritize => draft.edit(|_| ()),
             _ => {}

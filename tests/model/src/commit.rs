@@ -1,36 +1,35 @@
 //! From a decision on: the commit, its message, and what its maker learns.
 
-use task_lifecycle::{Outcome, Run};
+use task_lifecycle::{Outcome, Run, Task};
 
 use crate::change::Change;
-use crate::page::Fate;
+use crate::laws::{Fault, Law};
+use crate::page::{Fate, note, note_race};
 use crate::protocol::No;
 use crate::step::Step;
-use crate::world::{Actor, Decision, Intent, Message, NAMES, Row, SERVERS, SWEEPER, WORKERS, told};
-use crate::{Fault, Law};
+use crate::world::{Actor, Decision, Message, NAMES, Row, SERVERS, SWEEPER, World, told};
 
 impl Step<'_> {
-    pub fn commits_unanswered(&mut self, decision: Decision) {
+    pub fn commits_unanswered(&mut self, decision: Box<Decision>) {
         say!(self, "{} commits, and gets no answer.", NAMES[self.who]);
-        self.note(Fate::Unanswered, decision.change);
-        // The sweeper sweeps again anyway.
-        let awaited = self.who != SWEEPER;
-        self.world.flights.push(Decision { awaited, ..decision.clone() });
+        note(Fate::Unanswered, decision.change);
+        self.world.flights.push(Decision::clone(&decision));
         match self.protocol.fault {
             Some(Fault::UnknownTakenForYes) => self.succeeds(&decision),
             Some(Fault::UnknownTakenForNo) => self.becomes(Actor::Loads(decision.intent)),
-            _ if awaited => self.becomes(Actor::Unsure(decision)),
-            _ => self.becomes(Actor::Idle),
+            // It sweeps again anyway.
+            _ if self.who == SWEEPER => self.becomes(Actor::Idle),
+            _ => self.becomes(Actor::Unsure(decision)),
         }
     }
 
-    pub fn commits(&mut self, decision: Decision) {
+    pub fn commits(&mut self, decision: Box<Decision>) {
         say!(self, "{} commits.", NAMES[self.who]);
         self.becomes(Actor::Idle);
         if self.commit(&decision) || self.has(Fault::ConflictIgnored) {
             return self.succeeds(&decision);
         }
-        self.note(Fate::Conflict, decision.change);
+        note(Fate::Conflict, decision.change);
         let drops = self.has(Fault::ConflictDropsTheResult) || self.has(Fault::FinishWithoutReload);
         if decision.again {
             self.becomes(Actor::Unsure(decision));
@@ -48,7 +47,7 @@ impl Step<'_> {
         let actor = &self.world.actors[self.who];
         let has_looked = !matches!(actor, Actor::Unsure(decision) if !decision.again);
         if self.commit(&decision) && has_looked {
-            self.note(Fate::Late, decision.change);
+            note(Fate::Late, decision.change);
         }
     }
 
@@ -68,10 +67,10 @@ impl Step<'_> {
             if let Actor::Commits(other) = actor
                 && (other.intent.who != self.who && other.draft.loaded() == draft.loaded())
             {
-                self.protocol.happened.race(*change, other.change);
+                note_race(*change, other.change);
             }
         }
-        self.note(Fate::Accepted, *change);
+        note(Fate::Accepted, *change);
         if *change != Change::Delete {
             let task = if is_flag { before.task.clone() } else { draft.clone().into_task() };
             let row = self.world.row.insert(Row { task, ..before.clone() });
@@ -89,35 +88,44 @@ impl Step<'_> {
 
     /// Sends the message that the commit needs.
     fn queue(&mut self, made: &Decision) {
-        if let (Some(row), Some(truth)) = (&self.world.row, &self.world.onlooker.truth)
-            && made.draft.queued().is_some()
-            && made.change != Change::UpdateAndPush
-        {
+        let World { row, onlooker, .. } = &self.world;
+        let is_needed = made.draft.queued().is_some() && made.change != Change::UpdateAndPush;
+        if let (true, Some(row), Some(truth)) = (is_needed, row, &onlooker.truth) {
+            let (revision, version) = (row.task.revision(), row.task.payload().version);
             let by_revision = self.has(Fault::MessageByRevision);
-            let (task, revision) = (&row.task, Run::new(row.task.revision().get()));
-            let run = if by_revision { revision } else { task.run() };
-            let version = task.payload().version;
-            self.world.send(Message { run, sent_for: truth.run(), version });
+            let run = if by_revision { Run::new(revision.get()) } else { row.task.run() };
+            let sent_for = truth.run();
+            self.world.send(Message { run, sent_for, version });
         }
     }
 
     /// Loads after a commit that got no answer.
-    pub fn finds_out(&mut self, mut decision: Decision) {
-        let (change, draft, row) = (decision.change, &decision.draft, self.world.row.as_ref());
-        let looks = !self.has(Fault::StopTakenForMade);
-        let stops = self.protocol.stop_holds(row);
+    pub fn finds_out(&mut self, mut decision: Box<Decision>) {
+        let Decision { intent, change, draft, .. } = &*decision;
+        let (intent, change, row) = (*intent, *change, self.world.row.as_ref());
+        let stops = self.protocol.stop_holds(row) || self.has(Fault::StopTakenForMade);
         let outcome = match (change, draft.outcome(row.map(|row| &row.task))) {
             // Gone is gone, whoever did it; and a task that is as it was loaded is not gone.
             (Change::Delete, Outcome::Unknown) if row.is_none() => Outcome::Made,
             (Change::Delete, Outcome::Made) => Outcome::Open,
             (Change::Delete, Outcome::Unknown) => Outcome::Lost,
             // Somebody else's empty edit is equal; what lies beside the task is not.
-            (Change::Stop, Outcome::Made) if looks && !stops => Outcome::Lost,
+            (Change::Stop, Outcome::Made) if !stops => Outcome::Lost,
             (_, outcome) => outcome,
         };
         say!(self, "{} loads: {}. It is `{outcome:?}`.", NAMES[self.who], told(row));
         let fates = [Fate::Made, Fate::Open, Fate::Lost, Fate::Unknown];
-        self.note(fates[outcome as usize], change);
+        note(fates[outcome as usize], change);
+
+        let (run, owner) = (draft.run(), draft.payload().owner);
+        let is_own = |row: &Row| row.is_processing_in(run) && row.task.payload().owner == owner;
+        let forgets = change == Change::TakeOver && self.has(Fault::TakeOverForgotten);
+        let looks = change.gets_the_run() && !forgets && !self.has(Fault::OwnMarkNotLookedFor);
+        let is_refused = || matches!(self.protocol.decide(row, intent), Err(No(Fate::Refused, ..)));
+        // A worker's run tells what it may do again.
+        let may_try = intent.token.is_some()
+            || self.has(Fault::UnknownTriedAgain)
+            || self.has(Fault::EchoTakenForRefusal) && is_refused();
         let anew = self.has(Fault::OpenDecidedAgain) || self.has(Fault::OpenMadeTwice);
         match outcome {
             Outcome::Made => self.succeeds(&decision),
@@ -125,46 +133,21 @@ impl Step<'_> {
                 decision.again = true;
                 self.becomes(Actor::Commits(decision));
             }
-            Outcome::Open | Outcome::Lost => self.go_on(decision.intent, false),
-            Outcome::Unknown => self.does_not_know(&decision),
+            Outcome::Unknown if looks && row.is_some_and(is_own) => {
+                say!(self, "It finds its own mark, in run {run}.");
+                note(Fate::OwnMark, change);
+                self.succeeds(&decision);
+            }
+            Outcome::Unknown if !may_try => self.gives_up(&decision),
+            Outcome::Open | Outcome::Lost | Outcome::Unknown => self.go_on(intent, false),
         }
-    }
-
-    fn does_not_know(&mut self, decision: &Decision) {
-        let (intent, change, run) = (decision.intent, decision.change, decision.draft.run());
-        let row = self.world.row.as_ref();
-        let forgets = self.has(Fault::TakeOverForgotten) && change == Change::TakeOver;
-        let looks = change.gets_the_run() && !forgets && !self.has(Fault::OwnMarkNotLookedFor);
-        let mark = Some((intent.mark, run));
-        let is_own = |row: &Row| row.is_processing_in(run) && row.task.payload().owner == mark;
-        if looks && row.is_some_and(is_own) {
-            say!(self, "It finds its own mark, in run {run}.");
-            self.note(Fate::OwnMark, change);
-            return self.succeeds(decision);
-        }
-        // A worker's run tells what it may do again.
-        if intent.token.is_some() || self.has(Fault::UnknownTriedAgain) {
-            return self.go_on(intent, false);
-        }
-        if self.has(Fault::EchoTakenForRefusal)
-            && let Err(No(Fate::Refused, _, why)) = self.protocol.decide(row, intent)
-        {
-            say!(self, "It is told: {}.", why.expect("a refusal has a reason"));
-            self.becomes(Actor::Idle);
-            return self.refuses();
-        }
-        self.gives_up(decision);
     }
 
     /// Does not ask any longer what became of its commit.
     pub fn gives_up(&mut self, decision: &Decision) {
         say!(self, "{} answers that the outcome is unknown.", NAMES[self.who]);
-        self.becomes(Actor::Idle);
-        if decision.change == Change::UpdateAndPush {
-            // The update may be made, or be under way. A message too many is over when it is handled.
-            let (run, version) = (decision.draft.run(), decision.intent.mark);
-            self.becomes(Actor::Pushes(Message { run, sent_for: run, version }));
-        }
+        // An update may be made, or be under way. A message too many is over when it is handled.
+        self.becomes(decision.to_push().map_or(Actor::Idle, Actor::Pushes));
     }
 
     /// Sends the message to the queue; without an answer it arrives, or is lost.
@@ -176,18 +159,17 @@ impl Step<'_> {
         }
         if let Some(fate) = unanswered {
             say!(self, "It gets no answer; the message {fate}.");
-            let intent = self.intent(Change::FailUnpushed, Some(message));
-            self.becomes(Actor::Loads(Intent { seen: 0, ..intent }));
+            self.becomes(Actor::Loads(self.intent(Change::FailUnpushed, Some(message))));
         }
     }
 
     /// The change was accepted, as far as its maker knows.
     fn succeeds(&mut self, decision: &Decision) {
-        let (intent, change, draft) = (&decision.intent, decision.change, &decision.draft);
-        self.becomes(Actor::Idle);
-        let truth = self.world.onlooker.truth.as_ref();
+        let Decision { intent, change, draft, .. } = decision;
+        let onlooker = &mut self.world.onlooker;
+        let truth = onlooker.truth.as_ref();
         // Somebody else's commit may have done just the same, or its own before it died.
-        let is_true = self.world.onlooker.made[self.who]
+        let is_true = onlooker.made[self.who]
             || match change {
                 Change::Delete => truth.is_none(),
                 Change::Stop => self.protocol.stop_holds(self.world.row.as_ref()),
@@ -196,33 +178,32 @@ impl Step<'_> {
                 }
                 _ => truth == Some(&**draft),
             };
-        self.world.onlooker.must(Law::AnswersAreTrue, is_true);
+        let (run, version) = (draft.run(), draft.payload().version);
+        let gets = Message { run, sent_for: truth.map_or(run, Task::run), version };
+        onlooker.must(Law::AnswersAreTrue, is_true);
         if self.has(Fault::MessageAfterTheCommit) {
             self.queue(decision);
         }
-        let (run, version) = (draft.run(), draft.payload().version);
-        if change == Change::UpdateAndPush {
-            self.becomes(Actor::Pushes(Message { run, sent_for: run, version }));
-        } else if SERVERS.contains(&self.who) && change != Change::FailUnpushed {
-            say!(self, "{} answers yes.", NAMES[self.who]);
-        }
-        let Some(token) = intent.token.filter(|_| WORKERS.contains(&self.who)) else { return };
-        if change == Change::Progress {
-            return self.becomes(Actor::Working(token));
-        }
-        if !matches!(change, Change::Start | Change::GoOn) {
-            // The run of the message is over.
-            self.world.acknowledge(token);
-        }
-        if change.gets_the_run() {
-            let taken_over = u64::from(change == Change::TakeOver);
-            let sent_for = Run::new(token.sent_for.get() + taken_over);
-            let token = Message { run, sent_for, version };
-            self.becomes(Actor::Working(token));
-            if self.has(Fault::FinishWithoutReload) {
-                say!(self, "It keeps this copy for the end.");
-                self.go_on(self.intent(Change::Succeed, Some(token)), false);
+        self.becomes(decision.to_push().map_or(Actor::Idle, Actor::Pushes));
+        match (change, intent.token) {
+            (Change::UpdateAndPush | Change::FailUnpushed, _) => {}
+            (Change::Progress, Some(token)) => self.becomes(Actor::Working(token)),
+            (Change::Start | Change::GoOn | Change::TakeOver, Some(token)) => {
+                if *change == Change::TakeOver {
+                    self.world.acknowledge(token);
+                }
+                self.becomes(Actor::Working(gets));
+                if self.has(Fault::FinishWithoutReload) {
+                    say!(self, "It keeps this copy for the end.");
+                    self.go_on(self.intent(Change::Succeed, Some(gets)), false);
+                }
             }
+            // The run of the message is over.
+            (_, Some(token)) => self.world.acknowledge(token),
+            (_, None) if SERVERS.contains(&self.who) => {
+                say!(self, "{} answers yes.", NAMES[self.who]);
+            }
+            (_, None) => {}
         }
     }
 }

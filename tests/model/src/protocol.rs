@@ -1,19 +1,17 @@
 //! The way to a decision, by what was loaded.
 
 use std::error::Error;
-use std::sync::Arc;
 
 use task_lifecycle::{Draft, Snapshot, StaleRun, Task};
 
-use crate::change::{Change, Document};
-use crate::page::{Fate, Happened};
-use crate::world::{Budget, Decision, Intent, Message, Row, SWEEPER, WORKERS, World};
-use crate::{Fault, Law};
+use crate::change::Change;
+use crate::laws::{Fault, Law};
+use crate::page::Fate;
+use crate::world::{Budget, Decision, Intent, Message, Row, SWEEPER, World};
 
 pub struct Protocol {
     pub budget: Budget,
     pub fault: Option<Fault>,
-    pub happened: Arc<Happened>,
 }
 
 /// The reason that nothing was decided: whether the caller knows more than was loaded, and the
@@ -27,12 +25,11 @@ impl Protocol {
 
     /// Returns a law that is broken; of a fault, its own is looked at.
     pub fn broken(&self, world: &World) -> Option<Law> {
-        let law = self.fault.map(|fault| fault.row().0);
-        let mut laws = Law::ALL.iter().filter(|&&other| law.is_none_or(|law| law == other));
-        laws.find(|law| !law.holds(self, world)).copied()
+        let is_its = |law: &Law| self.fault.is_none_or(|fault| fault.row().0 == *law);
+        Law::ALL.iter().copied().filter(is_its).find(|law| !law.holds(self, world))
     }
 
-    pub fn decide(&self, row: Option<&Row>, mut intent: Intent) -> Result<Decision, No> {
+    pub fn decide(&self, row: Option<&Row>, mut intent: Intent) -> Result<Box<Decision>, No> {
         let row = row.ok_or(No(Fate::NoTask, !self.has(Fault::NoTaskTakenForOver), None))?;
         if let Some(token) = intent.token {
             self.check(row, intent.change, token).map_err(|stale| {
@@ -46,8 +43,7 @@ impl Protocol {
                 No(Fate::OtherRevision, is_ahead, Some(stale.into()))
             })?;
         }
-        let change = self.resolve(row, &mut intent);
-        let change = change.ok_or(No(Fate::LeftToOthers, false, None))?;
+        let change = self.resolve(row, &mut intent).ok_or(No(Fate::LeftToOthers, false, None))?;
         let mut draft = Draft::new(row.task.clone());
         if change == Change::Progress && self.has(Fault::EditAdded) {
             intent.mark = draft.payload().written + 1;
@@ -59,10 +55,10 @@ impl Protocol {
         {
             return Err(No(Fate::Refused, false, Some(no.into())));
         }
-        let compares =
-            (intent.who == SWEEPER || intent.change.gets_the_run()) && row.has_lease(true);
-        let over = row.lease.filter(|_| compares && !self.has(Fault::LeaseNotCompared));
-        Ok(Decision { intent, change, draft, over, again: false, awaited: true })
+        let compares = intent.who == SWEEPER || intent.change.gets_the_run();
+        let compares = compares && !self.has(Fault::LeaseNotCompared);
+        let over = row.lease.filter(|lease| compares && lease.over);
+        Ok(Box::new(Decision { intent, change, draft, over, again: false, awaited: true }))
     }
 
     /// Turns the wish into a change; `None` if it is left to somebody else.
@@ -70,15 +66,14 @@ impl Protocol {
         use Change::{
             Cancel, Fail, FailUnpushed, GoOn, Halt, Retry, Start, Stop, Succeed, TakeOver,
         };
-        let (processing, may_end) = (row.is_processing(), self.may_end(intent.who, row));
-        let has_it = WORKERS.contains(&intent.who) && !intent.change.gets_the_run();
-        let looks = has_it || !self.has(Fault::StopIsBoundToItsRun);
+        let processing = row.is_processing();
+        let looks = intent.held().is_some() || !self.has(Fault::StopIsBoundToItsRun);
         let to_stop = self.stop_holds(Some(row)) && looks && !self.has(Fault::StopNotLookedFor);
         Some(match intent.change {
             TakeOver if processing && self.has(Fault::TakeOverInTheSameRun) => GoOn,
             // It was delivered before.
             Start if processing => return None,
-            TakeOver if processing && !may_end => return None,
+            TakeOver if processing && !self.may_end(intent.who, row) => return None,
             // The push arrived after all.
             FailUnpushed if processing && !self.has(Fault::PushFailedWhileProcessing) => {
                 return None;
@@ -138,21 +133,19 @@ impl Protocol {
         let (Some(fault), Some(row)) = (self.fault, world.row.as_mut()) else { return };
         let is_revert = !row.task.is_update() && change != Change::Succeed;
         let updated = world.onlooker.before.as_ref().filter(|_| is_revert).unwrap_or(&row.task);
-        let mut stored: Snapshot<Document> = row.task.clone().into();
-        match (fault, change) {
-            (Fault::RevisionRestoredOnRevert, _) => stored.revision = updated.revision(),
-            (Fault::RunRestoredOnRevert, _) => stored.run = updated.run(),
-            (Fault::EditNotCounted, Change::Edit | Change::Progress) => {
-                stored.revision = before.task.revision();
+        let (mut stored, was) = (Snapshot::from(row.task.clone()), &before.task);
+        match fault {
+            Fault::RevisionRestoredOnRevert => stored.revision = updated.revision(),
+            Fault::RunRestoredOnRevert => stored.run = updated.run(),
+            Fault::EditNotCounted if matches!(change, Change::Edit | Change::Progress) => {
+                stored.revision = was.revision();
             }
-            (Fault::RetryInTheSameRun, Change::Retry) => stored.run = before.task.run(),
-            (Fault::PreviousInTheMessage, _) => stored.previous = None,
-            (Fault::LeaseAfterTheStart, Change::Start | Change::TakeOver) => row.lease = None,
-            (Fault::LeaseNotCleared, _) => row.lease = row.lease.or(before.lease),
-            (Fault::StopIsAFlag, _) => {
-                row.stop_requested = row.stop_requested.or(before.stop_requested);
-            }
-            (Fault::QueuedRunNotNoted, _) if change.queues() => {
+            Fault::RetryInTheSameRun if change == Change::Retry => stored.run = was.run(),
+            Fault::PreviousInTheMessage => stored.previous = None,
+            Fault::LeaseAfterTheStart if change.gets_the_run() => row.lease = None,
+            Fault::LeaseNotCleared => row.lease = row.lease.or(before.lease),
+            Fault::StopIsAFlag => row.stop_requested = row.stop_requested.or(before.stop_requested),
+            Fault::QueuedRunNotNoted if change.queues() => {
                 (row.queued_run, row.stop_requested) = (before.queued_run, before.stop_requested);
             }
             _ => {}

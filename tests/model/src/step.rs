@@ -1,10 +1,10 @@
 //! The steps, from a request or a message to a decision.
 
 use crate::change::{Change, Document};
-use crate::page::Fate;
+use crate::laws::{Fault, Law};
+use crate::page::{Fate, note};
 use crate::protocol::{No, Protocol};
 use crate::world::{Actor, Budget, Intent, Lease, Message, NAMES, SERVERS, WORKERS, World, told};
-use crate::{Fault, Law};
 
 /// One step, while it is taken.
 pub struct Step<'a> {
@@ -18,10 +18,6 @@ pub struct Step<'a> {
 impl Step<'_> {
     pub fn has(&self, fault: Fault) -> bool {
         self.protocol.has(fault)
-    }
-
-    pub fn note(&self, fate: Fate, change: Change) {
-        self.protocol.happened.note(fate, change);
     }
 
     pub fn becomes(&mut self, actor: Actor) {
@@ -55,14 +51,15 @@ impl Step<'_> {
 
     pub fn lease_runs_out(&mut self) {
         say!(self, "The lease runs out.");
-        let lease = self.world.row.as_mut().and_then(|row| row.lease.as_mut());
-        lease.expect("it is there").over = true;
+        if let Some(lease) = self.world.row.as_mut().and_then(|row| row.lease.as_mut()) {
+            lease.over = true;
+        }
     }
 
     pub fn dies(&mut self) {
         say!(self, "{} dies.", NAMES[self.who]);
         if let Some(intent) = self.world.actors[self.who].intent() {
-            self.note(Fate::MakerDied, intent.change);
+            note(Fate::MakerDied, intent.change);
         }
         self.becomes(Actor::Idle);
     }
@@ -77,7 +74,7 @@ impl Step<'_> {
             _ if self.has(Fault::StartUnsigned) => 0,
             _ => u8::try_from(who).unwrap_or_default(),
         };
-        let seen = document.version;
+        let seen = if change == Change::Stop { document.version } else { 0 };
         Intent { who, change, mark, token, named: None, queued_run: None, seen }
     }
 
@@ -102,21 +99,21 @@ impl Step<'_> {
             say!(self, "It is told: {why}.");
         }
         let is_ahead = is_ahead && (behind || fate != Fate::NoTask);
-        let fate = match (is_ahead, behind) {
-            (true, true) => Fate::LoadedBehind,
-            (true, false) if intent.token.is_some() => Fate::Ahead,
-            _ => fate,
-        };
-        self.note(fate, intent.change);
+        let ahead = if behind { Fate::LoadedBehind } else { Fate::Ahead };
+        note(if is_ahead { ahead } else { fate }, intent.change);
         self.becomes(Actor::Idle);
-        let has_pushed = SERVERS.contains(&self.who) && intent.token.is_some();
-        if is_ahead && (behind || has_pushed) {
+        if is_ahead && (behind || intent.change == Change::FailUnpushed) {
             // What it knows of is not on the replica, or its commit may be under way.
             self.becomes(Actor::Loads(intent));
         } else if intent.token.is_none() {
-            let current = self.protocol.decide(self.world.row.as_ref(), intent);
-            self.world.onlooker.must(Law::RefusalIsTrue, current.is_err());
-            self.refuses();
+            if SERVERS.contains(&self.who) {
+                say!(self, "{} answers no.", NAMES[self.who]);
+            }
+            let World { row, flights, onlooker, .. } = &mut self.world;
+            let current = self.protocol.decide(row.as_ref(), intent);
+            onlooker.must(Law::RefusalIsTrue, current.is_err());
+            let may_arrive = flights.iter().any(|it| it.intent.who == self.who && it.awaited);
+            onlooker.must(Law::AnswersAreTrue, !onlooker.made[self.who] && !may_arrive);
         } else if is_ahead {
             say!(self, "The message goes back to the queue.");
         } else if WORKERS.contains(&self.who) {
@@ -127,28 +124,15 @@ impl Step<'_> {
     /// `UPDATE … SET lease … WHERE id = ? AND run = ? AND status = 'Processing'`
     pub fn renews(&mut self, token: Message) {
         let (name, run) = (NAMES[self.who], token.run);
-        match &mut self.world.row {
-            Some(row) if row.is_processing_in(run) => {
-                row.lease = Some(Lease { run, over: false });
-                say!(self, "{name} renews its lease.");
-            }
-            _ => {
-                say!(self, "{name} renews its lease: no row changed.");
-                self.becomes(Actor::Idle);
-                self.drops_the_run(&self.intent(Change::Progress, Some(token)));
-            }
+        let row = self.world.row.as_mut().filter(|row| row.is_processing_in(run));
+        if let Some(row) = row {
+            row.lease = Some(Lease { run, over: false });
+            say!(self, "{name} renews its lease.");
+        } else {
+            say!(self, "{name} renews its lease: no row changed.");
+            self.becomes(Actor::Idle);
+            self.drops_the_run(&self.intent(Change::Progress, Some(token)));
         }
-    }
-
-    /// The change will not be made: the answer is no.
-    pub fn refuses(&mut self) {
-        let who = self.who;
-        if SERVERS.contains(&who) {
-            say!(self, "{} answers no.", NAMES[who]);
-        }
-        let World { flights, onlooker, .. } = &mut self.world;
-        let may_arrive = flights.iter().any(|it| it.intent.who == who && it.awaited);
-        onlooker.must(Law::AnswersAreTrue, !onlooker.made[who] && !may_arrive);
     }
 
     /// The run is over, as far as the worker knows.
@@ -168,19 +152,14 @@ impl Step<'_> {
 
     /// Forgets what can make no difference any more.
     pub fn ends(&mut self) {
-        if self.said.is_some()
-            && let Some(law) = self.protocol.broken(&self.world)
-        {
-            say!(self, "**{law:?}** breaks.");
-        }
         let World { flights, row, actors, behind, left, onlooker, .. } = &mut self.world;
         let is_busy = |who: usize| actors[who].intent().is_some();
-        for flight in flights.iter_mut() {
-            flight.awaited &= is_busy(flight.intent.who);
-        }
         onlooker.made.iter_mut().enumerate().for_each(|(who, made)| *made &= is_busy(who));
         let revision = row.as_ref().map(|row| row.task.revision());
-        flights.retain(|flight| revision == Some(flight.draft.loaded()));
+        flights.retain_mut(|flight| {
+            flight.awaited &= is_busy(flight.intent.who);
+            revision == Some(flight.draft.loaded())
+        });
         if left[2] == 0 {
             *behind = None;
         }

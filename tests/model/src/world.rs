@@ -36,8 +36,7 @@ impl Row {
     /// Changes what lies beside the task, in the same commit.
     pub fn settle(&mut self, draft: &Draft<Document>, change: Change) {
         let (before, run) = (draft.before().status(), draft.run());
-        let is_over = before.is_active() && draft.status().is_completed();
-        let kept = self.lease.filter(|_| !is_over && draft.queued().is_none());
+        let kept = self.lease.filter(|_| draft.status() == Status::Processing);
         self.lease = draft.taken().map(|run| Lease { run, over: false }).or(kept);
         if run != draft.loaded_run() && before != Status::Processing {
             (self.queued_run, self.stop_requested) = (run, None);
@@ -94,7 +93,7 @@ pub struct Intent {
     pub named: Option<Revision>,
     /// Of a stop request: the queued run that was loaded first.
     pub queued_run: Option<Run>,
-    /// Read by the onlooker alone: the configuration that the client saw.
+    /// Read by the onlooker alone, of a stop request: the configuration that the client saw.
     pub seen: u8,
 }
 
@@ -120,6 +119,15 @@ pub struct Decision {
     pub awaited: bool,
 }
 
+impl Decision {
+    /// The message that is to be pushed after the commit.
+    pub fn to_push(&self) -> Option<Message> {
+        let (run, version) = (self.draft.run(), self.draft.payload().version);
+        let message = Message { run, sent_for: run, version };
+        (self.change == Change::UpdateAndPush).then_some(message)
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Actor {
     Idle,
@@ -128,9 +136,9 @@ pub enum Actor {
     /// A server that has committed, and now sends the message.
     Pushes(Message),
     Loads(Intent),
-    Commits(Decision),
+    Commits(Box<Decision>),
     /// Its commit got no answer: it loads, to find out.
-    Unsure(Decision),
+    Unsure(Box<Decision>),
 }
 
 impl Actor {

@@ -50,7 +50,8 @@ impl Judge<'_> {
             Told::Unknown => (law::NO, true, "without an answer"),
         };
         self.report.count(figure, 1_u64);
-        self.require(place.unwrap_or(floor).saturating_sub(1), law, is_true, answer);
+        let at = place.unwrap_or(floor).saturating_sub(1);
+        self.require(at, law, is_true, format!("{answer:?}"));
     }
 
     /// Each change of a client belongs to one who was told so, or who does not know.
@@ -76,7 +77,7 @@ impl Judge<'_> {
         for answer in &self.case.answers {
             if let (Told::Shown(_, _, sight), Some(place)) = (&answer.told, view.place(answer)) {
                 let is_same = seen.entry(place).or_insert(sight) == &sight;
-                self.require(place - 1, law::SEEN, is_same, answer);
+                self.require(place - 1, law::SEEN, is_same, format!("{answer:?}"));
             }
         }
         let mut finished = None;

@@ -72,47 +72,39 @@ impl Play {
         self.log(by, operations, before);
     }
 
-    /// Asks, and is told or not.
-    fn client(&mut self, step: Operation, is_told: bool) {
-        let (number, status) = (self.case.history.len(), self.task.as_ref().map(Task::status));
-        let told = match status {
-            Some(status) if !status.accepts(step) => Told::Refused(status),
-            _ => {
-                self.act(Actor::Client(None), "", &[step]);
-                Told::Made(self.task.as_ref().map(Task::revision))
-            }
-        };
-        self.tell(Asked::Step(step), number, if is_told { told } else { Told::Unknown });
-    }
-
     /// Does what somebody wants next, if an honest program can do it; else shows the task.
     fn step(&mut self, step: Operation, luck: u8) {
-        let (number, now) = (self.case.history.len(), self.moment());
-        let status = now.as_ref().map(|it| it.task.status());
-        let is_to_stop = now.as_ref().is_some_and(Moment::is_to_stop);
-        let owner = worker(&now.as_ref().map_or(String::new(), |it| it.task.run().to_string()));
-        match (step, status) {
-            (Cancel | Update | Delete, Some(_)) => self.client(step, luck > 3),
-            (_, Some(status)) if status.accepts(step) => match status {
-                _ if luck == 7 => self.act(Actor::Stranger, "!", &[]),
-                Status::Processing if luck == 0 => {
-                    self.act(Actor::Client(Some(format!("request {number}"))), "", &[]);
-                    self.tell(Asked::Stop, number, Told::Noted);
-                }
-                Status::Processing if is_to_stop => self.act(owner, "", &[Retry, Cancel]),
-                Status::Processing if step == Retry && luck > 1 => {
-                    let is_last = self.beside.attempts + 1 == ATTEMPTS;
-                    self.now += 2 * LEASE;
-                    self.act(worker("sweeper"), "", &[if is_last { Fail } else { Retry }]);
-                }
-                _ => self.act(owner, if step == Start { "" } else { "+" }, &[step]),
-            },
-            _ => {
-                let told = now.map_or(Told::Absent, |Moment { task, .. }| {
-                    Told::Shown(task.revision(), task.status(), task.payload().digest.clone())
-                });
-                self.tell(Asked::Show, 0, told);
+        let number = self.case.history.len();
+        let Some(now) = self.moment() else { return self.tell(Asked::Show, 0, Told::Absent) };
+        let (task, status) = (&now.task, now.task.status());
+        let is_at_work = status == Status::Processing;
+        let owner = worker(&task.run().to_string());
+        match step {
+            Cancel | Update | Delete => {
+                let told = if status.accepts(step) {
+                    self.act(Actor::Client(None), "", &[step]);
+                    Told::Made(self.task.as_ref().map(Task::revision))
+                } else {
+                    Told::Refused(status)
+                };
+                self.tell(Asked::Step(step), number, if luck > 3 { told } else { Told::Unknown });
             }
+            _ if !status.accepts(step) => {
+                let sight = task.payload().digest.clone();
+                self.tell(Asked::Show, 0, Told::Shown(task.revision(), status, sight));
+            }
+            _ if luck == 7 => self.act(Actor::Stranger, "!", &[]),
+            _ if is_at_work && luck == 0 => {
+                self.act(Actor::Client(Some(format!("request {number}"))), "", &[]);
+                self.tell(Asked::Stop, number, Told::Noted);
+            }
+            _ if is_at_work && now.is_to_stop() => self.act(owner, "", &[Retry, Cancel]),
+            Retry if luck > 1 => {
+                let is_last = self.beside.attempts + 1 == ATTEMPTS;
+                self.now += 2 * LEASE;
+                self.act(worker("sweeper"), "", &[if is_last { Fail } else { Retry }]);
+            }
+            _ => self.act(owner, if step == Start { "" } else { "+" }, &[step]),
         }
     }
 }
