@@ -82,7 +82,9 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        self.child.id().into_iter().for_each(|id| kill(name, id));
+        if let Some(id) = self.child.id() {
+            kill(name, id);
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub const STOPS: &str = "stop requests accepted";
 const TASKS: usize = 10;
 
 /// A storm may end after so many acknowledged changes: fewer could miss anything.
-const MADE: usize = 300;
+pub const MADE: (&str, u64) = ("yes", 300);
 
 #[derive(Default)]
 pub struct Storm {
@@ -40,16 +40,16 @@ impl Storm {
         self.report.borrow_mut().figures.extend(figures.iter().map(|figure| (*figure, 0)));
     }
 
+    pub fn passed(&self) -> Duration {
+        self.begin.get().map_or(Duration::ZERO, |begin| begin.elapsed())
+    }
+
     /// Tests if its time has passed and it has met everything. A busy machine may need three times
     /// as long.
     pub fn is_over(&self) -> bool {
-        let passed = self.begin.get().map_or(Duration::ZERO, |begin| begin.elapsed());
-        let has_met = || {
-            let answers = self.answers.borrow();
-            let made = answers.iter().filter(|it| matches!(it.1.told, Told::Made(_))).count();
-            made >= MADE && self.report.borrow().figures.values().all(|it| *it > 0)
-        };
-        passed > self.time * 3 || passed > self.time && has_met()
+        let figures = &self.report.borrow().figures;
+        let has_met = figures.values().all(|it| *it > 0) && figures.get(MADE.0) >= Some(&MADE.1);
+        self.passed() > self.time * if has_met { 1 } else { 3 }
     }
 
     pub fn count(&self, figure: &'static str, count: impl Into<u64>) {
@@ -114,6 +114,7 @@ impl<T: Target> Player<T> {
         storm.unanswered.update(|it| it - u64::from(is_change));
         storm.count("clients killed in the middle of a change", is_killed && told.is_err());
         let told = told.ok().and_then(Result::ok).unwrap_or(Told::Unknown);
+        storm.count(MADE.0, matches!(told, Told::Made(_)));
         let mut tasks = self.tasks.borrow_mut();
         match told {
             Told::Made(_) | Told::Unknown if asked == Asked::Create && !task.is_empty() => {

@@ -1,6 +1,7 @@
 //! The page `STORIES.md`: what happened, and the shortest ways to a broken law.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
 use crate::change::Change;
 use crate::laws::{Fault, Law};
@@ -66,7 +67,12 @@ pub fn page() -> String {
         let story = visit(budget, Some(*fault)).expect_err(title);
         format!("\n### {fault:?}\n\n{title}\n\n{story}")
     };
-    let faults: String = Fault::ALL.iter().map(story).collect();
+    let (first, second) = Fault::ALL.split_at(Fault::ALL.len() / 2);
+    let faults = thread::scope(|scope| {
+        let first = scope.spawn(|| first.iter().map(story).collect::<String>());
+        let second: String = second.iter().map(story).collect();
+        first.join().expect("stories") + &second
+    });
     let large = LARGE.into_iter().map(|(budget, states)| (budget, states, "`--large`"));
     let budgets = small.into_iter().chain(large).map(|([changes, losses, behind], states, by)| {
         format!("- {changes}, {losses}, {behind}: {states} states, by {by}\n")

@@ -50,8 +50,7 @@ impl Judge<'_> {
             Told::Unknown => (law::NO, true, "without an answer"),
         };
         self.report.count(figure, 1_u64);
-        let at = place.unwrap_or(floor).saturating_sub(1);
-        self.require(at, law, is_true, format!("{answer:?}"));
+        self.require(place.unwrap_or(floor).saturating_sub(1), law, is_true, answer);
     }
 
     /// Each change of a client belongs to one who was told so, or who does not know.
@@ -77,7 +76,7 @@ impl Judge<'_> {
         for answer in &self.case.answers {
             if let (Told::Shown(_, _, sight), Some(place)) = (&answer.told, view.place(answer)) {
                 let is_same = seen.entry(place).or_insert(sight) == &sight;
-                self.require(place - 1, law::SEEN, is_same, format!("{answer:?}"));
+                self.require(place - 1, law::SEEN, is_same, answer);
             }
         }
         let mut finished = None;

@@ -213,7 +213,7 @@ impl Judge<'_> {
         let mark = |nth| if nth == at { '>' } else { ' ' };
         let changes = about.map(|nth| (history[nth].at, format!("{} {}", mark(nth), history[nth])));
         let told = answers.iter().filter(|it| (begin..end).contains(&it.received));
-        let told = told.map(|answer| (answer.received, format!("    {answer:?}")));
+        let told = told.map(|answer| (answer.received, format!("    {answer}")));
         let mut lines: Vec<_> = changes.chain(told).collect();
         lines.sort_by_key(|line| line.0);
         let line = |(time, line)| format!("\n{:>6} ms {line}", (time - begin.max(0)) / 1000);
@@ -260,5 +260,14 @@ impl Display for Change {
         let Some(Moment { task, .. }) = &self.after else { return f.write_str("gone") };
         let (revision, run, state) = (task.revision(), task.run(), task.state());
         write!(f, "{revision}, run {run}, {state}, {:?}", task.payload().mark)
+    }
+}
+
+impl Display for Answer {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Self { client, request, asked, named, told, sent, received } = self;
+        let (named, millis) = (named.map(Revision::get), (received - sent) / 1000);
+        let told: String = format!("{told:?}").chars().take(80).collect();
+        write!(f, "{client} asked {asked:?} of {named:?} in {request:?}: {told} after {millis} ms")
     }
 }
