@@ -1,22 +1,12 @@
 //! Messages, workers and payloads.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use task_service::document::{Document, Fault, cut};
-use task_service::store::SqlStore;
-use task_service::worker::Worker;
-use tokio_util::sync::CancellationToken;
-
-use crate::postgres::Postgres;
-use crate::program::{Process, SHIFTS_CLOCKS};
-use crate::{Service, skipped, worker};
+use super::*;
 
 everywhere! {
     lost_race_answered_200 wrote_before_queue lifo_queue stale_message_ran_the_next_update
-    no_renewal_at_work poison_task deploys_used_up_the_attempts result_cannot_be_stored
+    no_renewal_at_work poison_task result_cannot_be_stored
     older_binary_dropped_fields retry_with_a_limit_and_a_wait one_row_hid_the_list
     one_row_stopped_the_queue clock_set_back
 }
@@ -61,8 +51,13 @@ async fn stale_message_ran_the_next_update(service: Service) {
     service.update(&key, &json!({ "words": "second" })).await;
     let worker = service.worker("one");
     assert!(worker.start(&stale).await.is_err());
+    assert!(!service.store.give_back(&stale, None).await.unwrap());
     assert_eq!(service.status(&key).await, "Starting");
-    assert!(worker.start(&service.receive().await).await.unwrap().is_some());
+    let message = service.receive().await;
+    assert!(worker.start(&message).await.unwrap().is_some());
+    // Nor does what comes late from the worker of an earlier run, or of this one.
+    assert!(!service.store.renew(&key, Run::from_i64(stale.run)).await.unwrap());
+    assert!(!service.store.give_back(&message, None).await.unwrap());
 }
 
 /// The lease is renewed at work, which stops when the run is another's.
@@ -109,24 +104,6 @@ async fn poison_task(service: Service) {
         assert_eq!(service.load(&key).await.attempts, 0);
         service.cancel(&key).await;
     }
-}
-
-/// An orderly hand-back is no attempt, and the next worker does not wait.
-async fn deploys_used_up_the_attempts(service: Service) {
-    let key = service.create("one").await;
-    let mut busy = service.worker("one");
-    busy.options.work_millis = 3_600_000;
-    let told = CancellationToken::new();
-    told.cancel();
-    for _ in 0..5 {
-        busy.handle(&service.receive().await, &told).await.unwrap();
-        assert_eq!(service.status(&key).await, "Starting");
-    }
-    assert_eq!(service.load(&key).await.attempts, 0);
-    service.dies(&service.receive().await).await;
-    service.work().await;
-    assert_eq!(service.status(&key).await, "Succeeded");
-    assert_eq!(service.load(&key).await.attempts, 1);
 }
 
 /// An error of the work that may pass is met again after a wait, a few times; any other fails at once.

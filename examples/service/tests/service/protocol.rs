@@ -1,19 +1,10 @@
 //! Commits without an answer, and loads that are behind.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
 
-use serde_json::json;
-use sqlx::{Error, Result};
-use task_lifecycle::{Revision, Run};
-use task_service::commit::{Refusal, change};
-use task_service::database::{Meaning, meaning};
-use task_service::document::Document;
-use task_service::routes::ask_to_stop;
-use task_service::store::{Draft, Key, Note, Row, SqlStore, Tasks};
-use tokio_util::sync::CancellationToken;
+use sqlx::Result;
 
-use crate::{Service, sql_on, worker};
+use super::*;
 
 everywhere! {
     timeout_counted_as_no started_run_was_orphaned edit_made_twice migration_failed_the_queue
@@ -52,19 +43,8 @@ impl Troubled {
         Self(service.store.clone(), Arc::new(Mutex::new(trouble)))
     }
 
-    fn behind(service: &Service, row: &Row) -> Self {
-        let trouble = Trouble { behind: Some(row.clone()), ..Trouble::default() };
-        Self(service.store.clone(), Arc::new(Mutex::new(trouble)))
-    }
-
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.1.lock().unwrap()
-    }
-
-    async fn cancel(&self, key: &Key) -> Result<(), Refusal> {
-        let cancelled =
-            change(self, key, "request", |draft, _, _| Ok(draft.cancel().map(|_| "cancel")?));
-        cancelled.await.map(drop)
     }
 }
 
@@ -111,31 +91,36 @@ const EDIT: &str = "UPDATE tasks SET revision = revision + 1";
 /// Without an answer it is looked, and not guessed; what came to nothing is made then.
 async fn timeout_counted_as_no(service: Service) {
     let (lost, made, late) = (Fate::Lost, Fate::AnswerLost, Fate::Late);
-    for fates in [&[lost][..], &[made], &[lost, made], &[late]] {
+    let lasting = Fate::Fails(|| Error::Decode("wrong".into()));
+    let busy = Fate::Fails(|| Error::PoolTimedOut);
+    for (fates, meanwhile, told, revision) in [
+        (&[lost][..], None, "yes", 1),
+        (&[made], None, "yes", 1),
+        (&[lost, made], None, "yes", 1),
+        (&[late], None, "yes", 1),
+        (&[late], Some(EDIT), "yes", 2), // it can no longer be made
+        (&[made], Some(EDIT), "unknown", 2), // a refusal may be the echo of the client's own change
+        (&[lost; 9], None, "unknown", 0),
+        (&[lasting], None, "no", 0),
+        (&[lost, lasting], None, "no", 0),
+        (&[busy], None, "no", 0),
+    ] {
         let key = service.create("one").await;
-        Troubled::new(&service, fates, None).cancel(&key).await.unwrap();
-        assert_eq!(service.operations(&key).await.len(), 2);
+        let troubled = Troubled::new(&service, fates, meanwhile);
+        let cancelled = change(&troubled, &key, "request", |draft, _, _| {
+            draft.cancel()?;
+            Ok("cancel")
+        });
+        let answer = match cancelled.await {
+            Ok(_) => "yes",
+            Err(Refusal::Unknown) => "unknown",
+            Err(Refusal::Store(_)) => "no",
+            Err(_) => "refused",
+        };
+        let task = service.task(&key).await;
+        assert_eq!((answer, task.revision()), (told, Revision::new(revision)));
+        assert_eq!(task.status().is_completed(), revision > 0);
     }
-    // Somebody else was faster, and the late commit can no longer be made.
-    let key = service.create("one").await;
-    Troubled::new(&service, &[late], Some(EDIT)).cancel(&key).await.unwrap();
-    assert_eq!(service.task(&key).await.revision(), Revision::new(2));
-    // A refusal may be the echo of the client's own change.
-    let key = service.create("one").await;
-    let echoed = Troubled::new(&service, &[made], Some(EDIT)).cancel(&key).await;
-    assert!(matches!(echoed, Err(Refusal::Unknown)));
-    assert_eq!(service.status(&key).await, "Cancelled");
-    // Out of time; and nothing was done, which is known at once.
-    let key = service.create("one").await;
-    let lost = Troubled::new(&service, &[Fate::Lost; 9], None);
-    assert!(matches!(lost.cancel(&key).await, Err(Refusal::Unknown)));
-    for before in [&[][..], &[Fate::Lost]] {
-        let lasting = Fate::Fails(|| Error::Decode("wrong".into()));
-        let refused = Troubled::new(&service, &[before, &[lasting]].concat(), None);
-        assert!(matches!(refused.cancel(&key).await, Err(Refusal::Store(Error::Decode(_)))));
-    }
-    let busy = Troubled::new(&service, &[Fate::Fails(|| Error::PoolTimedOut)], None);
-    assert!(matches!(busy.cancel(&key).await, Err(Refusal::Store(Error::PoolTimedOut))));
 }
 
 /// A start that was made, without an answer, and edited since: the mark tells its worker.
@@ -206,7 +191,8 @@ async fn early_message(service: Service) {
     for delivery in 1..=5 {
         let message = service.receive().await;
         assert_eq!(message.deliveries, delivery);
-        let worker = worker(Troubled::behind(&service, &behind), "one");
+        let worker = worker(Troubled::new(&service, &[], None), "one");
+        worker.tasks.trouble().behind = Some(behind.clone());
         worker.deliver(&message, &CancellationToken::new()).await;
         assert_eq!(service.status(&key).await, "Starting");
         assert_eq!(service.number("SELECT due_at FROM tasks").await.is_none(), delivery == 5);
@@ -224,11 +210,12 @@ async fn stop_request_without_an_answer(service: Service) {
     for (fate, meanwhile, sent, later) in
         [(lost, EDIT, 2, 2), (made, EDIT, 1, 2), (lost, theirs, 1, 7)]
     {
-        let (key, _) = service.started(&service.worker("one")).await;
+        let (key, run) = service.started(&service.worker("one")).await;
         let loaded = service.task(&key).await.revision();
         let troubled = Troubled::new(&service, &[fate], Some(meanwhile));
         let (draft, _) = change(&troubled, &key, "request", ask_to_stop()).await.unwrap();
         assert!(service.load(&key).await.is_stopped());
+        assert!(!service.store.renew(&key, run).await.unwrap()); // so its worker sees it
         assert_eq!(troubled.trouble().sent.len(), sent);
         assert_eq!(draft.revision().since(loaded), later);
         assert_eq!(draft.revision(), service.task(&key).await.revision());

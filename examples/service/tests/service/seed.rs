@@ -1,9 +1,7 @@
 //! Each route's answers. Of *Cancel Task* these are 200, 400, 401, 404 and 500, in plain text; 405,
 //! 412 and 503 are the service's own.
 
-use serde_json::json;
-
-use crate::{Service, alices};
+use super::*;
 
 everywhere! {
     cancel_of_a_new_task_and_of_an_update cancel_answers_what_is_listed head_cancelled masked_not_found

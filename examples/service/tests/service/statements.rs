@@ -2,14 +2,7 @@
 
 use std::fs::{read_dir, read_to_string};
 
-use serde_json::json;
-use sqlx::{Executor as _, PgPool, SqlitePool, query_scalar};
-use task_service::database::{Db, Meaning, meaning};
-use task_service::document::Fault;
-use task_service::store::{Draft, Key, Message, Note, SqlStore, Tasks as _};
-
-use crate::postgres::Postgres;
-use crate::{LONG, Service, sql_on};
+use super::*;
 
 everywhere! {
     cross_user_read bulk_cancel_broke_updates hand_written_update
@@ -159,11 +152,9 @@ async fn serialization_failure_was_an_outage() {
     let key = service.create("one").await;
     let mut draft = Draft::new(service.task(&key).await);
     draft.cancel().unwrap();
-    let strict = sqlx::postgres::PgPoolOptions::new().after_connect(|connection, _| {
-        let strict = "SET default_transaction_isolation = 'repeatable read'";
-        Box::pin(async move { connection.execute(strict).await.map(drop) })
-    });
-    let strict = Db::Postgres(strict.connect(&service.database).await.unwrap());
+    let strict = "options[default_transaction_isolation]=repeatable%20read";
+    let strict = PgPool::connect(&format!("{}?{strict}", service.database)).await.unwrap();
+    let strict = Db::Postgres(strict);
     let store = SqlStore { writers: strict, ..service.store.clone() };
     let mut other = pool.begin().await.unwrap();
     other.execute("UPDATE tasks SET revision = revision + 1").await.unwrap();
@@ -211,6 +202,7 @@ async fn replay_without_edits(service: Service) {
     let (key, run) = service.started(&worker).await;
     service.label(&key).await;
     worker.finish(&key, run, &Err(Fault::Lasting("no"))).await.unwrap();
+    assert!(!service.store.renew(&key, run).await.unwrap()); // it is over
     // At its end, and when the update was reverted.
     let payloads = "SELECT count(*) FROM events, tasks WHERE events.payload = tasks.payload";
     assert_eq!(service.number(payloads).await, Some(2));
