@@ -62,6 +62,8 @@ async fn stale_message_ran_the_next_update(service: Service) {
     // Nor does what comes late from the worker of an earlier run, or of this one.
     assert!(!service.store.renew(&key, Run::from_i64(stale.run)).await.unwrap());
     assert!(!service.store.give_back(&message, None).await.unwrap());
+    service.sql("UPDATE tasks SET due_at = 0").await.unwrap();
+    assert!(service.store.receive().await.unwrap().is_none());
 }
 
 /// The lease is renewed at work, which stops when the run is another's.
