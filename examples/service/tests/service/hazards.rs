@@ -64,19 +64,23 @@ async fn stale_message_ran_the_next_update(service: Service) {
     assert!(!service.store.give_back(&message, None).await.unwrap());
     service.sql("UPDATE tasks SET due_at = 0").await.unwrap();
     assert!(service.store.receive().await.unwrap().is_none());
+    worker.finish(&key, Run::from_i64(message.run), &Ok(vec![])).await.unwrap();
+    assert!(worker.start(&message).await.is_err());
 }
 
 /// The lease is renewed at work, which stops when the run is another's.
 async fn no_renewal_at_work(service: Service) {
     let key = service.create("one").await;
-    let lease = Duration::from_secs(1);
+    let lease = Duration::from_secs(10);
     let mut slow = worker(SqlStore { lease, ..service.store.clone() }, "slow");
-    (slow.options.lease_seconds, slow.options.work_millis) = (1, 3_600_000);
+    (slow.options.lease_seconds, slow.options.work_millis) = (10, 3_600_000);
     let (message, stop) = (service.receive().await, CancellationToken::new());
     let watched = async {
         while service.status(&key).await != "Processing" {}
         let first = service.load(&key).await.lease_until;
-        while service.load(&key).await.lease_until == first {}
+        while service.load(&key).await.lease_until == first {
+            assert!(!service.load(&key).await.is_lease_over);
+        }
         while service.status(&key).await == "Processing" {
             // Unless a renewal is faster, which is right, too.
             service.sql("UPDATE tasks SET lease_until = 0").await.unwrap();

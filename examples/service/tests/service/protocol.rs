@@ -206,4 +206,9 @@ async fn stop_request_without_an_answer(service: Service) {
         assert_eq!((again.code, again.etag), (202, format!("\"{}\"", draft.revision())));
         service.sql("DELETE FROM tasks").await.unwrap();
     }
+    // Whoever starts a run looks for a request, too.
+    let key = service.create("one").await;
+    service.sql(theirs).await.unwrap();
+    assert!(service.worker("one").start(&service.receive().await).await.unwrap().is_none());
+    assert_eq!(service.status(&key).await, "Cancelled");
 }
