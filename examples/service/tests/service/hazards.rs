@@ -138,6 +138,8 @@ async fn retry_with_a_limit_and_a_wait(service: Service) {
 
 /// A result that cannot be stored, and a task that cannot be read, end in `fail`.
 async fn result_cannot_be_stored(service: Service) {
+    let large = cut(&vec![b'a'; 17 << 20], &Document::default());
+    assert!(matches!(large, Err(Fault::Lasting("The output is too large"))));
     let limit = if service.is_sqlite() {
         "CREATE TRIGGER small BEFORE UPDATE ON tasks WHEN length(NEW.payload) > 1000
          BEGIN SELECT RAISE(ABORT, 'too large'); END"

@@ -125,12 +125,15 @@ async fn stale_click_cancelled_the_next(service: Service) {
 
 async fn update_answered_the_old_task(service: Service) {
     let key = service.succeeded().await;
-    let settings = json!({ "chunk_processing": { "target_length": 1 }, "ocr_strategy": null });
+    let settings = json!({ "chunk_processing": { "target_length": 0 }, "ocr_strategy": null });
     let answer = service.update(&key, &settings).await;
     assert_eq!(answer.json, service.show(&key).await.json);
-    assert_eq!(answer.json["configuration"]["chunk_processing"]["target_length"], 1);
+    assert_eq!(answer.json["configuration"]["chunk_processing"]["target_length"], 0);
+    assert!(answer.json["configuration"].get("ocr_strategy").is_none());
     assert!(answer.json["status"] == "Starting" && answer.json["output"].is_null());
     assert_eq!(answer.etag, service.show(&key).await.etag);
+    service.work().await;
+    assert_eq!(service.show(&key).await.json["output"]["chunks"][2]["content"], "three");
 }
 
 /// A body that is nested as deep as it may be is stored, and can be read again.
