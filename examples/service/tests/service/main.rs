@@ -148,6 +148,7 @@ impl Service {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = Client::new().request(method, format!("{}{path}", self.url));
         request = request.header(AUTHORIZATION, key).body(body.to_owned());
+        request = request.header("X-Request-Id", "one").header("X-Forwarded-Proto", "https");
         if let Some(tag) = tag {
             request = request.header("If-Match", tag);
         }

@@ -72,6 +72,7 @@ async fn every_route(service: Service) {
         let created = service.send("a", "POST", &format!("{one}/parse"), &body).await;
         assert_eq!((created.code, &*created.etag), (200, "\"0\""));
         assert_eq!(created.json["file_info"]["name"], "a.txt");
+        assert!(created.json["task_url"].as_str().unwrap().starts_with("https://127.0.0.1:"));
         service.work().await;
         let id = created.json["task_id"].as_str().unwrap();
         let at = |rest: &str| format!("{one}/{id}{rest}");
@@ -83,7 +84,9 @@ async fn every_route(service: Service) {
         assert_eq!(service.send("a", "POST", &at("/stop"), "").await.code, 200);
         assert_eq!(service.get(&at("/cancel")).await.code, 400);
         assert_eq!(service.send("a", "DELETE", &at(""), "").await.code, 200);
-        assert_eq!(service.get(&at("/log")).await.json[4]["operations"], "cancel");
+        let cancelled = &service.get(&at("/log")).await.json[4];
+        assert_eq!(cancelled["operations"], "cancel");
+        assert_eq!(cancelled["changed_by"], "request one");
         assert_eq!(service.get(&at("")).await.code, 404);
     }
     assert_eq!(service.get("/health").await.text, "OK");
