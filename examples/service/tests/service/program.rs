@@ -102,11 +102,16 @@ async fn deploys_used_up_the_attempts(service: Service) {
         assert!(process.child.wait().unwrap().success());
         assert_eq!(service.status(&key).await, "Starting");
     }
+    // Killed, it does not, and its run is swept.
+    let short = ["--work-millis", "3600000", "--lease-seconds", "3"];
+    let killed = Process::start(&service.database, &short, None);
+    while service.status(&key).await != "Processing" {}
+    drop(killed);
     let quick = ["--work-millis", "0", "--workers", "2"];
     let _quick = Process::start(&service.database, &quick, None);
     while service.status(&key).await != "Succeeded" {}
     let operations = service.operations(&key).await;
     assert_eq!(operations[..3], ["create", "edit, start", "retry"]);
-    assert_eq!((operations.len(), &*operations[8]), (9, "edit, succeed"));
-    assert_eq!(service.load(&key).await.attempts, 0);
+    assert_eq!((operations.len(), &*operations[10]), (11, "edit, succeed"));
+    assert_eq!(service.load(&key).await.attempts, 1);
 }

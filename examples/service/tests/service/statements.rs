@@ -131,6 +131,7 @@ async fn beside_the_task(service: Service) {
 async fn durable_and_isolated() {
     let service = Service::on(None).await;
     assert_eq!(service.number("PRAGMA synchronous").await, Some(2));
+    assert_eq!(service.number("PRAGMA busy_timeout").await, Some(2000));
     let Some(postgres) = Postgres::shared() else { return };
     let service = Service::on(Some(postgres)).await;
     let name = service.database.rsplit('/').next().unwrap();
