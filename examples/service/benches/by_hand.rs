@@ -14,7 +14,7 @@ use axum::{Json, Router};
 use reqwest::{Client, Method};
 use serde_json::{Map, Value};
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{SqlitePool, query, query_as};
+use sqlx::{SqlitePool, query, query_as, raw_sql};
 use task_service::database::Db;
 use task_service::document::{Document, answer};
 use task_service::routes::{App, router};
@@ -23,11 +23,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-const SCHEMA: [&str; 3] = [
-    "CREATE TABLE hand (id TEXT PRIMARY KEY, owner TEXT NOT NULL, status TEXT NOT NULL, payload TEXT NOT NULL)",
-    "CREATE TABLE events_by_hand (task TEXT NOT NULL, event TEXT NOT NULL)",
-    "CREATE INDEX events_by_hand_task ON events_by_hand (task)",
-];
+const SCHEMA: &str =
+    "CREATE TABLE hand (id TEXT PRIMARY KEY, owner TEXT NOT NULL, status TEXT NOT NULL,
+    payload TEXT NOT NULL);
+    CREATE TABLE events_by_hand (task TEXT NOT NULL, event TEXT NOT NULL);
+    CREATE INDEX events_by_hand_task ON events_by_hand (task)";
 const BODY: &str = r#"{"file":"data:,one two three","chunk_processing":{"target_length":2}}"#;
 
 fn failed<E>(_: E) -> StatusCode {
@@ -84,9 +84,7 @@ macro_rules! by_hand { ($name:ident, $pool:ty) => { mod $name {
     }
 
     pub(super) async fn routes(readers: $pool, writers: $pool) -> Router {
-        for sql in SCHEMA {
-            query(sql).execute(&writers).await.unwrap();
-        }
+        raw_sql(SCHEMA).execute(&writers).await.unwrap();
         let routes = Router::new().route("/tasks/parse", post(create)).route("/tasks/{id}", get(show));
         routes.route("/tasks/{id}/cancel", get(cancel)).with_state((readers, writers))
     }
@@ -105,8 +103,8 @@ async fn time(client: &Client, method: &Method, urls: Vec<String>) -> (f64, Vec<
             for url in urls {
                 let request = client.request(method.clone(), url).header("authorization", "a");
                 let answer = request.body(BODY).send().await.unwrap().error_for_status().unwrap();
-                let task: Value =
-                    serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default();
+                let text = answer.text().await.unwrap();
+                let task: Value = serde_json::from_str(&text).unwrap_or_default();
                 ids.push(task["task_id"].as_str().unwrap_or_default().to_owned());
             }
             ids
@@ -156,11 +154,10 @@ async fn main() {
                 ratios[at].push(times[1] / times[0]);
             }
         }
-        let median = |mut ratios: Vec<f64>| {
+        let [create, show, cancel] = ratios.map(|mut ratios| {
             ratios.sort_by(f64::total_cmp);
             ratios[ratios.len() / 2]
-        };
-        let [create, show, cancel] = ratios.map(median);
+        });
         println!("| {name} | {create:.2} | {show:.2} | {cancel:.2} |");
     }
 }

@@ -320,25 +320,20 @@ async fn client(world: Arc<World>, name: String) {
             }
         };
         let mut state = world.state();
-        let is_made = state.made.contains(&number);
         state.tell(&name, &format!("is told {:?}", told.as_ref().map(|_| "yes")));
-        match told {
-            Ok((_, row)) if is_stop && seen != Some(row.queued_run) => {
-                state.violated("another update was stopped");
-            }
-            // Another's request to stop the same run is as good.
-            Ok((draft, _)) if is_stop && draft.status() == Status::Processing => {
-                if !state.stops.contains(&draft.run()) || !state.history.contains(&draft) {
-                    state.violated("told that it is to stop, and it is not");
-                }
-            }
-            Ok((draft, _)) if state.history.contains(&draft) => {}
-            Ok(_) => state.violated("told \"yes\", and it was not made"),
-            Err(Refusal::Status(_) | Refusal::Request(..)) if is_made => {
-                state.violated("told \"no\", and it was made");
-            }
-            Err(Refusal::Status(_) | Refusal::Request(..)) => state.refused.push(number),
-            Err(_) => {}
+        let is_refused = matches!(told, Err(Refusal::Status(_) | Refusal::Request(..)));
+        state.refused.extend(is_refused.then_some(number));
+        if is_refused && state.made.contains(&number) {
+            state.violated("told \"no\", and it was made");
+        }
+        let Ok((draft, row)) = told else { continue };
+        let is_asked = is_stop && draft.status() == Status::Processing;
+        if is_stop && seen != Some(row.queued_run) {
+            state.violated("another update was stopped");
+        } else if !state.history.contains(&draft) {
+            state.violated("told \"yes\", and it was not made");
+        } else if is_asked && !state.stops.contains(&draft.run()) {
+            state.violated("told that it is to stop, and it is not"); // or by another's request
         }
     }
 }

@@ -20,7 +20,7 @@ CREATE TABLE tasks (
     stop_requested   BIGINT,          -- the run in which a client asked for a stop
     ended_at         BIGINT,
 
-    -- The lease of the run: until when, and for how long it was taken or renewed.
+    -- The lease of the run: until when, and for how long it is taken and renewed.
     lease_run        BIGINT,
     lease_until      BIGINT,
     lease_length     BIGINT,

@@ -20,7 +20,7 @@ CREATE TABLE tasks (
     stop_requested   INTEGER,          -- the run in which a client asked for a stop
     ended_at         INTEGER,
 
-    -- The lease of the run: until when, and for how long it was taken or renewed.
+    -- The lease of the run: until when, and for how long it is taken and renewed.
     lease_run        INTEGER,
     lease_until      INTEGER,
     lease_length     INTEGER,

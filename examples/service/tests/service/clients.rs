@@ -1,10 +1,6 @@
 //! The published client libraries, unmodified, where `tests/clients/install` has fetched them.
 
-use std::path::Path;
-use std::process::Command;
-
-use crate::program::Process;
-use crate::{Service, skipped};
+use super::*;
 
 const INSTALLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/clients");
 

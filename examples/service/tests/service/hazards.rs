@@ -1,22 +1,12 @@
 //! Messages, workers and payloads.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use task_service::document::{Document, Fault, cut};
-use task_service::store::SqlStore;
-use task_service::worker::Worker;
-use tokio_util::sync::CancellationToken;
-
-use crate::postgres::Postgres;
-use crate::program::{Process, SHIFTS_CLOCKS};
-use crate::{Service, skipped, worker};
+use super::*;
 
 everywhere! {
     lost_race_answered_200 wrote_before_queue lifo_queue stale_message_ran_the_next_update
-    no_renewal_at_work poison_task deploys_used_up_the_attempts result_cannot_be_stored
+    no_renewal_at_work poison_task result_cannot_be_stored
     older_binary_dropped_fields retry_with_a_limit_and_a_wait one_row_hid_the_list
     one_row_stopped_the_queue clock_set_back
 }
@@ -47,6 +37,10 @@ async fn wrote_before_queue(service: Service) {
 
 async fn lifo_queue(service: Service) {
     let keys = [service.create("one").await, service.create("two").await];
+    if service.is_sqlite() {
+        // Its clock has milliseconds only, so that places go on from the last one.
+        service.sql("UPDATE tasks SET place = place + 60000000").await.unwrap();
+    }
     for key in [&keys[0], &keys[1], &service.create("three").await] {
         assert_eq!(service.receive().await.key, *key);
     }
@@ -61,21 +55,32 @@ async fn stale_message_ran_the_next_update(service: Service) {
     service.update(&key, &json!({ "words": "second" })).await;
     let worker = service.worker("one");
     assert!(worker.start(&stale).await.is_err());
+    assert!(!service.store.give_back(&stale, None).await.unwrap());
     assert_eq!(service.status(&key).await, "Starting");
-    assert!(worker.start(&service.receive().await).await.unwrap().is_some());
+    let message = service.receive().await;
+    assert!(worker.start(&message).await.unwrap().is_some());
+    // Nor does what comes late from the worker of an earlier run, or of this one.
+    assert!(!service.store.renew(&key, Run::from_i64(stale.run)).await.unwrap());
+    assert!(!service.store.give_back(&message, None).await.unwrap());
+    service.sql("UPDATE tasks SET due_at = 0").await.unwrap();
+    assert!(service.store.receive().await.unwrap().is_none());
+    worker.finish(&key, Run::from_i64(message.run), &Ok(vec![])).await.unwrap();
+    assert!(worker.start(&message).await.is_err());
 }
 
 /// The lease is renewed at work, which stops when the run is another's.
 async fn no_renewal_at_work(service: Service) {
     let key = service.create("one").await;
-    let lease = Duration::from_secs(1);
+    let lease = Duration::from_secs(10);
     let mut slow = worker(SqlStore { lease, ..service.store.clone() }, "slow");
-    (slow.options.lease_seconds, slow.options.work_millis) = (1, 3_600_000);
+    (slow.options.lease_seconds, slow.options.work_millis) = (10, 3_600_000);
     let (message, stop) = (service.receive().await, CancellationToken::new());
     let watched = async {
         while service.status(&key).await != "Processing" {}
         let first = service.load(&key).await.lease_until;
-        while service.load(&key).await.lease_until == first {}
+        while service.load(&key).await.lease_until == first {
+            assert!(!service.load(&key).await.is_lease_over);
+        }
         while service.status(&key).await == "Processing" {
             // Unless a renewal is faster, which is right, too.
             service.sql("UPDATE tasks SET lease_until = 0").await.unwrap();
@@ -108,25 +113,8 @@ async fn poison_task(service: Service) {
         service.update(&key, &json!({})).await;
         assert_eq!(service.load(&key).await.attempts, 0);
         service.cancel(&key).await;
+        assert_eq!(service.log(&key).await.last().unwrap()["reason"], json!(null));
     }
-}
-
-/// An orderly hand-back is no attempt, and the next worker does not wait.
-async fn deploys_used_up_the_attempts(service: Service) {
-    let key = service.create("one").await;
-    let mut busy = service.worker("one");
-    busy.options.work_millis = 3_600_000;
-    let told = CancellationToken::new();
-    told.cancel();
-    for _ in 0..5 {
-        busy.handle(&service.receive().await, &told).await.unwrap();
-        assert_eq!(service.status(&key).await, "Starting");
-    }
-    assert_eq!(service.load(&key).await.attempts, 0);
-    service.dies(&service.receive().await).await;
-    service.work().await;
-    assert_eq!(service.status(&key).await, "Succeeded");
-    assert_eq!(service.load(&key).await.attempts, 1);
 }
 
 /// An error of the work that may pass is met again after a wait, a few times; any other fails at once.
@@ -150,6 +138,8 @@ async fn retry_with_a_limit_and_a_wait(service: Service) {
 
 /// A result that cannot be stored, and a task that cannot be read, end in `fail`.
 async fn result_cannot_be_stored(service: Service) {
+    let large = cut(&vec![b'a'; 17 << 20], &Document::default());
+    assert!(matches!(large, Err(Fault::Lasting("The output is too large"))));
     let limit = if service.is_sqlite() {
         "CREATE TRIGGER small BEFORE UPDATE ON tasks WHEN length(NEW.payload) > 1000
          BEGIN SELECT RAISE(ABORT, 'too large'); END"
@@ -197,6 +187,10 @@ async fn one_row_hid_the_list(service: Service) {
     service.show(bad).await.refuses(500, "Server error");
     assert_eq!(service.cancel(bad).await.code, 200);
     assert_eq!(service.send("a", "DELETE", &format!("/tasks/{}", bad.id), "").await.code, 200);
+    for _ in 0..100 {
+        service.create("newer").await;
+    }
+    assert_eq!(service.get("/tasks").await.json["tasks"].as_array().unwrap().len(), 100);
 }
 
 /// A message that cannot be handled is put aside.

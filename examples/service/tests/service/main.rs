@@ -1,4 +1,5 @@
 //! The service on SQLite and, where it is installed, on PostgreSQL.
+#![allow(clippy::wildcard_imports, reason = "all files of these tests use the same names")]
 
 macro_rules! everywhere {
     ($($test:ident)*) => {
@@ -23,27 +24,30 @@ mod statements;
 mod suite;
 
 use std::io::{Write as _, stderr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use clap::Parser as _;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, ETAG};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, query_scalar, raw_sql};
-use task_lifecycle::Run;
-use task_service::commit::change;
-use task_service::database::Db;
-use task_service::document::{Document, cut};
+use sqlx::{AssertSqlSafe, Error, Executor as _, PgPool, SqlitePool, query_scalar, raw_sql};
+use task_lifecycle::{Revision, Run};
+use task_service::commit::{Refusal, change};
+use task_service::database::{Db, Meaning, meaning};
+use task_service::document::{Document, Fault, cut};
 use task_service::options::Options;
-use task_service::routes::{App, router};
-use task_service::store::{Key, Message, Row, SqlStore, Task, Tasks};
+use task_service::routes::{App, ask_to_stop, router};
+use task_service::store::{Draft, Key, Message, Note, Row, SqlStore, Task, Tasks};
 use task_service::worker::Worker;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use postgres::Postgres;
+use program::{Process, SHIFTS_CLOCKS};
 
 /// Says what is skipped where a person sees it: the test runner hides what a passing test prints.
 fn skipped(what: &str) {
@@ -144,6 +148,7 @@ impl Service {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let mut request = Client::new().request(method, format!("{}{path}", self.url));
         request = request.header(AUTHORIZATION, key).body(body.to_owned());
+        request = request.header("X-Request-Id", "one").header("X-Forwarded-Proto", "https");
         if let Some(tag) = tag {
             request = request.header("If-Match", tag);
         }

@@ -1,33 +1,24 @@
 //! Commits without an answer, and loads that are behind.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
 
-use serde_json::json;
-use sqlx::{Error, Result};
-use task_lifecycle::{Revision, Run};
-use task_service::commit::{Refusal, change};
-use task_service::database::{Meaning, meaning};
-use task_service::document::Document;
-use task_service::routes::ask_to_stop;
-use task_service::store::{Draft, Key, Note, Row, SqlStore, Tasks};
-use tokio_util::sync::CancellationToken;
+use sqlx::Result;
 
-use crate::{Service, sql_on, worker};
+use super::*;
 
 everywhere! {
     timeout_counted_as_no started_run_was_orphaned edit_made_twice migration_failed_the_queue
     meanings_of_errors early_message stop_request_without_an_answer
 }
 
-/// The fate of a commit; there is no answer, but for `Fails`.
-#[derive(Clone, Copy)]
-enum Fate {
-    Fails(fn() -> Error),
-    Lost,
-    AnswerLost,
-    /// It arrives when its maker has looked.
-    Late,
+/// The fate of a commit: whether it is made, and the error that answers it.
+type Fate = (bool, fn() -> Error);
+
+const LOST: Fate = (false, no_answer);
+const MADE: Fate = (true, no_answer);
+
+fn no_answer() -> Error {
+    Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// A store with trouble on the way to it.
@@ -39,10 +30,9 @@ struct Trouble {
     fates: VecDeque<Fate>,
     /// Somebody else's statement after the first commit without an answer.
     meanwhile: Option<&'static str>,
-    late: Vec<(Key, Draft, Note)>,
     /// The next load's result, instead of its own.
     behind: Option<Row>,
-    sent: Vec<Draft>,
+    sent: usize,
 }
 
 impl Troubled {
@@ -52,19 +42,8 @@ impl Troubled {
         Self(service.store.clone(), Arc::new(Mutex::new(trouble)))
     }
 
-    fn behind(service: &Service, row: &Row) -> Self {
-        let trouble = Trouble { behind: Some(row.clone()), ..Trouble::default() };
-        Self(service.store.clone(), Arc::new(Mutex::new(trouble)))
-    }
-
     fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.1.lock().unwrap()
-    }
-
-    async fn cancel(&self, key: &Key) -> Result<(), Refusal> {
-        let cancelled =
-            change(self, key, "request", |draft, _, _| Ok(draft.cancel().map(|_| "cancel")?));
-        cancelled.await.map(drop)
     }
 }
 
@@ -79,70 +58,60 @@ impl Tasks for Troubled {
     }
 
     async fn commit(&self, key: &Key, draft: &Draft, note: &Note) -> Result<bool> {
-        self.trouble().sent.push(draft.clone());
-        let late = (key.clone(), draft.clone(), note.clone());
+        self.trouble().sent += 1;
         let fate = self.trouble().fates.pop_front();
-        match fate {
-            None => return self.0.commit(key, draft, note).await,
-            Some(Fate::Fails(fault)) => return Err(fault()),
-            Some(Fate::AnswerLost) => drop(self.0.commit(key, draft, note).await?),
-            Some(Fate::Late) => self.trouble().late.push(late),
-            Some(Fate::Lost) => {}
+        let Some((is_made, answer)) = fate else { return self.0.commit(key, draft, note).await };
+        if is_made {
+            self.0.commit(key, draft, note).await?;
         }
         let meanwhile = self.trouble().meanwhile.take();
         sql_on(&self.0.writers, meanwhile.unwrap_or_default()).await?;
-        Err(no_answer())
+        Err(answer())
     }
 
-    async fn pause(&self, _: u32) {
-        let late = std::mem::take(&mut self.trouble().late);
-        for (key, draft, note) in late {
-            self.0.commit(&key, &draft, &note).await.unwrap();
-        }
-    }
-}
-
-fn no_answer() -> Error {
-    Error::Io(std::io::ErrorKind::TimedOut.into())
+    async fn pause(&self, _: u32) {}
 }
 
 const EDIT: &str = "UPDATE tasks SET revision = revision + 1";
 
 /// Without an answer it is looked, and not guessed; what came to nothing is made then.
 async fn timeout_counted_as_no(service: Service) {
-    let (lost, made, late) = (Fate::Lost, Fate::AnswerLost, Fate::Late);
-    for fates in [&[lost][..], &[made], &[lost, made], &[late]] {
+    let lasting: Fate = (false, || Error::Decode("wrong".into()));
+    let busy: Fate = (false, || Error::PoolTimedOut);
+    for (fates, meanwhile, told, revision) in [
+        (&[LOST][..], None, "yes", 1),
+        (&[MADE], None, "yes", 1),
+        (&[LOST, MADE], None, "yes", 1),
+        (&[LOST], Some(EDIT), "yes", 2), // it can no longer be made
+        (&[MADE], Some(EDIT), "unknown", 2), // a refusal may be the echo of the client's own change
+        (&[LOST; 9], None, "unknown", 0),
+        (&[lasting], None, "no", 0),
+        (&[LOST, lasting], None, "no", 0),
+        (&[busy], None, "no", 0),
+    ] {
         let key = service.create("one").await;
-        Troubled::new(&service, fates, None).cancel(&key).await.unwrap();
-        assert_eq!(service.operations(&key).await.len(), 2);
+        let troubled = Troubled::new(&service, fates, meanwhile);
+        let cancelled = change(&troubled, &key, "request", |draft, _, _| {
+            draft.cancel()?;
+            Ok("cancel")
+        });
+        let answer = match cancelled.await {
+            Ok(_) => "yes",
+            Err(Refusal::Unknown) => "unknown",
+            Err(Refusal::Store(_)) => "no",
+            Err(_) => "refused",
+        };
+        let task = service.task(&key).await;
+        assert_eq!((answer, task.revision()), (told, Revision::new(revision)));
+        assert_eq!(task.status().is_completed(), revision > 0);
     }
-    // Somebody else was faster, and the late commit can no longer be made.
-    let key = service.create("one").await;
-    Troubled::new(&service, &[late], Some(EDIT)).cancel(&key).await.unwrap();
-    assert_eq!(service.task(&key).await.revision(), Revision::new(2));
-    // A refusal may be the echo of the client's own change.
-    let key = service.create("one").await;
-    let echoed = Troubled::new(&service, &[made], Some(EDIT)).cancel(&key).await;
-    assert!(matches!(echoed, Err(Refusal::Unknown)));
-    assert_eq!(service.status(&key).await, "Cancelled");
-    // Out of time; and nothing was done, which is known at once.
-    let key = service.create("one").await;
-    let lost = Troubled::new(&service, &[Fate::Lost; 9], None);
-    assert!(matches!(lost.cancel(&key).await, Err(Refusal::Unknown)));
-    for before in [&[][..], &[Fate::Lost]] {
-        let lasting = Fate::Fails(|| Error::Decode("wrong".into()));
-        let refused = Troubled::new(&service, &[before, &[lasting]].concat(), None);
-        assert!(matches!(refused.cancel(&key).await, Err(Refusal::Store(Error::Decode(_)))));
-    }
-    let busy = Troubled::new(&service, &[Fate::Fails(|| Error::PoolTimedOut)], None);
-    assert!(matches!(busy.cancel(&key).await, Err(Refusal::Store(Error::PoolTimedOut))));
 }
 
 /// A start that was made, without an answer, and edited since: the mark tells its worker.
 async fn started_run_was_orphaned(service: Service) {
     let key = service.create("one").await;
     let message = service.receive().await;
-    let troubled = || Troubled::new(&service, &[Fate::AnswerLost], Some(EDIT));
+    let troubled = || Troubled::new(&service, &[MADE], Some(EDIT));
     let (run, _) = worker(troubled(), "one").start(&message).await.unwrap().unwrap();
     assert_eq!(run, Run::new(0));
     assert_eq!(service.worker("two").start(&message).await.unwrap(), None);
@@ -157,7 +126,7 @@ async fn edit_made_twice(service: Service) {
     let (key, run) = service.started(&service.worker("one")).await;
     let label = "UPDATE tasks SET revision = revision + 1,
         payload = replace(payload, '\"file_name\":\"', '\"file_name\":\"labelled ')";
-    let fates = [Fate::Lost, Fate::AnswerLost];
+    let fates = [LOST, MADE];
     let worker = worker(Troubled::new(&service, &fates, Some(label)), "one");
     worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     let document = Document::read(&service.load(&key).await.payload).unwrap();
@@ -169,13 +138,13 @@ async fn edit_made_twice(service: Service) {
 async fn migration_failed_the_queue(service: Service) {
     let faults: [fn() -> Error; 4] =
         [no_answer, || Error::PoolTimedOut, || Error::WorkerCrashed, || Error::RowNotFound];
-    let fates = faults.map(Fate::Fails);
+    let fates = faults.map(|fault| (false, fault));
     let key = service.create("one").await;
     let worker = worker(Troubled::new(&service, &[fates, fates].concat(), None), "one");
     let (run, _) = worker.start(&service.receive().await).await.unwrap().unwrap();
     worker.finish(&key, run, &Ok(vec![])).await.unwrap();
     assert_eq!(service.status(&key).await, "Succeeded");
-    assert_eq!(worker.tasks.trouble().sent.len(), 10);
+    assert_eq!(worker.tasks.trouble().sent, 10);
 }
 
 /// The errors of the databases themselves.
@@ -206,7 +175,8 @@ async fn early_message(service: Service) {
     for delivery in 1..=5 {
         let message = service.receive().await;
         assert_eq!(message.deliveries, delivery);
-        let worker = worker(Troubled::behind(&service, &behind), "one");
+        let worker = worker(Troubled::new(&service, &[], None), "one");
+        worker.tasks.trouble().behind = Some(behind.clone());
         worker.deliver(&message, &CancellationToken::new()).await;
         assert_eq!(service.status(&key).await, "Starting");
         assert_eq!(service.number("SELECT due_at FROM tasks").await.is_none(), delivery == 5);
@@ -218,18 +188,17 @@ async fn early_message(service: Service) {
 /// Without an answer, a request to stop counts exactly if it is found, also if it is another's; an
 /// edit of somebody else is equal to it, and is none. The revision that is told exists.
 async fn stop_request_without_an_answer(service: Service) {
-    let (lost, made, stop) =
-        (Fate::Lost, Fate::AnswerLost, "UPDATE tasks SET stop_requested = run, ");
-    let theirs = &*format!("{stop} revision = revision + 7").leak();
+    let theirs = "UPDATE tasks SET stop_requested = run, revision = revision + 7";
     for (fate, meanwhile, sent, later) in
-        [(lost, EDIT, 2, 2), (made, EDIT, 1, 2), (lost, theirs, 1, 7)]
+        [(LOST, EDIT, 2, 2), (MADE, EDIT, 1, 2), (LOST, theirs, 1, 7)]
     {
-        let (key, _) = service.started(&service.worker("one")).await;
+        let (key, run) = service.started(&service.worker("one")).await;
         let loaded = service.task(&key).await.revision();
         let troubled = Troubled::new(&service, &[fate], Some(meanwhile));
         let (draft, _) = change(&troubled, &key, "request", ask_to_stop()).await.unwrap();
         assert!(service.load(&key).await.is_stopped());
-        assert_eq!(troubled.trouble().sent.len(), sent);
+        assert!(!service.store.renew(&key, run).await.unwrap()); // so its worker sees it
+        assert_eq!(troubled.trouble().sent, sent);
         assert_eq!(draft.revision().since(loaded), later);
         assert_eq!(draft.revision(), service.task(&key).await.revision());
         // Asked again, it is the same request.
@@ -237,4 +206,9 @@ async fn stop_request_without_an_answer(service: Service) {
         assert_eq!((again.code, again.etag), (202, format!("\"{}\"", draft.revision())));
         service.sql("DELETE FROM tasks").await.unwrap();
     }
+    // Whoever starts a run looks for a request, too.
+    let key = service.create("one").await;
+    service.sql(theirs).await.unwrap();
+    assert!(service.worker("one").start(&service.receive().await).await.unwrap().is_none());
+    assert_eq!(service.status(&key).await, "Cancelled");
 }

@@ -1,9 +1,7 @@
 //! Each route's answers. Of *Cancel Task* these are 200, 400, 401, 404 and 500, in plain text; 405,
 //! 412 and 503 are the service's own.
 
-use serde_json::json;
-
-use crate::{Service, alices};
+use super::*;
 
 everywhere! {
     cancel_of_a_new_task_and_of_an_update cancel_answers_what_is_listed head_cancelled masked_not_found
@@ -74,6 +72,7 @@ async fn every_route(service: Service) {
         let created = service.send("a", "POST", &format!("{one}/parse"), &body).await;
         assert_eq!((created.code, &*created.etag), (200, "\"0\""));
         assert_eq!(created.json["file_info"]["name"], "a.txt");
+        assert!(created.json["task_url"].as_str().unwrap().starts_with("https://127.0.0.1:"));
         service.work().await;
         let id = created.json["task_id"].as_str().unwrap();
         let at = |rest: &str| format!("{one}/{id}{rest}");
@@ -85,7 +84,9 @@ async fn every_route(service: Service) {
         assert_eq!(service.send("a", "POST", &at("/stop"), "").await.code, 200);
         assert_eq!(service.get(&at("/cancel")).await.code, 400);
         assert_eq!(service.send("a", "DELETE", &at(""), "").await.code, 200);
-        assert_eq!(service.get(&at("/log")).await.json[4]["operations"], "cancel");
+        let cancelled = &service.get(&at("/log")).await.json[4];
+        assert_eq!(cancelled["operations"], "cancel");
+        assert_eq!(cancelled["changed_by"], "request one");
         assert_eq!(service.get(&at("")).await.code, 404);
     }
     assert_eq!(service.get("/health").await.text, "OK");
@@ -127,12 +128,15 @@ async fn stale_click_cancelled_the_next(service: Service) {
 
 async fn update_answered_the_old_task(service: Service) {
     let key = service.succeeded().await;
-    let settings = json!({ "chunk_processing": { "target_length": 1 }, "ocr_strategy": null });
+    let settings = json!({ "chunk_processing": { "target_length": 0 }, "ocr_strategy": null });
     let answer = service.update(&key, &settings).await;
     assert_eq!(answer.json, service.show(&key).await.json);
-    assert_eq!(answer.json["configuration"]["chunk_processing"]["target_length"], 1);
+    assert_eq!(answer.json["configuration"]["chunk_processing"]["target_length"], 0);
+    assert!(answer.json["configuration"].get("ocr_strategy").is_none());
     assert!(answer.json["status"] == "Starting" && answer.json["output"].is_null());
     assert_eq!(answer.etag, service.show(&key).await.etag);
+    service.work().await;
+    assert_eq!(service.show(&key).await.json["output"]["chunks"][2]["content"], "three");
 }
 
 /// A body that is nested as deep as it may be is stored, and can be read again.

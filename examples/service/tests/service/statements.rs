@@ -2,14 +2,7 @@
 
 use std::fs::{read_dir, read_to_string};
 
-use serde_json::json;
-use sqlx::{Executor as _, PgPool, SqlitePool, query_scalar};
-use task_service::database::{Db, Meaning, meaning};
-use task_service::document::Fault;
-use task_service::store::{Draft, Key, Message, Note, SqlStore, Tasks as _};
-
-use crate::postgres::Postgres;
-use crate::{LONG, Service, sql_on};
+use super::*;
 
 everywhere! {
     cross_user_read bulk_cancel_broke_updates hand_written_update
@@ -115,6 +108,10 @@ async fn beside_the_task(service: Service) {
     let (first, _) = message().await;
     service.label(&key).await;
     let (run, _) = one.start(&service.receive().await).await.unwrap().unwrap();
+    let lease = service.load(&key).await.lease_until;
+    service.label(&key).await;
+    let edited = service.load(&key).await;
+    assert!(edited.lease_until == lease && !edited.is_lease_over);
     // Given back, it keeps its place, and is due at once.
     one.give_up(&key, run).await.unwrap();
     assert_eq!(message().await, (first, 10));
@@ -134,6 +131,7 @@ async fn beside_the_task(service: Service) {
 async fn durable_and_isolated() {
     let service = Service::on(None).await;
     assert_eq!(service.number("PRAGMA synchronous").await, Some(2));
+    assert_eq!(service.number("PRAGMA busy_timeout").await, Some(2000));
     let Some(postgres) = Postgres::shared() else { return };
     let service = Service::on(Some(postgres)).await;
     let name = service.database.rsplit('/').next().unwrap();
@@ -159,11 +157,9 @@ async fn serialization_failure_was_an_outage() {
     let key = service.create("one").await;
     let mut draft = Draft::new(service.task(&key).await);
     draft.cancel().unwrap();
-    let strict = sqlx::postgres::PgPoolOptions::new().after_connect(|connection, _| {
-        let strict = "SET default_transaction_isolation = 'repeatable read'";
-        Box::pin(async move { connection.execute(strict).await.map(drop) })
-    });
-    let strict = Db::Postgres(strict.connect(&service.database).await.unwrap());
+    let strict = "options[default_transaction_isolation]=repeatable%20read";
+    let strict = PgPool::connect(&format!("{}?{strict}", service.database)).await.unwrap();
+    let strict = Db::Postgres(strict);
     let store = SqlStore { writers: strict, ..service.store.clone() };
     let mut other = pool.begin().await.unwrap();
     other.execute("UPDATE tasks SET revision = revision + 1").await.unwrap();
@@ -211,7 +207,9 @@ async fn replay_without_edits(service: Service) {
     let (key, run) = service.started(&worker).await;
     service.label(&key).await;
     worker.finish(&key, run, &Err(Fault::Lasting("no"))).await.unwrap();
-    // At its end, and when the update was reverted.
+    assert!(!service.store.renew(&key, run).await.unwrap()); // it is over
+    // At its end, and when the update was reverted; not when it stays as it is.
+    service.sql("UPDATE tasks SET revision = revision + 1").await.unwrap();
     let payloads = "SELECT count(*) FROM events, tasks WHERE events.payload = tasks.payload";
     assert_eq!(service.number(payloads).await, Some(2));
     // silent_update_failure
@@ -224,7 +222,8 @@ async fn replay_without_edits(service: Service) {
     assert_eq!(service.number(gaps).await, Some(0));
     let revision = service.task(&key).await.revision();
     assert!(service.store.delete(&key, revision).await.unwrap());
-    assert_eq!(service.log(&key).await.len(), log.len() + 1);
+    let last = &service.log(&key).await[log.len()];
+    assert_eq!((&last["operations"], &last["changed_by"]), (&json!("delete"), &json!("owner")));
 }
 
 async fn sql_by_format(service: Service) {

@@ -1,14 +1,11 @@
 //! The conformance suite, on the store as it is.
 
-use task_lifecycle::Revision;
 use task_lifecycle_conformance::{Store, check, check_threads};
-use task_service::database::{Meaning, meaning};
-use task_service::store::{Draft, Key, Note, SqlStore, Task, Tasks as _};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use crate::{LONG, Service};
+use super::*;
 
 everywhere! { store_conforms }
 
