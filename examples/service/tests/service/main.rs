@@ -20,6 +20,7 @@ mod postgres;
 mod program;
 mod protocol;
 mod seed;
+mod simulation;
 mod statements;
 mod suite;
 

@@ -1,30 +1,24 @@
 //! The service's own commit, worker and sweeper in a seeded simulation: one thread, a clock that the
 //! simulation turns, and each load and each commit a step, so that anything may come between.
 //!
-//! `SIMULATED_STEPS=10000000 cargo test --release -p task-service --test simulation laws` for long.
+//! `SIMULATED_STEPS=10000000 cargo test --release -p task-service simulation::laws` for long.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
-use std::time::Duration;
 
-use clap::Parser as _;
 use expect_test::expect_file;
-use serde_json::json;
+use sqlx::Result;
 use sqlx::sqlite::SqlitePoolOptions;
-use sqlx::{AssertSqlSafe, Error, Result, SqlitePool};
-use task_lifecycle::{Run, Status};
-use task_service::commit::{Refusal, change};
-use task_service::database::{Db, ON_SQLITE};
-use task_service::document::{Chunk, Document, Fault, cut};
-use task_service::options::Options;
-use task_service::routes::ask_to_stop;
-use task_service::store::{COMMIT, Draft, Key, Message, Note, Row, SqlStore, Task, Tasks};
-use task_service::worker::Worker;
+use task_lifecycle::Status;
+use task_service::database::ON_SQLITE;
+use task_service::document::Chunk;
+use task_service::store::COMMIT;
 use tokio::runtime::{Builder, Runtime};
+
+use super::*;
 
 const LEASE: i64 = 5_000_000; // microseconds, as all times
 const EPISODE: u32 = 1000; // turns, until it becomes calm
@@ -491,5 +485,5 @@ fn precautions_are_needed() {
         format!("| {precaution} | {number} | {law} |\n")
     });
     let table = format!("| left out | seed | what is seen |\n|---|---:|---|\n{}", rows.concat());
-    expect_file!["simulation.md"].assert_eq(&table);
+    expect_file!["../simulation.md"].assert_eq(&table);
 }
