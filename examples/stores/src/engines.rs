@@ -116,6 +116,7 @@ pub fn s3() -> Option<Engine> {
 
 impl Engine {
     fn new() -> Self {
+        remove_clocks();
         let memory = Some(PathBuf::from("/dev/shm")).filter(|memory| memory.is_dir());
         let name = format!("task-stores-{}-{}", id(), free_port());
         let dir = memory.unwrap_or_else(env::temp_dir).join(name);
@@ -201,6 +202,17 @@ impl Node {
     fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(sent.expect("kill").success());
+    }
+}
+
+/// Removes what libfaketime leaves of processes that were killed.
+fn remove_clocks() {
+    for file in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = file.file_name().into_string().unwrap_or_default();
+        let id = name.strip_prefix("faketime_shm_").or(name.strip_prefix("sem.faketime_sem_"));
+        if id.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+            _ = fs::remove_file(file.path());
+        }
     }
 }
 
