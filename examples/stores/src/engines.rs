@@ -1,5 +1,6 @@
-//! Engines for tests and storms: each in a temporary folder, in memory where there is such a file
-//! system, on ports of its own, ended when it is dropped or this program ends in any other way.
+//! Engines for tests and storms: each in a folder of `TMPDIR` or, without it, in memory where there
+//! is such a file system, on ports of its own, ended when it is dropped or this program ends in any
+//! other way.
 //!
 //! One that is not installed says so and gives `None`, or panics if the environment variable
 //! `ALL_ENGINES` is set.
@@ -117,9 +118,10 @@ pub fn s3() -> Option<Engine> {
 impl Engine {
     fn new() -> Self {
         remove_clocks();
+        let asked = env::var_os("TMPDIR").map(PathBuf::from);
         let memory = Some(PathBuf::from("/dev/shm")).filter(|memory| memory.is_dir());
         let name = format!("task-stores-{}-{}", id(), free_port());
-        let dir = memory.unwrap_or_else(env::temp_dir).join(name);
+        let dir = asked.or(memory).unwrap_or_else(env::temp_dir).join(name);
         fs::create_dir(&dir).expect("a new folder");
         // The nodes are in its group. A paused one ends when it goes on.
         let script = "trap '' INT TERM QUIT; read _; kill -s QUIT 0; kill -s CONT 0
