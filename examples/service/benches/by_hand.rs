@@ -1,5 +1,5 @@
 //! The service's rate as a multiple of that of the same routes written by hand:
-//! `cargo bench -p task-service`.
+//! `TMPDIR=/var/tmp cargo bench -p task-service`, for a disk as a server has it.
 
 #[path = "../tests/service/postgres.rs"]
 mod postgres;
