@@ -96,7 +96,12 @@ impl Service {
         let dir = TempDir::new().unwrap();
         let on_sqlite = || format!("sqlite://{}/tasks.db", dir.path().display());
         let database = postgres.map_or_else(on_sqlite, Postgres::database);
-        let store = SqlStore::open(&database, LONG).await.unwrap();
+        let store = loop {
+            match SqlStore::open(&database, LONG).await {
+                Err(Error::PoolTimedOut) => {} // a busy disk takes longer than a server waits
+                opened => break opened.unwrap(),
+            }
+        };
         let keys = [("a", "alice"), ("b", "bob")].map(|(key, user)| (key.into(), user.into()));
         let app = App { store: store.clone(), keys: Arc::new(keys.into()) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
