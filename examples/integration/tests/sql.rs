@@ -149,23 +149,24 @@ fn old_row(id: &str, owner: &str, task: &Task<String>) -> Row {
         long_ago(is_leased),
         long_ago(task.status().is_completed()),
     ];
-    task_columns(id, owner, &Snapshot::from(task)).into_iter().chain(beside).collect()
+    task_columns(id, owner, Snapshot::from(task)).into_iter().chain(beside).collect()
 }
 
-fn task_columns(id: &str, owner: &str, task: &Snapshot<&String>) -> Row {
+/// The columns of the task itself, and before them its name and its owner.
+fn task_columns(id: &str, owner: &str, task: Snapshot<&String>) -> Row {
     let Snapshot { status, revision, run, payload, previous } = task;
-    let previous = previous.as_ref().map(|it| (it.status.to_string(), it.payload.clone()));
+    let previous = previous.map(|it| (it.status.to_string(), it.payload.clone()));
     let (previous_status, previous_payload) = previous.unzip();
-    let numbers = (Some(revision.to_string()), Some(run.to_string()));
+    let [revision, run] = [revision.to_string(), run.to_string()].map(Some);
     let texts = [id, owner, status.as_str()].map(|text| Some(text.to_owned()));
-    let rest = [previous_status, numbers.0, numbers.1, Some((*payload).clone()), previous_payload];
+    let rest = [previous_status, revision, run, Some(payload.clone()), previous_payload];
     texts.into_iter().chain(rest).collect()
 }
 
 /// The row once a draft of it is committed.
 fn after(row: &Row, draft: &Draft<String>) -> Row {
     let [id, owner] = [0, 1].map(|column| row[column].as_deref().unwrap());
-    let mut after = task_columns(id, owner, &Snapshot::from(draft));
+    let mut after = task_columns(id, owner, Snapshot::from(draft));
     after.extend_from_slice(&row[8..]);
     let [queued, attempts, stop, lease, until, ended] = after.last_chunk_mut().unwrap();
     let run = draft.run().to_string();

@@ -61,6 +61,7 @@ pub fn page() -> String {
     let is_broken = |law: &Law| Fault::ALL.iter().any(|fault| fault.row().0 == *law);
     assert!(Law::ALL.iter().all(is_broken), "a law that no fault breaks");
     let small = SMALL.map(|budget| (budget, count(budget), "`cargo test`"));
+    assert!(small.iter().map(|it| it.1).sum::<usize>() >= 1_000_000, "{small:?}");
     let happened = happened();
     let story = |fault: &Fault| {
         let (_, budget, title) = fault.row();

@@ -1,7 +1,7 @@
 //! The service's own commit, worker and sweeper in a seeded simulation: one thread, a clock that the
 //! simulation turns, and each load and each commit a step, so that anything may come between.
 //!
-//! `SIMULATED_STEPS=10000000 cargo test --release -p task-service simulation::laws` for long.
+//! `SIMULATED_STEPS=10000000 cargo test --release -p task-service --test service laws` for long.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
